@@ -1,0 +1,14 @@
+/* XXH3-64 with a seed. The seed ties bytes to their place or their volume, so that a block written to the wrong
+ * place, or one of another volume, fails its checksum. */
+#ifndef AUR_FORMAT_CHECKSUM_H
+#define AUR_FORMAT_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed);
+
+/* Seed that identifies a volume: a fold of its 16-byte id. */
+uint64_t aur_volume_seed(const uint8_t volume_id[16]);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * The log of the single writer: allocates LSNs, collects redo records into an open boxcar, ships it, and tells when a
+ * commit is durable.
+ *
+ * Group commit without a timer: a boxcar is shipped as soon as a mini-transaction ends and nothing is in flight;
+ * while one is in flight the next one fills, and leaves when the flight lands (or when it is full). Big
+ * mini-transactions are shipped in several boxcars; VDL moves only when the last one, with the CPL, is complete.
+ *
+ * The thread that ends a mini-transaction, or the one that delivers the deciding acknowledgement, does the shipping:
+ * there is no log thread.
+ *
+ * Thread rule: append calls (begin, append, end) only under the caller's commit latch, one thread at a time. All else
+ * from any thread.
+ */
+#ifndef AUR_LOG_LOG_H
+#define AUR_LOG_LOG_H
+
+#include "base/clock.h"
+#include "format/record.h"
+#include "quorum/quorum.h"
+
+typedef struct aur_log aur_log;
+
+typedef struct aur_log_options {
+    uint8_t volume_id[AUR_VOLUME_ID_BYTES];
+    uint32_t page_bytes;
+    uint64_t group_pages;
+    uint64_t boxcar_bytes;   /* an open boxcar that reaches this is shipped even while others fly; default 1 MiB */
+    uint64_t inflight_bytes; /* back-pressure: append waits while more than this is shipped and not complete; default 8 MiB */
+    aur_clock clock;
+} aur_log_options;
+
+/* Where a recovered volume stands. group_lsn[g] = last LSN of group g at or below vdl. */
+typedef struct aur_log_start {
+    aur_epoch epoch;
+    aur_lsn vdl;
+    aur_lsn next_lsn;
+    uint64_t time_us;  /* newest frame time seen: time never goes back across a restart */
+    uint32_t groups;
+    const aur_lsn *group_lsn;
+} aur_log_start;
+
+void aur_log_default_options(aur_log_options *options);
+
+/* Installs itself as the quorum's listener. The quorum outlives the log. */
+aur_status aur_log_create(const aur_log_options *options, aur_quorum *quorum, aur_log **log_out) AUR_CHECKED;
+void aur_log_destroy(aur_log *log);
+
+/* (Re)starts after recovery. Open records are dropped, a failure is forgotten, head = vdl. */
+aur_status aur_log_start_at(aur_log *log, const aur_log_start *start, aur_error *error) AUR_CHECKED;
+
+/* A new protection group exists; its chain starts at 0. */
+aur_status aur_log_add_group(aur_log *log) AUR_CHECKED;
+
+/*
+ * Begins a mini-transaction. AUR_ERR_QUORUM / AUR_ERR_FENCED when a write could not complete now (nothing is changed),
+ * or when the log has failed. *start_out: the head before it; every record of it gets a larger LSN.
+ */
+aur_status aur_log_begin(aur_log *log, aur_lsn *start_out, aur_error *error) AUR_CHECKED;
+
+/* Allocates the record's LSN (stored in record->lsn) and copies it into the open boxcar. May ship and wait for room;
+ * fails only with AUR_ERR_MEMORY, AUR_ERR_QUORUM, AUR_ERR_FENCED, and then the mini-transaction must be failed. */
+aur_status aur_log_append(aur_log *log, aur_record *record, aur_error *error) AUR_CHECKED;
+
+/* Ends it: its last record becomes a CPL, head moves to it. Ships when nothing is in flight. A mini-transaction without records
+ * leaves head where it was. Never fails. */
+aur_lsn aur_log_end(aur_log *log);
+
+/*
+ * Gives the mini-transaction up after a failure in its middle, or the volatile head after a loss of quorum: the log is
+ * failed, every wait above VDL returns `why`, every begin fails with it, until aur_log_start_at after a recovery.
+ */
+void aur_log_fail(aur_log *log, const aur_error *why);
+
+/* AUR_OK, or why the log has failed. */
+aur_status aur_log_failure(aur_log *log, aur_error *error);
+
+/* Newest complete mini-transaction, durable or not. Never below VDL. */
+aur_lsn aur_log_head(const aur_log *log);
+aur_lsn aur_log_vdl(const aur_log *log);
+aur_lsn aur_log_vcl(const aur_log *log);
+
+/* Newest durable commit's frame time, microseconds since 1970. */
+uint64_t aur_log_time_us(const aur_log *log);
+
+/*
+ * Waits until VDL >= lsn. AUR_TIMEOUT after timeout_ns (callers wait in slices so that signals are seen).
+ * AUR_ERR_QUORUM / AUR_ERR_FENCED: it cannot become durable now (in doubt: it may survive).
+ */
+aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns, aur_error *error) AUR_CHECKED;
+
+/* Ships the open records even in the middle of a mini-transaction, and waits until VCL has moved beyond what it was, for callers
+ * that must make room (buffer). Called under the commit latch. */
+aur_status aur_log_push(aur_log *log, aur_error *error) AUR_CHECKED;
+
+/* Counters for status(): what was shipped since open. */
+typedef struct aur_log_counts {
+    uint64_t mini_transactions, records, boxcars, bytes;
+} aur_log_counts;
+void aur_log_get_counts(aur_log *log, aur_log_counts *out);
+
+#endif
