@@ -30,13 +30,13 @@ enum aur_file_mode {
 };
 
 /* Opens the directory `path` (created with its parents when `create`). AUR_NOT_FOUND when it is not there. */
-aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_out, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_out, aur_error *error) AUR_CHECKED;
 
 /* A new empty disk in memory. */
-aur_status aur_disk_open_memory(aur_disk **disk_out) AUR_CHECKED;
+AUR_API aur_status aur_disk_open_memory(aur_disk **disk_out) AUR_CHECKED;
 
 /* Frees the handle; files opened from it must be closed before. NULL is ignored. */
-void aur_disk_close(aur_disk *disk);
+AUR_API void aur_disk_close(aur_disk *disk);
 
 /* Creates `name` with `size_bytes` written zeros (so that later durable writes change no metadata), durable together
  * with its directory entry. Replaces an existing file. */
@@ -48,22 +48,22 @@ aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, a
                               aur_error *error) AUR_CHECKED;
 
 /* Replaces the content of `name` as one atomic, durable step: after a crash it is the old content or the new. */
-aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes, size_t length,
+AUR_API aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes, size_t length,
                             aur_error *error) AUR_CHECKED;
 
 /* Renames (over an existing file too), removes (AUR_NOT_FOUND when there is none); both durable when they return. */
 aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to, aur_error *error) AUR_CHECKED;
-aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) AUR_CHECKED;
 
 /* Makes directory entries of files that were written through WRITE handles durable. */
 aur_status aur_disk_sync_directory(aur_disk *disk, aur_error *error) AUR_CHECKED;
 
 /* Calls `visit` for every regular file; stops when it returns false. */
-aur_status aur_disk_list(aur_disk *disk, bool (*visit)(void *context, const char *name, uint64_t size_bytes),
+AUR_API aur_status aur_disk_list(aur_disk *disk, bool (*visit)(void *context, const char *name, uint64_t size_bytes),
                          void *context, aur_error *error) AUR_CHECKED;
 
 /* The directory's path, for messages. "memory" for the in-memory disk. */
-const char *aur_disk_path(const aur_disk *disk);
+AUR_API const char *aur_disk_path(const aur_disk *disk);
 
 void aur_file_close(aur_file *file);
 

@@ -23,28 +23,28 @@ typedef struct aur_fault_counts {
 } aur_fault_counts;
 
 /* Takes ownership of `inner`. */
-aur_status aur_disk_open_faulty(aur_disk *inner, uint64_t seed, aur_disk **disk_out) AUR_CHECKED;
+AUR_API aur_status aur_disk_open_faulty(aur_disk *inner, uint64_t seed, aur_disk **disk_out) AUR_CHECKED;
 
-void aur_faulty_set_rates(aur_disk *disk, const aur_fault_rates *rates);
+AUR_API void aur_faulty_set_rates(aur_disk *disk, const aur_fault_rates *rates);
 
 /* From now on writes fail with ENOSPC once `bytes` more were written; UINT64_MAX lifts it. */
-void aur_faulty_set_space(aur_disk *disk, uint64_t bytes);
+AUR_API void aur_faulty_set_space(aur_disk *disk, uint64_t bytes);
 
 /* Fails every operation with EIO (a dead disk) until called with false. */
-void aur_faulty_set_dead(aur_disk *disk, bool dead);
+AUR_API void aur_faulty_set_dead(aur_disk *disk, bool dead);
 
 /* After `operations` more writes, syncs, creates, renames or removes, the disk crashes inside that operation: it is torn at a random
  * point, and from then on everything fails with EIO until aur_faulty_recover. UINT64_MAX disarms. */
-void aur_faulty_crash_after(aur_disk *disk, uint64_t operations);
+AUR_API void aur_faulty_crash_after(aur_disk *disk, uint64_t operations);
 
 /* Crash now (power cut): each write that was not durable is kept, lost or torn at 512-byte steps, by the seed; handles
  * that are open stay unusable. Then aur_faulty_recover makes the disk usable again (for new handles). */
-void aur_faulty_crash(aur_disk *disk);
-void aur_faulty_recover(aur_disk *disk);
+AUR_API void aur_faulty_crash(aur_disk *disk);
+AUR_API void aur_faulty_recover(aur_disk *disk);
 
 /* Flips one bit at rest in `name` at a place chosen by the seed; AUR_NOT_FOUND when the file is missing or empty. */
-aur_status aur_faulty_flip(aur_disk *disk, const char *name) AUR_CHECKED;
+AUR_API aur_status aur_faulty_flip(aur_disk *disk, const char *name) AUR_CHECKED;
 
-void aur_faulty_counts(const aur_disk *disk, aur_fault_counts *counts_out);
+AUR_API void aur_faulty_counts(const aur_disk *disk, aur_fault_counts *counts_out);
 
 #endif

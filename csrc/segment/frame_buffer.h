@@ -20,9 +20,9 @@ typedef struct aur_frame {
 aur_frame *aur_frame_create(uint32_t capacity);
 
 /* A frame that wraps a copy of sealed bytes from disk or wire: header and payload are verified. */
-aur_status aur_frame_create_from(const uint8_t *bytes, size_t length, uint64_t volume_seed,
+AUR_API aur_status aur_frame_create_from(const uint8_t *bytes, size_t length, uint64_t volume_seed,
                                  aur_frame **frame_out) AUR_CHECKED;
 aur_frame *aur_frame_acquire(aur_frame *frame);
-void aur_frame_release(aur_frame *frame);
+AUR_API void aur_frame_release(aur_frame *frame);
 
 #endif

@@ -43,7 +43,7 @@ typedef struct aur_segment_options {
     uint32_t planted_bugs;      /* base/planted.h; 0 outside tests */
 } aur_segment_options;
 
-void aur_segment_default_options(aur_segment_options *options);
+AUR_API void aur_segment_default_options(aur_segment_options *options);
 
 enum aur_segment_health {
     AUR_SEGMENT_OK = 0,
@@ -67,7 +67,7 @@ typedef struct aur_segment_state {
 } aur_segment_state;
 
 /* Formats an empty directory as a segment with SCL `base_lsn` and `epoch`. AUR_ERR_INVALID when a segment is there. */
-aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identity, aur_epoch epoch, aur_lsn base_lsn,
+AUR_API aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identity, aur_epoch epoch, aur_lsn base_lsn,
                               aur_error *error) AUR_CHECKED;
 
 /*
@@ -76,27 +76,27 @@ aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identi
  * AUR_NOT_FOUND: no segment there. AUR_ERR_CORRUPT: manifest unreadable, or another volume's or group's segment
  * (`expected`; NULL accepts any). AUR_ERR_VERSION. Damage after the manifest is not an error: see state.health.
  */
-aur_status aur_segment_open(aur_disk *disk, const aur_segment_identity *expected, const aur_segment_options *options,
+AUR_API aur_status aur_segment_open(aur_disk *disk, const aur_segment_identity *expected, const aur_segment_options *options,
                             aur_segment **segment_out, aur_error *error) AUR_CHECKED;
 
 /* Closes files and frees; nothing is flushed (the hot log is durable already). */
-void aur_segment_close(aur_segment *segment);
+AUR_API void aur_segment_close(aur_segment *segment);
 
-void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out);
+AUR_API void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out);
 
 /* Durably promises to refuse frames of an epoch below `epoch`. AUR_ERR_FENCED when it has promised a higher one. */
-aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch, aur_error *error) AUR_CHECKED;
 
 /* Tells it of a VDL (monotone; lets background flush go on) and of the lowest read point in use (PGMRPL). */
-void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl, aur_lsn lowest_read_point);
+AUR_API void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl, aur_lsn lowest_read_point);
 
 /* Durably records a rewind made by recovery of `rewind->epoch`. A truncation drops the frames in (to, at] and puts SCL
  * at the last frame <= to. Idempotent. AUR_ERR_FENCED for an epoch below the promised one. AUR_ERR_INVALID when a
  * layer already holds a record in the range. */
-aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) AUR_CHECKED;
 
 /* Copies up to `capacity` rewinds, oldest first; returns how many there are. */
-size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity);
+AUR_API size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity);
 
 /*
  * Appends one frame (already sealed and decoded: frame_buffer.h) and makes it durable. Idempotent: a frame at or below SCL
@@ -104,7 +104,7 @@ size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacit
  * below SCL but last_lsn above it, or its records do not decode. AUR_ERR_IO, AUR_ERR_FULL: the segment is now failed.
  * Keeps a reference on the frame until it is flushed.
  */
-aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, aur_lsn *scl_out, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, aur_lsn *scl_out, aur_error *error) AUR_CHECKED;
 
 /*
  * The same in two halves around the I/O, for a ring: begin validates, chooses the place and fills `write` (AUR_OK: the
@@ -122,32 +122,32 @@ aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame, const 
  * AUR_ERR_CORRUPT names file, offset, LSN: ask another segment. AUR_ERR_SNAPSHOT: below what is retained.
  * The caller makes sure that SCL covers what it wants to see.
  */
-aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point, uint8_t *page,
+AUR_API aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point, uint8_t *page,
                                  aur_error *error) AUR_CHECKED;
 
 /* The next frame after `after_lsn` (the one whose prev_lsn == after_lsn), from memory or the hot log; a new reference
  * for the caller. AUR_NOT_FOUND: after_lsn == SCL. AUR_GAP: no longer in the log (after_lsn < log_start). */
-aur_status aur_segment_next_frame(aur_segment *segment, aur_lsn after_lsn, aur_frame **frame_out,
+AUR_API aur_status aur_segment_next_frame(aur_segment *segment, aur_lsn after_lsn, aur_frame **frame_out,
                                   aur_error *error) AUR_CHECKED;
 
 /* Fails a segment from outside: its files are gone. Idempotent. */
-void aur_segment_fail(aur_segment *segment, const aur_error *why);
+AUR_API void aur_segment_fail(aur_segment *segment, const aur_error *why);
 
 /* Looks whether its files are still there and long enough; AUR_ERR_IO (and the segment fails) when not. Cheap. */
-aur_status aur_segment_check(aur_segment *segment, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_check(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* One unit of background work: flush a memtable, merge layers, drop or prepare log extents. AUR_OK: did something;
  * AUR_NOT_FOUND: nothing to do. Errors fail the segment only if a write failed. */
-aur_status aur_segment_work(aur_segment *segment, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_work(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* Flushes and merges everything there is into as few layers as possible (db.compact()). */
-aur_status aur_segment_compact(aur_segment *segment, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_compact(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* Reads every byte on disk that belongs to the segment and checks it; `report` is called for each piece of damage. */
 typedef struct aur_verify_counts {
     uint64_t files, bytes, frames, records, damaged;
 } aur_verify_counts;
-aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context, const aur_error *damage),
+AUR_API aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context, const aur_error *damage),
                               void *context, aur_verify_counts *counts_out, aur_error *error) AUR_CHECKED;
 
 /*
@@ -155,7 +155,7 @@ aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context
  * its SCL at the moment of the call, while `source` goes on. The manifest is written last, so a rebuild that is cut
  * short leaves no segment. `progress` (may be NULL) returns false to stop (AUR_TIMEOUT).
  */
-aur_status aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
+AUR_API aur_status aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
                             bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes), void *context,
                             aur_error *error) AUR_CHECKED;
 

@@ -1,0 +1,126 @@
+/*
+ * Transactions: serializable, optimistic. A read-write transaction reads at the head of the moment it began, keeps its
+ * writes to itself (and reads them), and at commit its read keys and ranges are checked against everything committed
+ * since: a clash is AUR_ERR_CONFLICT. A read-only one reads at VDL and never fails. Readers block nobody and nothing
+ * deadlocks.
+ *
+ * A commit returns its LSN at once; it is durable when VDL >= LSN (aur_engine_wait_durable). A thread's later reads outside of read-write
+ * transactions wait until its own commits are durable: it reads its own writes, and nobody reads what is not durable.
+ * A read-write transaction without writes returns the LSN it read at, so waiting for it waits for what was read.
+ *
+ * Thread rule: one transaction by one thread at a time (a lock inside makes a breach safe, not meaningful); different
+ * ones freely. Cursors belong to their transaction and go before it.
+ *
+ * cached_only: with true, a call returns AUR_WOULD_BLOCK instead of doing I/O or waiting, and may be repeated with
+ * false; this lets a caller keep its interpreter lock for what is in memory.
+ */
+#ifndef AURORA_TRANSACTION_H
+#define AURORA_TRANSACTION_H
+
+#include <aurora/engine.h>
+
+typedef struct aur_transaction aur_transaction;
+typedef struct aur_cursor aur_cursor;
+
+/* A table of the volume. Owned by the engine, valid until it is destroyed. NULL means the database itself everywhere. */
+typedef struct aur_table aur_table;
+
+enum { AUR_KEY_LIMIT = 1024, AUR_TABLE_NAME_LIMIT = 255 };
+#define AUR_VALUE_LIMIT ((uint64_t)1 << 30)
+
+/* A value found. `data` is valid until aur_found_release; NULL with length > 0 for a big value, to be copied out by
+ * aur_found_read. Zero-initialise before use. */
+typedef struct aur_found {
+    const uint8_t *data;
+    uint64_t length;
+    void *hidden[8];
+} aur_found;
+
+/* ---- one-shot operations: each is its own transaction ---- */
+
+AUR_API AUR_CHECKED aur_status aur_engine_get(aur_engine *engine, aur_table *table, const uint8_t *key,
+                                              size_t key_bytes, bool cached_only, aur_found *found_out,
+                                              aur_error *error);
+AUR_API AUR_CHECKED aur_status aur_engine_put(aur_engine *engine, aur_table *table, const uint8_t *key,
+                                              size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+                                              uint64_t *lsn_out, aur_error *error);
+/* AUR_NOT_FOUND (with *lsn_out = what was read) when the key is not there. */
+AUR_API AUR_CHECKED aur_status aur_engine_delete(aur_engine *engine, aur_table *table, const uint8_t *key,
+                                                 size_t key_bytes, uint64_t *lsn_out, aur_error *error);
+
+/* ---- transactions ---- */
+
+AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool read_only, aur_transaction **out,
+                                                     aur_error *error);
+
+/* AUR_NEEDS_GROUPS: grow the volume (aur_engine_groups_wanted), then commit again; the transaction is untouched.
+ * Any other failure ends the transaction (rolled back). */
+AUR_API AUR_CHECKED aur_status aur_transaction_commit(aur_transaction *transaction, uint64_t *lsn_out,
+                                                      aur_error *error);
+AUR_API void aur_transaction_rollback(aur_transaction *transaction);
+
+/* Rolls back if still open, closes, frees. */
+AUR_API void aur_transaction_destroy(aur_transaction *transaction);
+
+AUR_API bool aur_transaction_is_open(const aur_transaction *transaction);
+AUR_API uint64_t aur_transaction_read_point(const aur_transaction *transaction);
+
+AUR_API AUR_CHECKED aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                                                   size_t key_bytes, bool cached_only, aur_found *found_out,
+                                                   aur_error *error);
+AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                                                   size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+                                                   aur_error *error);
+/* `count` records of fixed width out of two arrays with strides in bytes. */
+AUR_API AUR_CHECKED aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table,
+                                                         const uint8_t *keys, size_t key_bytes, size_t key_stride,
+                                                         const uint8_t *values, size_t value_bytes,
+                                                         size_t value_stride, size_t count, aur_error *error);
+/* AUR_NOT_FOUND when the key is not there as this transaction sees it. */
+AUR_API AUR_CHECKED aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table,
+                                                      const uint8_t *key, size_t key_bytes, bool cached_only,
+                                                      aur_error *error);
+AUR_API AUR_CHECKED aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table,
+                                                     uint64_t *count_out, aur_error *error);
+
+AUR_API AUR_CHECKED aur_status aur_found_read(aur_found *found, uint8_t *out, aur_error *error);
+AUR_API void aur_found_release(aur_found *found);
+
+/* ---- tables ---- */
+
+/* AUR_NOT_FOUND when there is none at the transaction's read point and `create` is false. A created table exists for others from the
+ * commit on. AUR_ERR_INVALID: empty name or longer than AUR_TABLE_NAME_LIMIT bytes. */
+AUR_API AUR_CHECKED aur_status aur_transaction_table(aur_transaction *transaction, const char *name,
+                                                     size_t name_bytes, bool create, aur_table **table_out,
+                                                     aur_error *error);
+/* Drops the table and frees its pages at commit. AUR_NOT_FOUND. */
+AUR_API AUR_CHECKED aur_status aur_transaction_drop_table(aur_transaction *transaction, const char *name,
+                                                          size_t name_bytes, aur_error *error);
+/* The index-th table name in order; AUR_NOT_FOUND past the last. `name_out` has AUR_TABLE_NAME_LIMIT bytes. */
+AUR_API AUR_CHECKED aur_status aur_transaction_table_name(aur_transaction *transaction, size_t index, char *name_out,
+                                                          size_t *name_bytes_out, aur_error *error);
+
+/* ---- cursors ---- */
+
+typedef struct aur_entry {
+    const uint8_t *key;
+    const uint8_t *value; /* NULL with value_bytes > 0: a big value, aur_cursor_read */
+    size_t key_bytes;
+    uint64_t value_bytes;
+} aur_entry;
+
+/* Keys in [start, stop), from either end. NULL start or stop: unbounded. The bounds are copied. In a read-write transaction the ranges that were
+ * really walked become part of what commit checks; its own writes, also later ones, are seen. */
+AUR_API AUR_CHECKED aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table, const uint8_t *start,
+                                               size_t start_bytes, const uint8_t *stop, size_t stop_bytes, bool reverse,
+                                               aur_cursor **cursor_out, aur_error *error);
+/* Up to `capacity` next entries, valid until the next call on this cursor or, in a read-write transaction, its next
+ * write. *count_out == 0: the end. */
+AUR_API AUR_CHECKED aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_only, aur_entry *entries,
+                                                size_t capacity, size_t *count_out, aur_error *error);
+/* Copies the value of an entry of the last fetch. */
+AUR_API AUR_CHECKED aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry, uint8_t *out,
+                                               aur_error *error);
+AUR_API void aur_cursor_close(aur_cursor *cursor);
+
+#endif
