@@ -1,13 +1,15 @@
 /*
- * The only door to the operating system's files. A disk is one directory; a file is reached through a handle.
+ * The only door to the operating system's files. A disk is one directory; a file is reached through
+ * a handle.
  *
- * Implementations: POSIX (disk_posix.c; O_DIRECT and O_DSYNC where the file system has them), in memory
- * (disk_memory.c), and a faulty wrapper around either (disk_faulty.c) that can tear, lose, misdirect and flip, return
- * EIO or ENOSPC, and crash. io_uring (disk_uring.c) is not another disk but another way to carry the durable writes of
- * POSIX files: see ring.h.
+ * Implementations: POSIX (disk_posix.c; O_DIRECT and O_DSYNC where the file system has them), in
+ * memory (disk_memory.c), and a faulty wrapper around either (disk_faulty.c) that can tear, lose,
+ * misdirect and flip, return EIO or ENOSPC, and crash. io_uring (disk_uring.c) is not another disk
+ * but another way to carry the durable writes of POSIX files: see ring.h.
  *
- * Thread rule: a disk and different files may be used from several threads at once; one file by one writer and any
- * number of readers at a time. Every name is relative to the disk's directory, without '/'.
+ * Thread rule: a disk and different files may be used from several threads at once; one file by one
+ * writer and any number of readers at a time. Every name is relative to the disk's directory,
+ * without '/'.
  */
 #ifndef AUR_DISK_DISK_H
 #define AUR_DISK_DISK_H
@@ -24,13 +26,16 @@ typedef struct aur_file aur_file;
 enum { AUR_DISK_BLOCK_BYTES = 4096, AUR_FILE_NAME_BYTES_MAX = 64 };
 
 enum aur_file_mode {
-    AUR_FILE_READ = 1,    /* buffered reads only */
-    AUR_FILE_WRITE = 2,   /* buffered writes; durable after aur_file_sync */
-    AUR_FILE_DURABLE = 4, /* every write is on disk when it returns; offset, length and buffer are block-aligned */
+    AUR_FILE_READ = 1,  /* buffered reads only */
+    AUR_FILE_WRITE = 2, /* buffered writes; durable after aur_file_sync */
+    AUR_FILE_DURABLE =
+        4, /* every write is on disk when it returns; offset, length and buffer are block-aligned */
 };
 
-/* Opens the directory `path` (created with its parents when `create`). AUR_NOT_FOUND when it is not there. */
-AUR_API aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_out, aur_error *error) AUR_CHECKED;
+/* Opens the directory `path` (created with its parents when `create`). AUR_NOT_FOUND when it is not
+ * there. */
+AUR_API aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_out,
+                                       aur_error *error) AUR_CHECKED;
 
 /* A new empty disk in memory. */
 AUR_API aur_status aur_disk_open_memory(aur_disk **disk_out) AUR_CHECKED;
@@ -38,29 +43,35 @@ AUR_API aur_status aur_disk_open_memory(aur_disk **disk_out) AUR_CHECKED;
 /* Frees the handle; files opened from it must be closed before. NULL is ignored. */
 AUR_API void aur_disk_close(aur_disk *disk);
 
-/* Creates `name` with `size_bytes` written zeros (so that later durable writes change no metadata), durable together
- * with its directory entry. Replaces an existing file. */
-aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes, aur_error *error) AUR_CHECKED;
+/* Creates `name` with `size_bytes` written zeros (so that later durable writes change no metadata),
+ * durable together with its directory entry. Replaces an existing file. */
+aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes,
+                           aur_error *error) AUR_CHECKED;
 
-/* Opens an existing file. mode is READ, WRITE|READ or DURABLE|READ. AUR_NOT_FOUND when there is none.
- * WRITE creates the file empty when it is not there. */
+/* Opens an existing file. mode is READ, WRITE|READ or DURABLE|READ. AUR_NOT_FOUND when there is
+ * none. WRITE creates the file empty when it is not there. */
 aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, aur_file **file_out,
                               aur_error *error) AUR_CHECKED;
 
-/* Replaces the content of `name` as one atomic, durable step: after a crash it is the old content or the new. */
-AUR_API aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes, size_t length,
-                            aur_error *error) AUR_CHECKED;
+/* Replaces the content of `name` as one atomic, durable step: after a crash it is the old content
+ * or the new. */
+AUR_API aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes,
+                                    size_t length, aur_error *error) AUR_CHECKED;
 
-/* Renames (over an existing file too), removes (AUR_NOT_FOUND when there is none); both durable when they return. */
-aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to, aur_error *error) AUR_CHECKED;
+/* Renames (over an existing file too), removes (AUR_NOT_FOUND when there is none); both durable
+ * when they return. */
+aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to,
+                           aur_error *error) AUR_CHECKED;
 AUR_API aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) AUR_CHECKED;
 
 /* Makes directory entries of files that were written through WRITE handles durable. */
 aur_status aur_disk_sync_directory(aur_disk *disk, aur_error *error) AUR_CHECKED;
 
 /* Calls `visit` for every regular file; stops when it returns false. */
-AUR_API aur_status aur_disk_list(aur_disk *disk, bool (*visit)(void *context, const char *name, uint64_t size_bytes),
-                         void *context, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_disk_list(aur_disk *disk,
+                                 bool (*visit)(void *context, const char *name,
+                                               uint64_t size_bytes),
+                                 void *context, aur_error *error) AUR_CHECKED;
 
 /* The directory's path, for messages. "memory" for the in-memory disk. */
 AUR_API const char *aur_disk_path(const aur_disk *disk);
@@ -68,20 +79,22 @@ AUR_API const char *aur_disk_path(const aur_disk *disk);
 void aur_file_close(aur_file *file);
 
 /* Reads up to `length` bytes; *read_out < length only at the end of the file. Any alignment. */
-aur_status aur_file_read(aur_file *file, uint64_t offset, void *buffer, size_t length, size_t *read_out,
-                         aur_error *error) AUR_CHECKED;
+aur_status aur_file_read(aur_file *file, uint64_t offset, void *buffer, size_t length,
+                         size_t *read_out, aur_error *error) AUR_CHECKED;
 
-/* Writes all of it, or fails. After a failure the content of the range is unknown and the caller fails the copy (I10). */
+/* Writes all of it, or fails. After a failure the content of the range is unknown and the caller
+ * fails the copy (I10). */
 aur_status aur_file_write(aur_file *file, uint64_t offset, const void *buffer, size_t length,
                           aur_error *error) AUR_CHECKED;
 aur_status aur_file_sync(aur_file *file, aur_error *error) AUR_CHECKED;
 aur_status aur_file_size(aur_file *file, uint64_t *size_out, aur_error *error) AUR_CHECKED;
 
-/* Whether the file is still linked in its directory and at least `size_bytes` long: AUR_ERR_IO when somebody removed or
- * truncated it behind our back. One system call. */
+/* Whether the file is still linked in its directory and at least `size_bytes` long: AUR_ERR_IO when
+ * somebody removed or truncated it behind our back. One system call. */
 aur_status aur_file_check(aur_file *file, uint64_t size_bytes, aur_error *error) AUR_CHECKED;
 
-/* File descriptor of a POSIX file for a ring, or -1. The faulty disk never gives one, so its writes stay visible. */
+/* File descriptor of a POSIX file for a ring, or -1. The faulty disk never gives one, so its writes
+ * stay visible. */
 int aur_file_descriptor(aur_file *file);
 const char *aur_file_name(const aur_file *file);
 

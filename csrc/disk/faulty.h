@@ -1,6 +1,7 @@
 /*
- * A disk that fails on purpose, deterministically from its seed. Wraps any disk. Writes that are not yet durable live
- * in a journal of the wrapper, so that a crash can lose, tear or keep each of them.
+ * A disk that fails on purpose, deterministically from its seed. Wraps any disk. Writes that are
+ * not yet durable live in a journal of the wrapper, so that a crash can lose, tear or keep each of
+ * them.
  */
 #ifndef AUR_DISK_FAULTY_H
 #define AUR_DISK_FAULTY_H
@@ -9,13 +10,15 @@
 
 /* Probabilities are per operation, in parts per million. */
 typedef struct aur_fault_rates {
-    uint32_t read_error_ppm;      /* EIO from a read */
-    uint32_t write_error_ppm;     /* EIO from a write; the range is left torn */
-    uint32_t sync_error_ppm;      /* EIO from a sync or from a durable write; what it covered is unknown */
-    uint32_t flip_read_ppm;       /* one bit of what is read is flipped, on the way */
-    uint32_t flip_write_ppm;      /* one bit of what is written is flipped, at rest */
-    uint32_t misdirect_ppm;       /* a write lands at another block of the same file; its own range keeps old bytes */
-    uint32_t lost_write_ppm;      /* a write that reports success never reaches the medium */
+    uint32_t read_error_ppm;  /* EIO from a read */
+    uint32_t write_error_ppm; /* EIO from a write; the range is left torn */
+    uint32_t
+        sync_error_ppm; /* EIO from a sync or from a durable write; what it covered is unknown */
+    uint32_t flip_read_ppm;  /* one bit of what is read is flipped, on the way */
+    uint32_t flip_write_ppm; /* one bit of what is written is flipped, at rest */
+    uint32_t misdirect_ppm;  /* a write lands at another block of the same file; its own range keeps
+                                old bytes */
+    uint32_t lost_write_ppm; /* a write that reports success never reaches the medium */
 } aur_fault_rates;
 
 typedef struct aur_fault_counts {
@@ -23,7 +26,8 @@ typedef struct aur_fault_counts {
 } aur_fault_counts;
 
 /* Takes ownership of `inner`. */
-AUR_API aur_status aur_disk_open_faulty(aur_disk *inner, uint64_t seed, aur_disk **disk_out) AUR_CHECKED;
+AUR_API aur_status aur_disk_open_faulty(aur_disk *inner, uint64_t seed,
+                                        aur_disk **disk_out) AUR_CHECKED;
 
 AUR_API void aur_faulty_set_rates(aur_disk *disk, const aur_fault_rates *rates);
 
@@ -33,16 +37,19 @@ AUR_API void aur_faulty_set_space(aur_disk *disk, uint64_t bytes);
 /* Fails every operation with EIO (a dead disk) until called with false. */
 AUR_API void aur_faulty_set_dead(aur_disk *disk, bool dead);
 
-/* After `operations` more writes, syncs, creates, renames or removes, the disk crashes inside that operation: it is torn at a random
- * point, and from then on everything fails with EIO until aur_faulty_recover. UINT64_MAX disarms. */
+/* After `operations` more writes, syncs, creates, renames or removes, the disk crashes inside that
+ * operation: it is torn at a random point, and from then on everything fails with EIO until
+ * aur_faulty_recover. UINT64_MAX disarms. */
 AUR_API void aur_faulty_crash_after(aur_disk *disk, uint64_t operations);
 
-/* Crash now (power cut): each write that was not durable is kept, lost or torn at 512-byte steps, by the seed; handles
- * that are open stay unusable. Then aur_faulty_recover makes the disk usable again (for new handles). */
+/* Crash now (power cut): each write that was not durable is kept, lost or torn at 512-byte steps,
+ * by the seed; handles that are open stay unusable. Then aur_faulty_recover makes the disk usable
+ * again (for new handles). */
 AUR_API void aur_faulty_crash(aur_disk *disk);
 AUR_API void aur_faulty_recover(aur_disk *disk);
 
-/* Flips one bit at rest in `name` at a place chosen by the seed; AUR_NOT_FOUND when the file is missing or empty. */
+/* Flips one bit at rest in `name` at a place chosen by the seed; AUR_NOT_FOUND when the file is
+ * missing or empty. */
 AUR_API aur_status aur_faulty_flip(aur_disk *disk, const char *name) AUR_CHECKED;
 
 AUR_API void aur_faulty_counts(const aur_disk *disk, aur_fault_counts *counts_out);
