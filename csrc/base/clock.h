@@ -6,7 +6,8 @@
 
 typedef struct aur_clock {
     void *context;
-    uint64_t (*wall_us)(void *context); /* microseconds since 1970; may jump, users make it monotone where they need */
+    uint64_t (*wall_us)(void *context); /* microseconds since 1970; may jump, users make it monotone
+                                           where they need */
 } aur_clock;
 
 /* The operating system's clock. */

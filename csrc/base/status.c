@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_CASE(name, value, text)                                                                                   \
-    case name:                                                                                                         \
+#define TEXT_CASE(name, value, text)                                                               \
+    case name:                                                                                     \
         return text;
 
 const char *aur_status_text(aur_status status) {
@@ -40,16 +40,19 @@ aur_status aur_fail(aur_error *error, aur_status status, const char *message, ..
     return status;
 }
 
-aur_status aur_fail_errno(aur_error *error, int system_errno, const char *file, const char *operation) {
+aur_status aur_fail_errno(aur_error *error, int system_errno, const char *file,
+                          const char *operation) {
     const int no_space = system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG;
     if (error != NULL) {
         error->system_errno = system_errno;
         (void)snprintf(error->file, sizeof error->file, "%s", file);
     }
-    return aur_fail(error, no_space ? AUR_ERR_FULL : AUR_ERR_IO, "%s failed: errno %d", operation, system_errno);
+    return aur_fail(error, no_space ? AUR_ERR_FULL : AUR_ERR_IO, "%s failed: errno %d", operation,
+                    system_errno);
 }
 
-void aur_error_locate(aur_error *error, int32_t group, int32_t copy, const char *file, uint64_t offset, uint64_t lsn) {
+void aur_error_locate(aur_error *error, int32_t group, int32_t copy, const char *file,
+                      uint64_t offset, uint64_t lsn) {
     if (error == NULL) {
         return;
     }

@@ -1,5 +1,5 @@
-/* XXH3-64 with a seed. The seed ties bytes to their place or their volume, so that a block written to the wrong
- * place, or one of another volume, fails its checksum. */
+/* XXH3-64 with a seed. The seed ties bytes to their place or their volume, so that a block written
+ * to the wrong place, or one of another volume, fails its checksum. */
 #ifndef AUR_FORMAT_CHECKSUM_H
 #define AUR_FORMAT_CHECKSUM_H
 

@@ -1,7 +1,7 @@
 /*
- * History is a log plus a list of rewinds (blueprint, idea 4). A rewind (at = Y, to = X) says: after Y, history goes on
- * from X. visible(L), the set of LSNs that a read at L sees: take the newest rewind with at < L; then visible(L) =
- * (at, L] + visible(to); with no rewind it is [0, L].
+ * History is a log plus a list of rewinds (blueprint, idea 4). A rewind (at = Y, to = X) says:
+ * after Y, history goes on from X. visible(L), the set of LSNs that a read at L sees: take the
+ * newest rewind with at < L; then visible(L) = (at, L] + visible(to); with no rewind it is [0, L].
  */
 #ifndef AUR_FORMAT_HISTORY_H
 #define AUR_FORMAT_HISTORY_H
@@ -12,8 +12,10 @@
 #include "format/types.h"
 
 enum aur_rewind_kind {
-    AUR_REWIND_TRUNCATION = 1, /* recovery: the records in (to, at] were never acknowledged and may be dropped */
-    AUR_REWIND_BACKTRACK = 2,  /* asked for: the records in (to, at] are kept until the window passes */
+    AUR_REWIND_TRUNCATION =
+        1, /* recovery: the records in (to, at] were never acknowledged and may be dropped */
+    AUR_REWIND_BACKTRACK =
+        2, /* asked for: the records in (to, at] are kept until the window passes */
 };
 
 typedef struct aur_rewind {
@@ -24,10 +26,13 @@ typedef struct aur_rewind {
     uint32_t kind;
 } aur_rewind;
 
-/* True iff `lsn` is in visible(read_point). `rewinds` are in the order they were made, which is the order of `at`. */
+/* True iff `lsn` is in visible(read_point). `rewinds` are in the order they were made, which is the
+ * order of `at`. */
 bool aur_history_visible(const aur_rewind *rewinds, size_t count, aur_lsn read_point, aur_lsn lsn);
 
-/* True iff `lsn` was dropped by a truncation rewind of an epoch above `written_in`, the epoch that wrote it. */
-bool aur_history_truncated(const aur_rewind *rewinds, size_t count, aur_lsn lsn, aur_epoch written_in);
+/* True iff `lsn` was dropped by a truncation rewind of an epoch above `written_in`, the epoch that
+ * wrote it. */
+bool aur_history_truncated(const aur_rewind *rewinds, size_t count, aur_lsn lsn,
+                           aur_epoch written_in);
 
 #endif

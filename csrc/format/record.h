@@ -1,9 +1,9 @@
 /*
  * A redo record: one operation on one page. Normative text: docs/format/record.md.
  *
- * Records are self-contained: they travel in frames, rest in layers, and are applied by anybody who holds the page at
- * `page_prev_lsn`. The three back links of Aurora (SIGMOD 2018, 2.2) are: block = page_prev_lsn here; segment =
- * prev_lsn of the frame; volume = volume_first of the frame.
+ * Records are self-contained: they travel in frames, rest in layers, and are applied by anybody who
+ * holds the page at `page_prev_lsn`. The three back links of Aurora (SIGMOD 2018, 2.2) are: block =
+ * page_prev_lsn here; segment = prev_lsn of the frame; volume = volume_first of the frame.
  */
 #ifndef AUR_FORMAT_RECORD_H
 #define AUR_FORMAT_RECORD_H
@@ -17,17 +17,25 @@ enum {
     AUR_RECORD_LENGTH_AT = 0, /* u32 bytes, this header included */
     AUR_RECORD_OP_AT = 4,     /* u8 enum aur_record_op */
     AUR_RECORD_FLAGS_AT = 5,  /* u8 enum aur_record_flag */
-    AUR_RECORD_ARG_AT = 6,    /* u16 slot, or offset in the page, or page type and level: see the operation */
-    AUR_RECORD_LSN_AT = 8,    /* u64 */
-    AUR_RECORD_PAGE_AT = 16,  /* u64 page id */
-    AUR_RECORD_PREV_AT = 24,  /* u64 LSN of this page's previous record; 0 with AUR_RECORD_INIT */
+    AUR_RECORD_ARG_AT =
+        6, /* u16 slot, or offset in the page, or page type and level: see the operation */
+    AUR_RECORD_LSN_AT = 8,   /* u64 */
+    AUR_RECORD_PAGE_AT = 16, /* u64 page id */
+    AUR_RECORD_PREV_AT = 24, /* u64 LSN of this page's previous record; 0 with AUR_RECORD_INIT */
     AUR_RECORD_BODY_AT = 32,
+    /* A decoder refuses more: no body is longer than the image of the largest page. */
+    AUR_RECORD_BYTES_MAX = AUR_RECORD_BODY_AT + 4 + AUR_PAGE_BYTES_MAX - AUR_PAGE_TYPE_AT,
 };
 
+_Static_assert(AUR_RECORD_BODY_AT == AUR_RECORD_PREV_AT + 8 && AUR_RECORD_BODY_AT == 32,
+               "record header");
+
 enum aur_record_op {
-    /* Formats the page as empty. arg = type | level << 8; body = u32 owner, u64 link. Always INIT. */
+    /* Formats the page as empty. arg = type | level << 8; body = u32 owner, u64 link. Always INIT.
+     */
     AUR_OP_FORMAT = 1,
-    /* Replaces the whole page. body = the page from byte 24 on, without its free middle: u32 head bytes, head, tail. Always INIT. */
+    /* Replaces the whole page. body = the page from byte 24 on, without its free middle: u32 head
+       bytes, head, tail. Always INIT. */
     AUR_OP_IMAGE = 2,
     /* Inserts one cell before slot `arg`. body = the cell's bytes. */
     AUR_OP_INSERT = 3,
@@ -37,9 +45,11 @@ enum aur_record_op {
     AUR_OP_DELETE = 5,
     /* Replaces the cell of slot `arg`. body = the cell's new bytes. */
     AUR_OP_REPLACE = 6,
-    /* Overwrites bytes of a cell in place. arg = slot; body = u16 offset in the cell, bytes. Never changes its length. */
+    /* Overwrites bytes of a cell in place. arg = slot; body = u16 offset in the cell, bytes. Never
+       changes its length. */
     AUR_OP_PATCH_CELL = 7,
-    /* Overwrites bytes of the page at offset `arg` (header fields link and count, or the body of a slotless page). */
+    /* Overwrites bytes of the page at offset `arg` (header fields link and count, or the body of a
+       slotless page). */
     AUR_OP_PATCH = 8,
 };
 
@@ -48,7 +58,8 @@ enum aur_record_flag {
     AUR_RECORD_INIT = 2, /* needs no older record: a search for the page may stop here */
 };
 
-/* A decoded record. `body` points into the bytes it was decoded from and lives as long as they do. */
+/* A decoded record. `body` points into the bytes it was decoded from and lives as long as they do.
+ */
 typedef struct aur_record {
     uint8_t op;
     uint8_t flags;
@@ -61,25 +72,32 @@ typedef struct aur_record {
 } aur_record;
 
 /* Bytes the record takes when encoded. */
-static inline uint32_t aur_record_bytes(const aur_record *record) { return AUR_RECORD_BODY_AT + record->body_bytes; }
+static inline uint32_t aur_record_bytes(const aur_record *record) {
+    return AUR_RECORD_BODY_AT + record->body_bytes;
+}
 
-/* Writes the header; the body must already stand (or be copied by the caller) at out + AUR_RECORD_BODY_AT when
- * record->body is NULL, else it is copied. `out` has room for aur_record_bytes(record). */
+/* Writes the header; the body must already stand (or be copied by the caller) at out +
+ * AUR_RECORD_BODY_AT when record->body is NULL, else it is copied. `out` has room for
+ * aur_record_bytes(record). */
 void aur_record_encode(const aur_record *record, uint8_t *out);
 
-/* Decodes one record from `bytes`. Accepts hostile bytes: AUR_ERR_CORRUPT when the length, operation or flags break the
- * format. *used_out = bytes consumed. */
-aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *record, size_t *used_out) AUR_CHECKED;
+/* Decodes one record from `bytes`. Accepts hostile bytes: AUR_ERR_CORRUPT when the length,
+ * operation or flags break the format. *used_out = bytes consumed. */
+aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *record,
+                             size_t *used_out) AUR_CHECKED;
 
 /*
- * Applies one record. The page must hold exactly the state at record->page_prev_lsn (not looked at for INIT records):
- * AUR_ERR_CORRUPT when it does not, when the operation does not fit the page, or when the body breaks the format; the
- * page is then unspecified. Deterministic: the same page and record give the same bytes everywhere. Compacts the page
- * when only garbage is in the way. `scratch` has page_bytes of room (used by compaction).
+ * Applies one record. The page must hold exactly the state at record->page_prev_lsn (not looked at
+ * for INIT records): AUR_ERR_CORRUPT when it does not, when the operation does not fit the page, or
+ * when the body breaks the format; the page is then unspecified. Deterministic: the same page and
+ * record give the same bytes everywhere. Compacts the page when only garbage is in the way.
+ * `scratch` has page_bytes of room (used by compaction).
  */
-aur_status aur_page_apply(uint8_t *page, uint32_t page_bytes, const aur_record *record, uint8_t *scratch) AUR_CHECKED;
+aur_status aur_page_apply(uint8_t *page, uint32_t page_bytes, const aur_record *record,
+                          uint8_t *scratch) AUR_CHECKED;
 
-/* Encodes the body of an AUR_OP_IMAGE record of `page` into `out` (room for page_bytes + 4); returns its bytes. */
+/* Encodes the body of an AUR_OP_IMAGE record of `page` into `out` (room for page_bytes + 4);
+ * returns its bytes. */
 uint32_t aur_page_image_body(const uint8_t *page, uint32_t page_bytes, uint8_t *out);
 
 #endif

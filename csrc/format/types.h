@@ -4,14 +4,15 @@
 
 #include <stdint.h>
 
-typedef uint64_t aur_lsn;     /* one space per volume, allocated by the single writer; 0 means "before everything" */
+typedef uint64_t
+    aur_lsn; /* one space per volume, allocated by the single writer; 0 means "before everything" */
 typedef uint64_t aur_page_id; /* position of a page in the volume */
-typedef uint64_t aur_epoch;   /* volume epoch: grows with every recovery, fences older writers (I4) */
+typedef uint64_t aur_epoch; /* volume epoch: grows with every recovery, fences older writers (I4) */
 
 #define AUR_LSN_MAX UINT64_MAX
 
-/* LSN allocation limit: no LSN is allocated above VDL + this. It is back-pressure, and the width of the truncation
- * range that recovery writes (Aurora, SIGMOD 2017, 4.2.1 and 4.3). */
+/* LSN allocation limit: no LSN is allocated above VDL + this. It is back-pressure, and the width of
+ * the truncation range that recovery writes (Aurora, SIGMOD 2017, 4.2.1 and 4.3). */
 #define AUR_LSN_ALLOCATION_LIMIT 10000000u
 
 enum {
