@@ -72,7 +72,9 @@ static inline size_t aur_frame_padded(uint32_t length) {
 void aur_frame_seal(uint8_t *frame, const aur_frame_header *header, uint64_t volume_seed);
 
 /* Decodes and verifies the header alone (needs AUR_FRAME_BODY_AT bytes). AUR_NOT_FOUND when there
- * is no frame (the magic is not there), AUR_ERR_VERSION, AUR_ERR_CORRUPT. */
+ * is no frame (the magic is not there); AUR_ERR_CORRUPT when its checksum does not hold, or its
+ * fields contradict each other; AUR_ERR_VERSION when the header is sound but of another version.
+ * Does not look at the payload: `length` may end before it. */
 aur_status aur_frame_decode(const uint8_t *bytes, size_t length, uint64_t volume_seed,
                             aur_frame_header *out) AUR_CHECKED;
 

@@ -5,6 +5,7 @@
  * `format` knows slots and cells, never keys: what a cell means is the tree's business. Every
  * change of a page is one of the operations of format/record.h, applied by aur_page_apply on the
  * writer and on every segment alike, so equal records give equal bytes.
+ * Whatever is neither header nor slot nor live cell is zero.
  *
  * Thread rule: none of these functions lock; the caller owns the buffer.
  */
@@ -85,7 +86,7 @@ static inline const uint8_t *aur_page_cell(const uint8_t *page, uint32_t slot,
 }
 
 /* Bytes that slots and cells may still take, counting garbage that a compaction inside the page
- * would win back. */
+ * would win back. 0 for a page whose layout fields break the format. */
 uint32_t aur_page_free_bytes(const uint8_t *page, uint32_t page_bytes);
 
 /* Bytes that live cells and their slots take. */
@@ -98,8 +99,8 @@ void aur_page_seal(uint8_t *page, uint32_t page_bytes);
 aur_status aur_page_check(const uint8_t *page, uint32_t page_bytes,
                           aur_page_id page_id) AUR_CHECKED;
 
-/* The structural half of the check, without the checksum: for pages that were materialized from
- * records. */
+/* The structural half of the check, without the checksum: type and level exist, cells lie inside
+ * the heap, do not overlap, and make up the heap together with the garbage. AUR_ERR_CORRUPT. */
 aur_status aur_page_check_structure(const uint8_t *page, uint32_t page_bytes) AUR_CHECKED;
 
 #endif

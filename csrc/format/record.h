@@ -58,8 +58,7 @@ enum aur_record_flag {
     AUR_RECORD_INIT = 2, /* needs no older record: a search for the page may stop here */
 };
 
-/* A decoded record. `body` points into the bytes it was decoded from and lives as long as they do.
- */
+/* A decoded record. `body` points into the bytes it was decoded from, and lives as long as they. */
 typedef struct aur_record {
     uint8_t op;
     uint8_t flags;
@@ -76,22 +75,28 @@ static inline uint32_t aur_record_bytes(const aur_record *record) {
     return AUR_RECORD_BODY_AT + record->body_bytes;
 }
 
-/* Writes the header; the body must already stand (or be copied by the caller) at out +
- * AUR_RECORD_BODY_AT when record->body is NULL, else it is copied. `out` has room for
- * aur_record_bytes(record). */
+/* Writes the header and copies the body behind it; a body of NULL is the caller's to put there
+ * (at out + AUR_RECORD_BODY_AT). `out` has room for aur_record_bytes(record). */
 void aur_record_encode(const aur_record *record, uint8_t *out);
 
 /* Decodes one record from `bytes`. Accepts hostile bytes: AUR_ERR_CORRUPT when the length,
- * operation or flags break the format. *used_out = bytes consumed. */
+ * operation, flags or LSNs break the format (the body is looked at by aur_page_apply).
+ * *used_out = bytes consumed. */
 aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *record,
                              size_t *used_out) AUR_CHECKED;
 
 /*
  * Applies one record. The page must hold exactly the state at record->page_prev_lsn (not looked at
  * for INIT records): AUR_ERR_CORRUPT when it does not, when the operation does not fit the page, or
- * when the body breaks the format; the page is then unspecified. Deterministic: the same page and
- * record give the same bytes everywhere. Compacts the page when only garbage is in the way.
- * `scratch` has page_bytes of room (used by compaction).
+ * when the body breaks the format; the page is then unspecified. On AUR_OK the page's LSN is the
+ * record's and its checksum field is 0. Deterministic: the same page and record give the same bytes
+ * everywhere. Compacts the page when only garbage is in the way.
+ *
+ * Takes any page and any record without undefined behaviour: every offset is checked before it is
+ * used. A page that was sound stays sound (aur_page_check_structure), and an INIT record makes a
+ * sound page of any bytes; so pages built by apply alone need no check.
+ *
+ * `scratch` has page_bytes of room (used by compaction); page, scratch and body do not overlap.
  */
 aur_status aur_page_apply(uint8_t *page, uint32_t page_bytes, const aur_record *record,
                           uint8_t *scratch) AUR_CHECKED;
