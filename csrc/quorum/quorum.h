@@ -55,7 +55,7 @@ typedef struct aur_quorum_options {
 typedef struct aur_boxcar {
     aur_lsn first_lsn;
     aur_lsn last_lsn;
-    aur_lsn last_cpl; /* 0 if the boxcar ends inside its first mini-transaction */
+    aur_lsn last_cpl; /* last_lsn, or 0 when it holds no CPL: see format/frame.h */
     uint32_t frame_count;
     aur_frame **frames;
 } aur_boxcar;

@@ -117,6 +117,13 @@ aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame, const 
                                   aur_error *error) AUR_CHECKED;
 
 /*
+ * As append, for a frame that a peer already holds (write-back of recovery, catch-up of a lagging copy): the epoch that
+ * is checked is the sender's, `sender_epoch`, since the frame itself may come from an earlier writer.
+ */
+AUR_API aur_status aur_segment_adopt(aur_segment *segment, aur_frame *frame, aur_epoch sender_epoch, aur_lsn *scl_out,
+                                     aur_error *error) AUR_CHECKED;
+
+/*
  * Builds the page as a read at `read_point` sees it (I6). `page` has page_bytes; on AUR_OK it holds a page that passed
  * aur_page_check_structure, with its LSN. AUR_NOT_FOUND: the page has no record in visible(read_point).
  * AUR_ERR_CORRUPT names file, offset, LSN: ask another segment. AUR_ERR_SNAPSHOT: below what is retained.
