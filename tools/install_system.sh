@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Install what the system lacks, by trying what is needed rather than by asking which packages are there.
+#
+#   tools/install_system.sh build [fuzz] [cross] [cache]
+#
+# build: C compiler, Python headers and venv, pkg-config, liburing    fuzz: clang with libFuzzer
+# cross: aarch64 compiler and qemu-user                               cache: ccache
+set -euo pipefail
+
+missing=()
+need() { missing+=("$@"); }
+
+links_fuzzer() {
+    local folder
+    folder=$(mktemp -d)
+    echo 'int LLVMFuzzerTestOneInput(const char *b, unsigned long n) { return b && n ? 0 : 0; }' >"$folder/f.c"
+    clang -fsanitize=fuzzer,address "$folder/f.c" -o "$folder/f" 2>/dev/null
+    local result=$?
+    rm -rf "$folder"
+    return $result
+}
+
+for feature in "$@"; do
+    case $feature in
+    build)
+        command -v cc >/dev/null && command -v make >/dev/null || need build-essential
+        command -v git >/dev/null || need git
+        python=$("$(dirname "$0")/find_python.sh" 2>/dev/null) || { need python3; python=; }
+        headers='import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+        [ -n "$python" ] && "$python" -c "$headers" || need python3-dev
+        [ -n "$python" ] && "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+        # Optional at build: without liburing the engine writes with threads.
+        command -v pkg-config >/dev/null || need pkg-config
+        pkg-config --exists liburing 2>/dev/null || need liburing-dev
+        ;;
+    fuzz)
+        command -v clang >/dev/null || need clang
+        command -v clang >/dev/null && links_fuzzer || need libclang-rt-14-dev libfuzzer-14-dev
+        ;;
+    cross)
+        command -v aarch64-linux-gnu-gcc >/dev/null || need gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+        command -v qemu-aarch64-static >/dev/null || need qemu-user-static
+        ;;
+    cache)
+        command -v ccache >/dev/null || need ccache
+        ;;
+    *)
+        echo "unknown feature: $feature" >&2
+        exit 2
+        ;;
+    esac
+done
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "Not a Debian system. Please install the equivalents of: ${missing[*]}" >&2
+    exit 1
+fi
+run_as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "Need root or sudo to install: ${missing[*]}" >&2; exit 1; }
+    run_as_root=(sudo)
+fi
+echo "installing with apt-get: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${run_as_root[@]}" apt-get -qq update
+"${run_as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
