@@ -4,12 +4,13 @@
  *
  * Implementations: POSIX (disk_posix.c; O_DIRECT and O_DSYNC where the file system has them), in
  * memory (disk_memory.c), and a faulty wrapper around either (disk_faulty.c) that can tear, lose,
- * misdirect and flip, return EIO or ENOSPC, and crash. io_uring (disk_uring.c) is not another disk
+ * misdirect and flip, return EIO or ENOSPC, and crash. io_uring (ring_uring.c) is not another disk
  * but another way to carry the durable writes of POSIX files: see ring.h.
  *
  * Thread rule: a disk and different files may be used from several threads at once; one file by one
  * writer and any number of readers at a time. Every name is relative to the disk's directory,
- * without '/'.
+ * of 1 to AUR_FILE_NAME_BYTES_MAX bytes without '/', and does not end in ".replacing", which
+ * aur_disk_replace keeps for its temporary file; others are AUR_ERR_INVALID.
  */
 #ifndef AUR_DISK_DISK_H
 #define AUR_DISK_DISK_H
@@ -28,8 +29,8 @@ enum { AUR_DISK_BLOCK_BYTES = 4096, AUR_FILE_NAME_BYTES_MAX = 64 };
 enum aur_file_mode {
     AUR_FILE_READ = 1,  /* buffered reads only */
     AUR_FILE_WRITE = 2, /* buffered writes; durable after aur_file_sync */
-    AUR_FILE_DURABLE =
-        4, /* every write is on disk when it returns; offset, length and buffer are block-aligned */
+    /* Every write is on disk when it returns; offset, length and buffer are block-aligned. */
+    AUR_FILE_DURABLE = 4,
 };
 
 /* Opens the directory `path` (created with its parents when `create`). AUR_NOT_FOUND when it is not
@@ -58,8 +59,9 @@ aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, a
 AUR_API aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes,
                                     size_t length, aur_error *error) AUR_CHECKED;
 
-/* Renames (over an existing file too), removes (AUR_NOT_FOUND when there is none); both durable
- * when they return. */
+/* Renames (over an existing file too), removes (both AUR_NOT_FOUND when there is none); durable
+ * when they return. Whoever has the removed or replaced file open keeps it, and learns of it from
+ * aur_file_check. */
 aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to,
                            aur_error *error) AUR_CHECKED;
 AUR_API aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) AUR_CHECKED;
@@ -67,7 +69,8 @@ AUR_API aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *
 /* Makes directory entries of files that were written through WRITE handles durable. */
 aur_status aur_disk_sync_directory(aur_disk *disk, aur_error *error) AUR_CHECKED;
 
-/* Calls `visit` for every regular file; stops when it returns false. */
+/* Calls `visit` for every regular file with a valid name; stops when it returns false. It may use
+ * the disk. */
 AUR_API aur_status aur_disk_list(aur_disk *disk,
                                  bool (*visit)(void *context, const char *name,
                                                uint64_t size_bytes),
@@ -83,7 +86,9 @@ aur_status aur_file_read(aur_file *file, uint64_t offset, void *buffer, size_t l
                          size_t *read_out, aur_error *error) AUR_CHECKED;
 
 /* Writes all of it, or fails. After a failure the content of the range is unknown and the caller
- * fails the copy (I10). */
+ * fails the copy (I10): the handle remembers the first failed write or sync, and fails every later
+ * one without trying. AUR_ERR_READ_ONLY in mode READ, AUR_ERR_INVALID when a durable write is not
+ * aligned; these two leave the handle as it was. */
 aur_status aur_file_write(aur_file *file, uint64_t offset, const void *buffer, size_t length,
                           aur_error *error) AUR_CHECKED;
 aur_status aur_file_sync(aur_file *file, aur_error *error) AUR_CHECKED;
