@@ -1,6 +1,6 @@
 # The only file that names a third-party library. It defines the targets
 #   aurora::zstd      zstd.h, and the compiled library
-#   aurora::xxhash    xxhash.h, header-only (XXH_INLINE_ALL): the same hash as the library, no link dependency
+#   aurora::xxhash    xxhash.h, header-only: who includes it defines XXH_INLINE_ALL first
 #   aurora::uring     liburing, only if it was found; AURORA_HAVE_URING tells
 find_package(Threads REQUIRED)
 find_package(PkgConfig QUIET)
@@ -35,7 +35,6 @@ else()
 endif()
 
 add_library(aurora_xxhash INTERFACE)
-target_compile_definitions(aurora_xxhash INTERFACE XXH_INLINE_ALL)
 target_include_directories(aurora_xxhash SYSTEM INTERFACE ${AURORA_XXHASH_DIR})
 add_library(aurora::xxhash ALIAS aurora_xxhash)
 
