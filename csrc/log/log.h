@@ -46,6 +46,10 @@ void aur_log_default_options(aur_log_options *options);
 aur_status aur_log_create(const aur_log_options *options, aur_quorum *quorum, aur_log **log_out) AUR_CHECKED;
 void aur_log_destroy(aur_log *log);
 
+/* Names who is told, in the thread that delivers the news and with no lock held, after the quorum told the log that a
+ * watermark moved or that a copy or the quorum was lost or came back. Before start. */
+void aur_log_listen(aur_log *log, void (*on_news)(void *context), void *context);
+
 /* (Re)starts after recovery. Open records are dropped, a failure is forgotten, head = vdl. */
 aur_status aur_log_start_at(aur_log *log, const aur_log_start *start, aur_error *error) AUR_CHECKED;
 
@@ -79,6 +83,10 @@ aur_status aur_log_failure(aur_log *log, aur_error *error);
 aur_lsn aur_log_head(const aur_log *log);
 aur_lsn aur_log_vdl(const aur_log *log);
 aur_lsn aur_log_vcl(const aur_log *log);
+
+/* The consistency points at which VDL may come to stand with what is shipped: aur_quorum_boundaries, for the layers
+ * above that free page versions. Returns how many there are; stores at most `capacity`. */
+size_t aur_log_boundaries(aur_log *log, aur_lsn *out, size_t capacity);
 
 /* Newest durable commit's frame time, microseconds since 1970. */
 uint64_t aur_log_time_us(const aur_log *log);

@@ -33,7 +33,8 @@
     X(AUR_WOULD_BLOCK, 2, "needs I/O or a wait; call again allowing it")                                               \
     X(AUR_TIMEOUT, 3, "the time slice is over")                                                                        \
     X(AUR_GAP, 4, "the frame does not link to the segment's last record")                                              \
-    X(AUR_NEEDS_GROUPS, 5, "the volume must grow by protection groups first")
+    X(AUR_NEEDS_GROUPS, 5, "the volume must grow by protection groups first")                                          \
+    X(AUR_NO_TABLE, 6, "no such table")
 
 #define AUR_DEFINE_STATUS(name, value, text) name = value,
 typedef enum aur_status { AUR_OUTCOMES(AUR_DEFINE_STATUS) AUR_ERRORS(AUR_DEFINE_STATUS) } aur_status;
