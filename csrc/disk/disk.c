@@ -38,6 +38,7 @@ static bool range_is_valid(uint64_t offset, uint64_t length) {
 bool auri_disk_init(aur_disk *disk, const auri_disk_operations *operations, const char *path) {
     disk->operations = operations;
     disk->path = strdup(path);
+    atomic_init(&disk->owners, 1);
     return disk->path != NULL;
 }
 
@@ -118,8 +119,13 @@ void auri_file_set_failed(aur_file *file, aur_status status) {
     (void)atomic_compare_exchange_strong(&file->failed, &expected, (int)status);
 }
 
+aur_disk *aur_disk_acquire(aur_disk *disk) {
+    (void)atomic_fetch_add_explicit(&disk->owners, 1, memory_order_relaxed);
+    return disk;
+}
+
 void aur_disk_close(aur_disk *disk) {
-    if (disk != NULL) {
+    if (disk != NULL && atomic_fetch_sub_explicit(&disk->owners, 1, memory_order_acq_rel) == 1) {
         disk->operations->close(disk);
     }
 }

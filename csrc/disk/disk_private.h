@@ -47,6 +47,7 @@ typedef struct auri_file_operations {
 struct aur_disk {
     const auri_disk_operations *operations;
     char *path; /* owned */
+    atomic_uint owners;
 };
 
 /* First member of every implementation's file. */

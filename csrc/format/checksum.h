@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed);
+#include <aurora/export.h>
+
+AUR_API uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed);
 
 /* Seed that identifies a volume: a fold of its 16-byte id. */
-uint64_t aur_volume_seed(const uint8_t volume_id[16]);
+AUR_API uint64_t aur_volume_seed(const uint8_t volume_id[16]);
 
 #endif
