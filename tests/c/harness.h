@@ -12,8 +12,9 @@
  *     }
  *
  * TEST registers itself; main() is here too (weak, so a file may bring its own). A file named
- * tests/c/<layer>/test_<layer>_<name>.c is found by CMake and known to ctest as <layer>.<name>. Other
- * .c files in that folder are helpers, linked into every test of the layer; they may use CHECK too.
+ * tests/c/<layer>/test_<layer>_<name>.c is found by CMake and known to ctest as <layer>.<name>.
+ * Other .c files in that folder are helpers, linked into every test of the layer; they may use
+ * CHECK too.
  *
  * Arguments: [--seed N] [--list] [--keep] [part of a test name]...
  * The seed is printed first and replays every value of random_u64(); AURORA_TEST_SEED sets it too.
