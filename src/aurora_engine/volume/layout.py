@@ -1,0 +1,185 @@
+"""Where the parts of a volume lie, and its metadata file. Normative text: docs/format/volume.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aurora_engine._ext.segment import Disk, checksum
+from aurora_engine.errors import CorruptionError, VersionError
+
+FORMAT_VERSION = 1
+METADATA_NAME = "volume.json"
+CREATING_NAME = "volume.creating"
+LOCK_NAME = "LOCK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a volume is: written once, then only to grow, to move zones, or to change the history window.
+
+    ``zones`` holds (name, folder); a folder is relative to the volume's directory, or absolute where the caller mapped it.
+    """
+
+    volume_id: bytes
+    page_bytes: int
+    group_pages: int
+    zones: tuple[tuple[str, str], ...]
+    copies_per_zone: int
+    groups: int
+    created_us: int
+    backtrack_window_s: float
+    history_bytes: int | None
+    revision: int = 1
+
+    @property
+    def copies(self) -> int:
+        """Copies of each protection group."""
+        return len(self.zones) * self.copies_per_zone
+
+    def changed(self, **changes: Any) -> Metadata:
+        """The next revision, with ``changes``."""
+        return replace(self, revision=self.revision + 1, **changes)
+
+    def encode(self) -> bytes:
+        """JSON with a checksum over its canonical text."""
+        fields = asdict(self) | {"format_version": FORMAT_VERSION, "volume_id": self.volume_id.hex()}
+        text = _canonical(fields)
+        return _canonical(fields | {"checksum": f"{checksum(text):016x}"}) + b"\n"
+
+    @classmethod
+    def decode(cls, text: bytes, file: str) -> Metadata:
+        """The inverse of `encode`.
+
+        Raises
+        ------
+        CorruptionError
+            If the text is not what `encode` wrote.
+        VersionError
+            If a later release wrote it.
+        """
+        try:
+            fields = json.loads(text)
+            stated = fields.pop("checksum")
+            version = fields.pop("format_version")
+        except (ValueError, KeyError, AttributeError, TypeError) as broken:
+            raise CorruptionError(f"{file} is not the metadata of a volume: {broken}") from None
+        if f"{checksum(_canonical(fields | {'format_version': version})):016x}" != stated:
+            raise CorruptionError(f"{file} failed its checksum; restore it from a zone's copy of {METADATA_NAME}")
+        if version != FORMAT_VERSION:
+            raise VersionError(f"{file} has format {version}; this release reads {FORMAT_VERSION}: upgrade aurora_engine")
+        fields["volume_id"] = bytes.fromhex(fields["volume_id"])
+        fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
+        return cls(**fields)
+
+
+def _canonical(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places of one volume on the file system."""
+
+    root: Path
+    metadata: Metadata
+
+    def zone_of(self, copy: int) -> str:
+        """Name of the zone that holds a copy."""
+        return self.metadata.zones[copy // self.metadata.copies_per_zone][0]
+
+    def zone_folder(self, index: int) -> Path:
+        """Folder of the index-th zone; in a folder that the caller gave, volumes are kept apart by their id."""
+        folder = Path(self.metadata.zones[index][1])
+        return folder / f"volume-{self.metadata.volume_id.hex()[:12]}" if folder.is_absolute() else self.root / folder
+
+    def segment_folder(self, group: int, copy: int) -> Path:
+        """Folder of one segment."""
+        zone = copy // self.metadata.copies_per_zone
+        return self.zone_folder(zone) / f"group-{group:05d}-copy-{copy}"
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Every (group, copy) of the volume."""
+        for group in range(self.metadata.groups):
+            for copy in range(self.metadata.copies):
+                yield group, copy
+
+    def write_metadata(self) -> None:
+        """Writes the metadata to the root, then a copy into each zone that can be reached."""
+        text = self.metadata.encode()
+        _write(self.root, METADATA_NAME, text)
+        for index in range(len(self.metadata.zones)):
+            folder = self.zone_folder(index)
+            if folder.is_dir():
+                _write(folder, METADATA_NAME, text)
+
+
+def read_metadata(root: Path) -> Metadata | None:
+    """The newest metadata that verifies, from the root or else from a zone inside it; None when there is none.
+
+    Raises
+    ------
+    CorruptionError
+        If there is metadata but none of it verifies.
+    """
+    found: list[Metadata] = []
+    broken: CorruptionError | None = None
+    candidates = [root / METADATA_NAME]
+    if not candidates[0].exists() or not _verifies(candidates[0]):
+        candidates += sorted(root.glob(f"*/{METADATA_NAME}"))
+    for file in candidates:
+        try:
+            found.append(Metadata.decode(file.read_bytes(), str(file)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except CorruptionError as error:
+            broken = error
+    if found:
+        return max(found, key=lambda metadata: metadata.revision)
+    if broken is not None:
+        raise broken
+    return None
+
+
+def _verifies(file: Path) -> bool:
+    try:
+        Metadata.decode(file.read_bytes(), str(file))
+    except CorruptionError:
+        return False
+    return True
+
+
+def mark_creating(root: Path, volume_id: bytes) -> None:
+    """Notes that a volume is being created, so that a creation that was cut short can be told from foreign files."""
+    _write(root, CREATING_NAME, volume_id.hex().encode("ascii"))
+
+
+def interrupted_creation(root: Path) -> bytes | None:
+    """Id of the volume whose creation began here and never ended: its segments may be removed and made again."""
+    try:
+        return bytes.fromhex((root / CREATING_NAME).read_text("ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def finish_creating(root: Path) -> None:
+    """Removes the note that `mark_creating` left."""
+    (root / CREATING_NAME).unlink(missing_ok=True)
+
+
+def new_volume_id() -> bytes:
+    """16 random bytes."""
+    return uuid.UUID(bytes=os.urandom(16), version=4).bytes
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    disk = Disk.posix(os.fsencode(folder), create=True)
+    try:
+        disk.replace(name, content)
+    finally:
+        disk.close()

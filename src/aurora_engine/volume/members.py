@@ -1,0 +1,202 @@
+"""The segments of a volume in this process: opening, creating, and carrying out what the state machines ask of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from aurora_engine._ext.records import FrameInfo, LogGap, SegmentIdentity
+from aurora_engine._ext.segment import Disk, Segment
+from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
+from aurora_engine.volume.layout import Layout
+from aurora_engine.volume.messages import (
+    Action,
+    CopyLog,
+    Failed,
+    Inspect,
+    Inspected,
+    Place,
+    Promise,
+    Reply,
+    Survey,
+    Surveyed,
+    Truncate,
+)
+
+_log = logging.getLogger("aurora_engine.volume")
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Calls ``function`` on every item, each in a thread of its own, since it waits for a disk. The function does not raise."""
+    todo = list(items)
+    results: dict[int, _Result] = {}
+
+    def run(index: int) -> None:
+        results[index] = function(todo[index])
+
+    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(1, len(todo))]
+    for thread in threads:
+        thread.start()
+    if todo:
+        run(0)
+    for thread in threads:
+        thread.join()
+    return [results[index] for index in range(len(todo))]
+
+
+def identity_of(layout: Layout, place: Place) -> SegmentIdentity:
+    """What the segment at ``place`` must say of itself."""
+    metadata = layout.metadata
+    group, copy = place
+    return SegmentIdentity(
+        metadata.volume_id, group, copy, metadata.page_bytes, metadata.copies, metadata.group_pages
+    )
+
+
+def create_segment(layout: Layout, place: Place, epoch: int) -> None:
+    """Formats a new segment in its folder.
+
+    Raises
+    ------
+    StorageIOError
+        If the folder cannot be made or written.
+    """
+    disk = Disk.posix(os.fsencode(layout.segment_folder(*place)), create=True)
+    try:
+        Segment.create(disk, identity_of(layout, place), epoch, 0)
+    finally:
+        disk.close()
+
+
+def open_segment(layout: Layout, place: Place) -> Segment | AuroraError:
+    """Opens the segment at ``place``, or says why it cannot be used."""
+    folder = layout.segment_folder(*place)
+    try:
+        disk = Disk.posix(os.fsencode(folder), create=False)
+    except AuroraError as error:
+        return error
+    try:
+        return Segment.open(disk, identity_of(layout, place))
+    except AuroraError as error:
+        disk.close()
+        return error
+
+
+def copy_segment(
+    layout: Layout, place: Place, source: Segment, progress: Callable[[int, int], bool] | None = None
+) -> Path:
+    """Copies ``source`` into a folder beside the one of ``place``; `swap_in` puts it there.
+
+    Raises
+    ------
+    AuroraError
+        If the source cannot be read or the folder cannot be written; nothing is left behind then.
+    """
+    folder = layout.segment_folder(*place)
+    fresh = folder.with_name(folder.name + ".rebuild")
+    _discard(fresh)
+    disk = Disk.posix(os.fsencode(fresh), create=True)
+    try:
+        source.copy(disk, identity_of(layout, place), progress)
+    except AuroraError:
+        _discard(fresh)
+        raise
+    finally:
+        disk.close()
+    return fresh
+
+
+def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
+    """Puts a copied segment in the place of the old one, whose handle is closed, and opens it.
+
+    Raises
+    ------
+    AuroraError
+        If the file system refuses, or the copy does not open.
+    """
+    folder = layout.segment_folder(*place)
+    retired = folder.with_name(folder.name + ".retired")
+    _discard(retired)
+    try:
+        if folder.exists():
+            folder.rename(retired)
+        fresh.rename(folder)
+    except OSError as error:
+        raise StorageIOError(error.errno, f"cannot put the rebuilt copy in place ({error.strerror})", str(folder)) from error
+    _discard(retired)
+    opened = open_segment(layout, place)
+    if isinstance(opened, AuroraError):
+        raise opened
+    return opened
+
+
+def _discard(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Driver:
+    """Carries out the actions of a state machine on open segments."""
+
+    def __init__(self, segments: dict[Place, Segment]) -> None:
+        self._segments = segments
+
+    def carry_out(self, action: Action) -> Reply:
+        """Does what is asked; never raises."""
+        try:
+            return self._carry_out(action)
+        except AuroraError as error:
+            _log.warning("segment %s: %s failed: %s", action.place, type(action).__name__, error)
+            return Failed(error)
+
+    def _carry_out(self, action: Action) -> Reply:
+        segment = self._segments[action.place]
+        match action:
+            case Survey():
+                pass
+            case Promise(missed=missed, epoch=epoch):
+                for rewind in missed:
+                    segment.rewind(rewind)
+                segment.set_epoch(epoch)
+            case Inspect(above=above):
+                return Inspected(tuple(self._frames_above(segment, above)))
+            case CopyLog(sources=sources, upto=upto, epoch=epoch):
+                self._copy_log(segment, [self._segments[place] for place in sources], upto, epoch)
+            case Truncate(rewind=rewind):
+                segment.rewind(rewind)
+        return Surveyed(segment.state(), tuple(segment.rewinds()))
+
+    @staticmethod
+    def _frames_above(segment: Segment, above: int) -> list[FrameInfo]:
+        frames: list[FrameInfo] = []
+        after = segment.state().log_start
+        while (frame := segment.next_frame(after)) is not None:
+            info = frame.info
+            if info.last_lsn <= above:
+                frames.clear()
+            frames.append(info)
+            after = info.last_lsn
+        return frames
+
+    @staticmethod
+    def _copy_log(target: Segment, sources: list[Segment], upto: int, epoch: int) -> None:
+        scl = target.state().scl
+        while scl < upto:
+            frame = None
+            for source in sources:
+                try:
+                    frame = source.next_frame(scl)
+                except (LogGap, CorruptionError):
+                    continue
+                if frame is not None:
+                    break
+            if frame is None:
+                raise CorruptionError(f"no copy still has the log after {scl}; this copy must be rebuilt")
+            scl = target.adopt(frame, epoch)

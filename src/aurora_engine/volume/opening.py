@@ -1,0 +1,147 @@
+"""Finding or making a volume in a directory, with an error that says what is wrong for every other directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
+from aurora_engine.options import Topology
+from aurora_engine.volume.layout import (
+    CREATING_NAME,
+    LOCK_NAME,
+    METADATA_NAME,
+    Layout,
+    Metadata,
+    finish_creating,
+    interrupted_creation,
+    mark_creating,
+    new_volume_id,
+    read_metadata,
+)
+from aurora_engine.volume.lock import WriterLock
+from aurora_engine.volume.members import create_segment, in_parallel
+
+
+def prepare_root(root: Path, *, create: bool) -> None:
+    """Makes sure that ``root`` is a directory that holds a volume or may come to hold one.
+
+    Raises
+    ------
+    StorageIOError
+        If it is missing and may not be created, or is no directory, or cannot be read or made.
+    CorruptionError
+        If it holds files that are not a volume's.
+    """
+    try:
+        if create:
+            root.mkdir(parents=True, exist_ok=True)
+        names = set(os.listdir(root))
+    except OSError as error:
+        raise StorageIOError(error.errno, f"cannot open the volume's directory ({error.strerror})", str(root)) from error
+    if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
+        return
+    foreign = sorted(name for name in names - {LOCK_NAME} if not _is_empty_folder(root / name))
+    if foreign:
+        raise CorruptionError(
+            f"{root} holds no complete volume but other files ({', '.join(foreign[:3])}): "
+            f"give an empty or new directory, or restore {METADATA_NAME}"
+        )
+    if not create:
+        raise StorageIOError(errno.ENOENT, "no volume here; open with create=True to make one", str(root))
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def find_or_create(
+    root: Path,
+    *,
+    create: bool,
+    topology: Topology | None,
+    page_bytes: int,
+    group_bytes: int,
+    backtrack_window: timedelta,
+    history_bytes: int | None,
+) -> tuple[WriterLock, Layout]:
+    """Locks the directory and returns what lies in it, creating the volume where there is none.
+
+    Raises
+    ------
+    DatabaseLockedError
+        If another process, or another handle in this one, has the volume open.
+    ValueError
+        If ``topology`` has other zones than the volume.
+    """
+    prepare_root(root, create=create)
+    lock = WriterLock(root / LOCK_NAME)
+    try:
+        metadata = read_metadata(root)
+        if metadata is not None:
+            return lock, _with_zones(Layout(root, metadata), topology)
+        if not create:
+            raise StorageIOError(errno.ENOENT, "no volume here; open with create=True to make one", str(root))
+        layout = Layout(
+            root,
+            Metadata(
+                volume_id=interrupted_creation(root) or new_volume_id(),
+                page_bytes=page_bytes,
+                group_pages=max(group_bytes // page_bytes, 1),
+                zones=(topology or Topology()).folders(),
+                copies_per_zone=(topology or Topology()).copies_per_zone,
+                groups=1,
+                created_us=time.time_ns() // 1000,
+                backtrack_window_s=backtrack_window.total_seconds(),
+                history_bytes=history_bytes,
+            ),
+        )
+        _create(layout)
+        return lock, layout
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
+    """The layout with the folders that the caller gives; zones may move, but not change in name or number."""
+    if topology is None:
+        return layout
+    metadata = layout.metadata
+    wanted = topology.folders()
+    have = tuple(name for name, _ in metadata.zones)
+    if tuple(name for name, _ in wanted) != have or topology.copies_per_zone != metadata.copies_per_zone:
+        raise ValueError(
+            f"the volume has zones {have} with {metadata.copies_per_zone} copies each; "
+            "open it with that topology, or without one"
+        )
+    if wanted == metadata.zones:
+        return layout
+    moved = Layout(layout.root, metadata.changed(zones=wanted))
+    moved.write_metadata()
+    return moved
+
+
+def _create(layout: Layout) -> None:
+    """Makes the segments of the first group, then, as the last step, the metadata."""
+    for index in range(len(layout.metadata.zones)):
+        for leftover in layout.zone_folder(index).glob("group-*-copy-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    mark_creating(layout.root, layout.metadata.volume_id)
+
+    def create(copy: int) -> AuroraError | None:
+        try:
+            create_segment(layout, (0, copy), 0)
+        except AuroraError as error:
+            return error
+        return None
+
+    for error in in_parallel(create, range(layout.metadata.copies)):
+        if error is not None:
+            raise error
+    layout.write_metadata()
+    finish_creating(layout.root)

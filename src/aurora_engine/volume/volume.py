@@ -1,0 +1,432 @@
+"""One opened volume: the engine, its segments, and the thread that watches over them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from aurora_engine._ext.engine import Engine
+from aurora_engine._ext.segment import Segment
+from aurora_engine.errors import AuroraError, QuorumLostError
+from aurora_engine.options import Topology
+from aurora_engine.types import VerifyReport, VolumeStatus
+from aurora_engine.volume import report
+from aurora_engine.volume.layout import Layout
+from aurora_engine.volume.lock import WriterLock
+from aurora_engine.volume.members import Driver, copy_segment, create_segment, in_parallel, open_segment, swap_in
+from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
+from aurora_engine.volume.monitor import Monitor
+from aurora_engine.volume.opening import find_or_create
+from aurora_engine.volume.quorums import write_quorum
+from aurora_engine.volume.recovery import Recovered, Recovery
+from aurora_engine.volume.repair import CopyCondition, Observation, Rebuild, Repair, RepairAction
+
+_log = logging.getLogger("aurora_engine.volume")
+
+VOLUME_BYTES_MAX = 128 << 40
+REPAIR_DELAY_S = 5.0
+
+
+class Volume:
+    """A volume that this process has open for writing.
+
+    Thread rule: every method from any thread. `_lock` guards the table of segments and serializes recovery and growth;
+    `_repair_lock`, taken before it, lets one repair run at a time and is held while a copy is being made. The data path
+    takes neither.
+    """
+
+    def __init__(self, lock: WriterLock, layout: Layout, *, cache_bytes: int, durability: str) -> None:
+        self._writer_lock = lock
+        self._lock = threading.RLock()
+        self._layout = layout
+        self._segments: dict[Place, Segment] = {}
+        self._errors: dict[Place, AuroraError] = {}
+        self._damage: dict[Place, AuroraError] = {}
+        self._barred: set[Place] = set()
+        self._rebuilding: set[Place] = set()
+        self._retired: list[Segment] = []
+        self._repair_lock = threading.Lock()
+        self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
+        self._serving_writes = False
+        self._closed = False
+        metadata = layout.metadata
+        self.engine = Engine(
+            metadata.volume_id,
+            metadata.page_bytes,
+            metadata.copies,
+            metadata.group_pages,
+            cache_bytes,
+            VOLUME_BYTES_MAX // metadata.page_bytes,
+            "ring",
+            durability == "async",
+        )
+        self._monitor = Monitor(self.engine, self._tick)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        create: bool,
+        topology: Topology | None,
+        cache_bytes: int,
+        page_bytes: int,
+        protection_group_bytes: int,
+        backtrack_window: timedelta,
+        history_bytes: int | None,
+        durability: str,
+    ) -> Volume:
+        """Opens or creates the volume in ``path`` and recovers it by quorum (I4).
+
+        Raises
+        ------
+        QuorumLostError
+            If too few copies can be opened to prove what is current.
+        DatabaseLockedError, CorruptionError, VersionError, StorageIOError, ValueError
+            As `find_or_create` says.
+        """
+        lock, layout = find_or_create(
+            Path(os.path.abspath(os.fsdecode(path))),
+            create=create,
+            topology=topology,
+            page_bytes=page_bytes,
+            group_bytes=protection_group_bytes,
+            backtrack_window=backtrack_window,
+            history_bytes=history_bytes,
+        )
+        volume = cls(lock, layout, cache_bytes=cache_bytes, durability=durability)
+        try:
+            volume._start()
+        except BaseException:
+            volume.close()
+            raise
+        return volume
+
+    @property
+    def path(self) -> Path:
+        """The volume's directory."""
+        return self._layout.root
+
+    def _start(self) -> None:
+        places = list(self._layout.places())
+        for place, opened in zip(places, in_parallel(lambda p: open_segment(self._layout, p), places), strict=True):
+            self._adopt(place, opened)
+        recovered = self._recover()
+        copies = range(self._layout.metadata.copies)
+        for group in range(self._layout.metadata.groups):
+            self.engine.add_group([self._segments.get((group, copy)) for copy in copies])
+        self._serve(recovered)
+        self._monitor.start()
+
+    def _adopt(self, place: Place, opened: Segment | AuroraError) -> None:
+        if isinstance(opened, AuroraError):
+            _log.warning("segment %s cannot be opened: %s", place, opened)
+            self._errors[place] = opened
+        else:
+            self._segments[place] = opened
+            self._errors.pop(place, None)
+
+    def _recover(self) -> Recovered:
+        """Runs a recovery over the open segments; those that fail on the way are closed."""
+        metadata = self._layout.metadata
+        driver = Driver(self._segments)
+        machine = Recovery(
+            groups=metadata.groups, copies=metadata.copies, places=self._segments, now_us=time.time_ns() // 1000
+        )
+        actions = machine.start()
+        while actions:
+            replies = in_parallel(driver.carry_out, actions)
+            for action, reply in zip(actions, replies, strict=True):
+                if isinstance(reply, Failed):
+                    self._errors[action.place] = reply.error
+            following = [machine.reply(action, reply) for action, reply in zip(actions, replies, strict=True)]
+            actions = [action for each in following for action in each]
+        if isinstance(machine.outcome, AuroraError):
+            reasons = "; ".join(f"copy {copy} of group {group}: {e}" for (group, copy), e in sorted(self._errors.items()))
+            if isinstance(machine.outcome, QuorumLostError) and reasons:
+                raise QuorumLostError(f"{machine.outcome} ({reasons})")
+            raise machine.outcome
+        assert machine.outcome is not None
+        for place in set(self._segments) - machine.outcome.members:
+            self._segments.pop(place).close()
+        return machine.outcome
+
+    def _serve(self, recovered: Recovered) -> None:
+        self.engine.start(
+            recovered.epoch, recovered.vdl, recovered.next_lsn, recovered.time_us, list(recovered.group_lsns)
+        )
+        self._serving_writes = recovered.writable
+
+    # ---- watching over the copies ----
+
+    def _observe(self) -> dict[Place, Observation]:
+        """What each copy looks like now; copies that the engine has given up are closed and forgotten."""
+        seen: dict[Place, Observation] = {}
+        for place in self._layout.places():
+            segment = self._segments.get(place)
+            if segment is None:
+                seen[place] = Observation(CopyCondition.LOST, 0)
+                continue
+            status = self.engine.copy_status(*place) if self._serving_writes else None
+            state = segment.state()
+            if state.health == "failed" or (status is not None and status.state == "failed"):
+                self._give_up(place, (status and status.error) or state.damage)
+                seen[place] = Observation(CopyCondition.LOST, 0)
+            elif status is not None and status.state == "lagging":
+                seen[place] = Observation(CopyCondition.LAGGING, state.scl)
+            elif state.health == "damaged" or place in self._damage:
+                seen[place] = Observation(CopyCondition.DAMAGED, state.scl)
+            else:
+                seen[place] = Observation(CopyCondition.HEALTHY, state.scl)
+        return seen
+
+    def _give_up(self, place: Place, error: AuroraError | None) -> None:
+        self._errors[place] = error or QuorumLostError("the copy failed")
+        if getattr(error, "errno", None):
+            # After a failed write or sync nobody knows what the medium holds: such a copy is only ever rebuilt (I10).
+            self._barred.add(place)
+        _log.warning("segment %s is given up: %s", place, error)
+        self._retire(place)
+
+    def _return_copies(self) -> None:
+        """Takes copies back that were missing and are there again."""
+        for place in self._layout.places():
+            if place in self._segments or place in self._barred or place in self._rebuilding:
+                continue
+            opened = open_segment(self._layout, place)
+            if isinstance(opened, AuroraError):
+                self._errors[place] = opened
+                continue
+            self._join(place, opened)
+
+    def _join(self, place: Place, segment: Segment) -> None:
+        """Puts a segment that was opened or rebuilt into service; it catches up from its peers."""
+        if self._serving_writes:
+            driver = Driver(self._segments | {place: segment})
+            survey = driver.carry_out(Survey(place))
+            known = {rewind for peer in self._segments.values() for rewind in peer.rewinds()}
+            have = survey.rewinds if isinstance(survey, Surveyed) else ()
+            missed = tuple(sorted(known - set(have), key=lambda rewind: rewind.epoch))
+            reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
+            if isinstance(reply, Failed):
+                self._errors[place] = reply.error
+                segment.close()
+                return
+            self.engine.replace(*place, segment)
+        self._segments[place] = segment
+        self._errors.pop(place, None)
+        self._damage.pop(place, None)
+        self._barred.discard(place)
+        _log.info("segment %s is in service", place)
+
+    def _tick(self) -> None:
+        """One look at the copies, and what follows from it."""
+        self._repair_once(at_once=False)
+
+    def _repair_once(self, *, at_once: bool, progress: Callable[[int, int], bool] | None = None) -> bool:
+        """Looks at the copies and does what `Repair` asks for; whether it asked for anything."""
+        with self._repair_lock:
+            for action in self._wanted(at_once):
+                if isinstance(action, Rebuild):
+                    self._rebuild(action, progress)
+                else:
+                    with self._lock:
+                        self._recover_in_place()
+                return True
+        return False
+
+    def _wanted(self, at_once: bool) -> list[RepairAction]:
+        with self._lock:
+            if self._closed:
+                return []
+            seen = self._observe()
+            if any(observation.condition is CopyCondition.LOST for observation in seen.values()):
+                self._return_copies()
+                seen = self._observe()
+            serving = self._serving_writes and self.engine.status().write_status in ("ok", "fenced")
+            return self._repair.observe(time.monotonic(), seen, serving_writes=serving, at_once=at_once)
+
+    def _rebuild(self, action: Rebuild, progress: Callable[[int, int], bool] | None) -> None:
+        """Copies a healthy peer beside the lost copy, without the lock, then swaps it in."""
+        place = action.place
+        with self._lock:
+            source = self._segments.get(action.source)
+            if source is None or self._closed:
+                return
+            self._rebuilding.add(place)
+        try:
+            fresh = copy_segment(self._layout, place, source, progress)
+            with self._lock:
+                if self._closed:
+                    return
+                self._retire(place)
+                self._join(place, swap_in(self._layout, place, fresh))
+        except AuroraError as error:
+            _log.warning("segment %s cannot be rebuilt: %s", place, error)
+            self._errors[place] = error
+            self._repair.failed(time.monotonic(), place)
+        finally:
+            with self._lock:
+                self._rebuilding.discard(place)
+                self._close_retired()
+
+    def _retire(self, place: Place) -> None:
+        """Takes a segment out of service. It is closed once no rebuild may be reading from it."""
+        segment = self._segments.pop(place, None)
+        if segment is not None:
+            self.engine.replace(*place, None)
+            self._retired.append(segment)
+        if not self._rebuilding - {place}:
+            self._close_retired()
+
+    def _close_retired(self) -> None:
+        for segment in self._retired:
+            segment.close()
+        self._retired.clear()
+
+    def _recover_in_place(self) -> None:
+        """Brings the write path back: the volatile head falls back to VDL, with a new epoch."""
+        self.engine.stop()
+        recovered = self._recover()
+        for place in self._layout.places():
+            self.engine.replace(*place, self._segments.get(place))
+        self._serve(recovered)
+        _log.info("recovered in place at VDL %d, epoch %d", recovered.vdl, recovered.epoch)
+
+    def heal(self) -> bool:
+        """Tries to bring the write path back at once; whether it serves writes now. For callers whose write was refused."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._observe()
+            self._return_copies()
+            status = self.engine.status().write_status
+            if self._serving_writes and status == "ok":
+                return True
+            if status == "fenced" or not self._has_write_quorum():
+                return False
+            self._recover_in_place()
+            return self._serving_writes
+
+    def _has_write_quorum(self) -> bool:
+        metadata = self._layout.metadata
+        have = [sum(place[0] == group for place in self._segments) for group in range(metadata.groups)]
+        return min(have) >= write_quorum(metadata.copies)
+
+    # ---- what the face asks for ----
+
+    def grow(self, groups: int) -> None:
+        """Adds protection groups until there are ``groups``.
+
+        Raises
+        ------
+        QuorumLostError
+            If too few zones can take a new segment.
+        """
+        with self._lock:
+            while self._layout.metadata.groups < groups:
+                self._add_group(self._layout.metadata.groups)
+
+    def _add_group(self, group: int) -> None:
+        copies = self._layout.metadata.copies
+        epoch = self.engine.status().epoch
+
+        def create(copy: int) -> Segment | AuroraError:
+            place = (group, copy)
+            try:
+                create_segment(self._layout, place, epoch)
+            except AuroraError as error:
+                return error
+            return open_segment(self._layout, place)
+
+        made = in_parallel(create, range(copies))
+        opened = [segment for segment in made if isinstance(segment, Segment)]
+        if len(opened) < write_quorum(copies):
+            for segment in opened:
+                segment.close()
+            reasons = "; ".join(str(error) for error in made if isinstance(error, AuroraError))
+            raise QuorumLostError(f"the volume cannot grow: too few copies of group {group} could be made ({reasons})")
+        self._layout = Layout(self._layout.root, self._layout.metadata.changed(groups=group + 1))
+        self._layout.write_metadata()
+        for copy, result in enumerate(made):
+            self._adopt((group, copy), result)
+        self.engine.add_group([self._segments.get((group, copy)) for copy in range(copies)])
+
+    def status(self) -> VolumeStatus:
+        """Where the volume stands, copy by copy."""
+        with self._lock:
+            for segment in self._segments.values():
+                report.notice_missing_files(segment)
+            self._observe()
+            return report.volume_status(
+                self._layout, self.engine, self._segments, self._errors | self._damage, self._rebuilding
+            )
+
+    def verify(self) -> VerifyReport:
+        """Reads and checks every byte of every copy, and the structure of every tree."""
+        with self._lock:
+            for segment in self._segments.values():
+                report.notice_missing_files(segment)
+            self._observe()
+            verified, damaged = report.verify(self._layout, self.engine, self._segments, self._errors)
+            self._damage.update(damaged)
+            return verified
+
+    def compact(self) -> None:
+        """Flushes and merges the layers of every copy."""
+        with self._lock:
+            errors = in_parallel(_compact, self._segments.values())
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def repair(self, progress: Callable[[int, int], bool] | None = None) -> None:
+        """Rebuilds every lost or damaged copy now, without the usual delay.
+
+        Raises
+        ------
+        StorageIOError, QuorumLostError
+            The reason of the first copy that could not be rebuilt.
+        """
+        before = dict(self._errors)
+        while self._repair_once(at_once=True, progress=progress):
+            fresh = [error for place, error in self._errors.items() if before.get(place) is not error]
+            if fresh:
+                raise fresh[0]
+
+    def set_history(self, *, backtrack_window: timedelta, history_bytes: int | None) -> None:
+        """Stores the history window with the volume."""
+        with self._lock:
+            metadata = self._layout.metadata.changed(
+                backtrack_window_s=backtrack_window.total_seconds(), history_bytes=history_bytes
+            )
+            self._layout = replace(self._layout, metadata=metadata)
+            self._layout.write_metadata()
+
+    def close(self) -> None:
+        """Stops every thread and closes every file. Idempotent."""
+        self.engine.close()
+        self._monitor.stop()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.engine.destroy()
+            for segment in self._segments.values():
+                segment.close()
+            self._segments.clear()
+            self._writer_lock.release()
+
+
+def _compact(segment: Segment) -> AuroraError | None:
+    try:
+        segment.compact()
+    except AuroraError as error:
+        return error
+    return None
