@@ -21,21 +21,28 @@ typedef struct aur_ring_write {
     int system_errno;
 } aur_ring_write;
 
-/* AUR_NOT_FOUND when io_uring is not in this build or refused by the kernel. */
+/* A ring for up to `depth` writes in flight. AUR_NOT_FOUND when io_uring is not in this build, or
+ * the kernel refuses it or lacks what is needed. */
 aur_status aur_ring_create(unsigned depth, aur_ring **ring_out) AUR_CHECKED;
+
+/* Waits for the writes that are in flight, which are not reaped any more. NULL is ignored. */
 void aur_ring_destroy(aur_ring *ring);
 
-/* Queues and submits `count` writes. Only the thread that reaps may call it. */
+/* Queues and submits `count` writes, all or none. AUR_WOULD_BLOCK: more than `depth` would be in
+ * flight, reap first. AUR_ERR_INVALID: one is not durable, has no descriptor, or is not aligned.
+ * Failures of the disk come with the reaped write; one whose handle failed before is not tried
+ * (I10) and is reaped with that failure. Only the thread that reaps may call it. */
 aur_status aur_ring_submit(aur_ring *ring, aur_ring_write *const *writes,
                            unsigned count) AUR_CHECKED;
 
-/* Waits until a write completes, aur_ring_wake is called, or `timeout_ns` is over; returns the
- * number of completed writes stored in `done` (0 on wake or timeout). Short writes are finished
- * inside. */
+/* Waits until a write completes, aur_ring_wake is called, a signal arrives, or `timeout_ns` is
+ * over; returns the number of completed writes stored in `done` (0 for the other reasons). Short
+ * writes are finished inside. */
 unsigned aur_ring_reap(aur_ring *ring, aur_ring_write **done, unsigned capacity,
                        uint64_t timeout_ns);
 
-/* Wakes the reaping thread from any other thread. */
+/* Wakes the reaping thread from any other thread; if it is not waiting, its next wait ends at once.
+ */
 void aur_ring_wake(aur_ring *ring);
 
 #endif
