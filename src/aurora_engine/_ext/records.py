@@ -1,0 +1,140 @@
+"""Plain records and signals that cross between the Cython modules and the coordinator. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from aurora_engine.errors import AuroraError
+
+
+class NeedsGroups(Exception):
+    """A commit needs the volume to have more protection groups; nothing was changed and it may be tried again."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__(f"the volume must grow to {groups} protection groups first")
+        self.groups = groups
+
+
+class LogGap(Exception):
+    """A frame does not link to the last record of a segment, or is no longer in its log."""
+
+
+class SegmentIdentity(NamedTuple):
+    """Which copy of which protection group of which volume a segment is."""
+
+    volume_id: bytes
+    group: int
+    copy: int
+    page_bytes: int
+    copies: int
+    group_pages: int
+
+
+class SegmentState(NamedTuple):
+    """What a segment knows of itself. LSNs are inclusive; sizes in bytes."""
+
+    identity: SegmentIdentity
+    epoch: int
+    scl: int
+    vdl: int
+    log_start: int
+    health: str
+    """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""
+    layers: int
+    log_bytes: int
+    layer_bytes: int
+    memory_bytes: int
+    unflushed_bytes: int
+    damage: Exception | None
+
+
+class RewindRecord(NamedTuple):
+    """After LSN ``at``, history goes on from ``to``. ``kind``: 1 truncation by recovery, 2 backtrack."""
+
+    at: int
+    to: int
+    epoch: int
+    time_us: int
+    kind: int
+
+
+class FrameInfo(NamedTuple):
+    """Header of a frame (docs/format/frame.md)."""
+
+    prev_lsn: int
+    first_lsn: int
+    last_lsn: int
+    volume_first: int
+    volume_last: int
+    last_cpl: int
+    vdl: int
+    time_us: int
+    epoch: int
+    group: int
+    groups: int
+
+
+class VerifyCounts(NamedTuple):
+    """What a segment's verification read."""
+
+    files: int
+    bytes: int
+    frames: int
+    records: int
+    damaged: int
+
+
+class FaultCounts(NamedTuple):
+    """What a faulty disk has done so far."""
+
+    reads: int
+    writes: int
+    syncs: int
+    faults: int
+
+
+class CopyStatus(NamedTuple):
+    """One copy as the quorum sees it."""
+
+    state: str
+    """``"ok"``, ``"lagging"``, ``"failed"`` or ``"rebuilding"``."""
+    scl: int
+    queued_bytes: int
+    error: Exception | None
+
+
+class EngineStatus(NamedTuple):
+    """Watermarks and counters of a running engine."""
+
+    epoch: int
+    vdl: int
+    vcl: int
+    head: int
+    next_lsn: int
+    durable_time_us: int
+    lowest_read_point: int
+    groups: int
+    write_error: Exception | None
+    snapshots: int
+    cache_budget_bytes: int
+    cache_used_bytes: int
+    cache_hits: int
+    cache_misses: int
+    cache_evictions: int
+    commits: int
+    conflicts: int
+    records: int
+    boxcars: int
+    log_bytes: int
+    pages_used: int
+    pages_extent: int
+
+
+class EngineVerified(NamedTuple):
+    """What a walk of all trees found."""
+
+    tables: int
+    pages: int
+    records: int
+    leaked_pages: int

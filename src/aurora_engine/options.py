@@ -1,0 +1,162 @@
+"""What `open` can be told: the topology, and checks of every other option."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import get_args
+
+from aurora_engine.types import Durability
+
+__all__ = ["Topology"]
+
+CACHE_BYTES_DEFAULT = 128 << 20
+CACHE_BYTES_MIN = 1 << 20
+PAGE_BYTES_DEFAULT = 8192
+PAGE_BYTES_MIN = 4096
+PAGE_BYTES_MAX = 65536
+PROTECTION_GROUP_BYTES_DEFAULT = 10 << 30
+PROTECTION_GROUP_PAGES_MIN = 64
+BACKTRACK_WINDOW_DEFAULT = timedelta(hours=72)
+COPIES_MAX = 64
+ZONE_NAME_LENGTH_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Topology:
+    """How many copies a volume has, and where they lie.
+
+    A zone is a place that fails as a whole: a disk, a machine, a data centre. A write is durable when more than half
+    of all copies have it.
+
+    Parameters
+    ----------
+    zones : iterable of str, or mapping of str to path
+        Names of the zones, which are folders inside the volume's directory; or names with the folder of each. Put the
+        folders on different disks to survive the loss of a disk.
+    copies_per_zone : int
+        Copies of every protection group in each zone.
+
+    Raises
+    ------
+    ValueError
+        If there is no zone, a name is used twice or does not fit a folder, or there are more than 64 copies.
+
+    Examples
+    --------
+    >>> Topology().copies
+    6
+    >>> Topology(zones={"a": "/mnt/disk1/volume", "b": "/mnt/disk2/volume", "c": "/mnt/disk3/volume"}).copies
+    6
+    >>> Topology.single().copies
+    1
+    """
+
+    zones: tuple[tuple[str, str], ...]
+    copies_per_zone: int
+
+    def __init__(
+        self,
+        zones: Iterable[str] | Mapping[str, str | os.PathLike[str]] = ("a", "b", "c"),
+        copies_per_zone: int = 2,
+    ) -> None:
+        if isinstance(zones, str):
+            raise TypeError("zones is a sequence of names or a mapping of names to folders, not one str")
+        named = zones.items() if isinstance(zones, Mapping) else ((name, name) for name in zones)
+        folders = tuple((_zone_name(name), os.fspath(folder)) for name, folder in named)
+        if not folders:
+            raise ValueError("a topology needs at least one zone")
+        for index, what in ((0, "names"), (1, "folders")):
+            if len({zone[index] for zone in folders}) != len(folders):
+                raise ValueError(f"the {what} of zones must differ: {[zone[index] for zone in folders]}")
+        copies_per_zone = _whole("copies_per_zone", copies_per_zone, 1, COPIES_MAX // len(folders))
+        object.__setattr__(self, "zones", folders)
+        object.__setattr__(self, "copies_per_zone", copies_per_zone)
+
+    @classmethod
+    def single(cls) -> Topology:
+        """One copy in one zone: a plain local store, that survives no loss."""
+        return cls(zones=("a",), copies_per_zone=1)
+
+    @property
+    def copies(self) -> int:
+        """Copies of every protection group."""
+        return len(self.zones) * self.copies_per_zone
+
+    def folders(self) -> tuple[tuple[str, str], ...]:
+        """Name and folder of each zone; a relative folder lies in the volume's directory."""
+        return self.zones
+
+
+def _zone_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a zone's name is a str, not {type(name).__name__}")
+    if not 0 < len(name) <= ZONE_NAME_LENGTH_MAX or "/" in name or "\0" in name or name in {".", ".."}:
+        raise ValueError(f"{name!r} cannot name a zone: a name is also a folder's, up to {ZONE_NAME_LENGTH_MAX} long")
+    return name
+
+
+def _whole(name: str, value: object, lowest: int, highest: int | None = None) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    number = value.__index__()
+    if not isinstance(number, int) or number < lowest or (highest is not None and number > highest):
+        limits = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} must be {limits}, not {number}")
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """The options of `open`, checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is of a wrong type or out of its range.
+    """
+
+    create: bool
+    topology: Topology | None
+    cache_bytes: int
+    page_bytes: int
+    protection_group_bytes: int
+    backtrack_window: timedelta
+    history_bytes: int | None
+    durability: Durability
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.create, bool):
+            raise TypeError(f"create must be a bool, not {type(self.create).__name__}")
+        if not isinstance(self.topology, Topology | None):
+            raise TypeError(f"topology must be a Topology, not {type(self.topology).__name__}")
+        checked_cache_bytes(self.cache_bytes)
+        page_bytes = _whole("page_bytes", self.page_bytes, PAGE_BYTES_MIN, PAGE_BYTES_MAX)
+        if page_bytes & (page_bytes - 1):
+            raise ValueError(f"page_bytes must be a power of two, not {page_bytes}")
+        group_bytes = _whole(
+            "protection_group_bytes", self.protection_group_bytes, PROTECTION_GROUP_PAGES_MIN * page_bytes
+        )
+        if group_bytes % page_bytes:
+            raise ValueError(f"protection_group_bytes must be a multiple of page_bytes, not {group_bytes}")
+        if not isinstance(self.backtrack_window, timedelta):
+            raise TypeError(f"backtrack_window must be a timedelta, not {type(self.backtrack_window).__name__}")
+        if self.backtrack_window < timedelta(0):
+            raise ValueError(f"backtrack_window must not be negative: {self.backtrack_window}")
+        if self.history_bytes is not None:
+            _whole("history_bytes", self.history_bytes, 0)
+        if self.durability not in get_args(Durability):
+            raise ValueError(f'durability must be "quorum" or "async", not {self.durability!r}')
+
+
+def checked_cache_bytes(cache_bytes: object) -> int:
+    """The budget of the page cache as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no int or below 1 MiB.
+    """
+    return _whole("cache_bytes", cache_bytes, CACHE_BYTES_MIN)
