@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError, QuorumLostError
+from aurora_engine.errors import AuroraError, FencedError, QuorumLostError
 from aurora_engine.options import Topology
 from aurora_engine.types import VerifyReport, VolumeStatus
 from aurora_engine.volume import report
@@ -249,7 +249,9 @@ class Volume:
             if any(observation.condition is CopyCondition.LOST for observation in seen.values()):
                 self._return_copies()
                 seen = self._observe()
-            serving = self._serving_writes and self.engine.status().write_status in ("ok", "fenced")
+            refused = self.engine.status().write_error
+            # A fenced writer stays fenced: recovering in place would take the volume from the writer that followed it.
+            serving = isinstance(refused, FencedError) or (self._serving_writes and refused is None)
             return self._repair.observe(time.monotonic(), seen, serving_writes=serving, at_once=at_once)
 
     def _rebuild(self, action: Rebuild, progress: Callable[[int, int], bool] | None) -> None:
@@ -306,10 +308,10 @@ class Volume:
                 return False
             self._observe()
             self._return_copies()
-            status = self.engine.status().write_status
-            if self._serving_writes and status == "ok":
+            refused = self.engine.status().write_error
+            if self._serving_writes and refused is None:
                 return True
-            if status == "fenced" or not self._has_write_quorum():
+            if isinstance(refused, FencedError) or not self._has_write_quorum():
                 return False
             self._recover_in_place()
             return self._serving_writes
