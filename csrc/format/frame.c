@@ -58,13 +58,11 @@ static bool sizes_are_valid(const aur_frame_header *header) {
            header->records <= (header->length - AUR_FRAME_BODY_AT) / AUR_RECORD_BODY_AT;
 }
 
-/* prev < first <= last, inside the boxcar, and the CPL inside it too. */
+/* prev < first <= last, inside the boxcar, which ends at its CPL if it has one. */
 static bool chain_is_valid(const aur_frame_header *header) {
-    const bool cpl_inside =
-        header->last_cpl >= header->volume_first && header->last_cpl <= header->volume_last;
     return header->prev_lsn < header->first_lsn && header->first_lsn <= header->last_lsn &&
            header->volume_first <= header->first_lsn && header->last_lsn <= header->volume_last &&
-           (header->last_cpl == 0 || cpl_inside) && header->groups > 0;
+           (header->last_cpl == 0 || header->last_cpl == header->volume_last) && header->groups > 0;
 }
 
 aur_status aur_frame_decode(const uint8_t *bytes, size_t length, uint64_t volume_seed,

@@ -5,7 +5,9 @@
  * A boxcar is what the writer ships at one moment: a contiguous LSN range [volume_first,
  * volume_last]. It becomes one frame for each of the pg_count protection groups that it touches. A
  * boxcar is complete when all of its frames are; that is how recovery finds VCL over many groups
- * without reading records, and last_cpl gives VDL the same way.
+ * without reading records, and last_cpl gives VDL the same way. A boxcar ends at a CPL, or holds no
+ * CPL at all (last_cpl is volume_last or 0): a mini-transaction too big for one boxcar starts a
+ * boxcar of its own, so that a truncation never falls inside a frame.
  */
 #ifndef AUR_FORMAT_FRAME_H
 #define AUR_FORMAT_FRAME_H
@@ -27,7 +29,7 @@ enum {
     AUR_FRAME_LAST_AT = 40,         /* u64 last LSN in this frame */
     AUR_FRAME_VOLUME_FIRST_AT = 48, /* u64 first LSN of the boxcar */
     AUR_FRAME_VOLUME_LAST_AT = 56,  /* u64 last LSN of the boxcar */
-    AUR_FRAME_CPL_AT = 64,          /* u64 highest CPL in the boxcar, 0 if it holds none */
+    AUR_FRAME_CPL_AT = 64,          /* u64 volume_last if it is a CPL; 0 if the boxcar holds none */
     AUR_FRAME_VDL_AT = 72,          /* u64 VDL when the frame was sent */
     AUR_FRAME_TIME_AT =
         80, /* u64 wall clock when the frame was sent, microseconds since 1970, never going back */

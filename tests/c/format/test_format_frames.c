@@ -106,7 +106,7 @@ TEST(sealed_headers_that_contradict_themselves_are_refused) {
     bad[4].volume_first = 102;
     bad[5].volume_last = 104;
     bad[6].last_cpl = 111;
-    bad[7].last_cpl = 99;
+    bad[7].last_cpl = 109;
     bad[8].groups = 0;
     bad[9].first_lsn = 0;
     bad[10].length = AUR_FRAME_BODY_AT;

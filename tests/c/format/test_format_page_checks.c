@@ -107,6 +107,66 @@ TEST(structures_that_contradict_themselves_are_refused) {
     CHECK_STATUS(aur_page_check_structure(page, PAGE_BYTES), AUR_ERR_CORRUPT);
 }
 
+/* Both pages have the right number of cell bytes: only their places are wrong. */
+TEST(cells_that_share_bytes_are_refused) {
+    static uint8_t page[PAGE_BYTES];
+    const uint8_t nested[8] = {'x', 'x', 2, 0, 'y', 'y', 'z', 'z'};
+    CHECK_OK(format_as(page, PAGE_BYTES, AUR_PAGE_LEAF, 0, 0));
+    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 0, nested, 8));
+    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 1, nested, 8));
+    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 2, nested, 2));
+    CHECK_OK(aur_page_check_structure(page, PAGE_BYTES));
+    const uint16_t first = aur_get16(page + AUR_PAGE_BODY_AT);
+    const uint16_t third = aur_get16(page + AUR_PAGE_BODY_AT + 4);
+    aur_put16(page + AUR_PAGE_BODY_AT + 4, (uint16_t)(first + 4)); /* a cell inside the first */
+    CHECK_STATUS(aur_page_check_structure(page, PAGE_BYTES), AUR_ERR_CORRUPT);
+    aur_put16(page + AUR_PAGE_BODY_AT + 4, third);
+    CHECK_OK(aur_page_check_structure(page, PAGE_BYTES));
+    aur_put16(page + AUR_PAGE_BODY_AT + 2, first); /* the first cell twice */
+    CHECK_STATUS(aur_page_check_structure(page, PAGE_BYTES), AUR_ERR_CORRUPT);
+}
+
+/* The page claims more garbage than it can have once this cell is deleted. */
+TEST(garbage_never_exceeds_the_heap) {
+    static uint8_t page[PAGE_BYTES];
+    uint8_t one[2];
+    aur_put16(one, 1);
+    build_leaf(page);
+    aur_put32(page + AUR_PAGE_GARBAGE_AT, PAGE_BYTES - aur_get32(page + AUR_PAGE_HEAP_AT));
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_DELETE, 0, one, 2), AUR_ERR_CORRUPT);
+}
+
+TEST(bodies_that_break_the_format_are_refused) {
+    static uint8_t page[PAGE_BYTES];
+    const uint8_t zero[40] = {0};
+    const uint8_t torn_cell[5] = {1, 0, 'a', 2, 0};
+    build_leaf(page);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_DELETE, 0, zero, 2), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_DELETE, 0, zero, 3), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_INSERT_MANY, 0, NULL, 0), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_INSERT_MANY, 0, zero, 3), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_INSERT_MANY, 0, torn_cell, 5), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_PATCH_CELL, 0, zero, 1), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_FORMAT, AUR_PAGE_LEAF, zero, 11), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_IMAGE, 0, zero, 3), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_INSERT, 0, zero, UINT32_MAX - 3), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, 9, 0, zero, 8), AUR_ERR_CORRUPT);
+    CHECK_OK(aur_page_check_structure(page, PAGE_BYTES));
+}
+
+/* The same page, its header cut in two between head and tail. */
+TEST(an_image_brings_its_whole_header) {
+    static uint8_t page[PAGE_BYTES];
+    static uint8_t body[PAGE_BYTES + 4];
+    CHECK_OK(format_as(page, PAGE_BYTES, AUR_PAGE_BITMAP, 0, 0));
+    const uint32_t body_bytes = aur_page_image_body(page, PAGE_BYTES, body);
+    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_IMAGE, 0, body, body_bytes));
+    aur_put32(body, aur_get32(body) - 1);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_IMAGE, 0, body, body_bytes), AUR_ERR_CORRUPT);
+    aur_put32(body, aur_get32(body) + 2);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_IMAGE, 0, body, body_bytes), AUR_ERR_CORRUPT);
+}
+
 TEST(format_takes_only_kinds_that_exist) {
     static uint8_t page[PAGE_BYTES];
     const uint64_t payload_max = PAGE_BYTES - AUR_PAGE_BODY_AT;
@@ -191,7 +251,8 @@ TEST(a_page_is_compacted_only_when_the_gap_is_too_small) {
         CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, slot, bytes, 900));
     CHECK_OK(change(page, PAGE_BYTES, AUR_OP_DELETE, 0, one, 2));
     const uint16_t before = aur_get16(page + AUR_PAGE_BODY_AT);
-    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 3, bytes, 400));
+    const uint32_t gap = aur_page_free_bytes(page, PAGE_BYTES) - 902;
+    CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 3, bytes, gap - 4));
     CHECK_EQ_U64(aur_get16(page + AUR_PAGE_BODY_AT), before);
     CHECK_EQ_U64(aur_get32(page + AUR_PAGE_GARBAGE_AT), 902);
     CHECK_OK(change(page, PAGE_BYTES, AUR_OP_INSERT, 3, bytes, 400));
