@@ -1,0 +1,148 @@
+"""Runs the benchmarks and says which goals are met: `python -m benchmarks`, `--smoke` for tiny sizes."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aurora_engine as aurora
+from benchmarks import workloads
+from benchmarks.measure import Figure, Goal, interleave, save
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is done; the full sizes are the canonical ones."""
+
+    seconds: float
+    repetitions: int
+    records: int
+    gets: int
+    commits: int
+    log_bytes: int
+
+
+FULL = Sizes(seconds=3.0, repetitions=5, records=1_000_000, gets=200_000, commits=300_000, log_bytes=1 << 30)
+SMOKE = Sizes(seconds=0.2, repetitions=1, records=5_000, gets=5_000, commits=5_000, log_bytes=4 << 20)
+
+
+def _ratio(name: str, limit: float, unit: str, ours: Figure, peer: Figure) -> Goal:
+    """A goal on the median of the ratios of paired samples."""
+    ratio = statistics.median(a / b for a, b in zip(ours.samples, peer.samples, strict=True))
+    return Goal(name, ratio, "at least", limit, unit, [ours, peer])
+
+
+def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
+    """Durable puts against the bare probe, and what threads and not waiting add."""
+    program = workloads.build_probe(folder)
+    with aurora.open(folder / "durable") as db:
+        workloads.durable_puts(db, sizes.seconds / 3, 1)
+        taken = interleave(
+            sizes.repetitions,
+            probe=lambda: workloads.probe_rounds(program, folder, sizes.seconds),
+            one=lambda: workloads.durable_puts(db, sizes.seconds, 1),
+            sixteen=lambda: workloads.durable_puts(db, sizes.seconds, 16),
+            waiting=lambda: workloads.commits_with_waiting(db, sizes.seconds),
+            trusting=lambda: workloads.commits_without_waiting(db, sizes.commits),
+        )
+    probe = Figure("bare probe", "rounds/s", taken["probe"])
+    one = Figure("one thread", "puts/s", taken["one"])
+    sixteen = Figure("16 threads", "puts/s", taken["sixteen"])
+    waiting = Figure("waiting", "commits/s", taken["waiting"])
+    trusting = Figure("not waiting", "commits/s", taken["trusting"])
+    return [
+        _ratio("durable put, one thread, six copies, against the bare probe", 0.7, "x", one, probe),
+        _ratio("durable put, 16 threads against one", 8, "x", sixteen, one),
+        Goal("commit(wait=False), one thread", trusting.median, "at least", 200_000, "commits/s", [trusting]),
+        _ratio("commit(wait=False) against waiting for each", 40, "x", trusting, waiting),
+    ]
+
+
+def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
+    """Gets and scans from cache against py-lmdb."""
+    pairs = workloads.records(sizes.records)
+    source = random.Random(workloads.SEED)
+    keys = [source.choice(pairs)[0] for _ in range(sizes.gets)]
+    starts = keys[: max(sizes.gets // 100, 10)]
+    with (
+        aurora.open(folder / "reads", cache_bytes=1 << 30) as db,
+        workloads.lmdb_with(folder / "lmdb", pairs) as peer,
+    ):
+        for start in range(0, len(pairs), 50_000):
+            db.put_many(pairs[start : start + 50_000])
+        workloads.aurora_scan(db)
+        workloads.lmdb_scan(peer)
+        taken = interleave(
+            sizes.repetitions,
+            get=lambda: workloads.aurora_gets(db, keys),
+            get_peer=lambda: workloads.lmdb_gets(peer, keys),
+            get_view=lambda: workloads.aurora_gets_one_transaction(db, keys),
+            get_view_peer=lambda: workloads.lmdb_gets_one_transaction(peer, keys),
+            scan=lambda: workloads.aurora_scan(db),
+            scan_peer=lambda: workloads.lmdb_scan(peer),
+            ranges=lambda: workloads.aurora_range_scans(db, starts),
+            ranges_peer=lambda: workloads.lmdb_range_scans(peer, starts),
+        )
+
+    def pair(name: str, unit: str) -> tuple[Figure, Figure]:
+        return Figure("aurora_engine", unit, taken[name]), Figure("py-lmdb", unit, taken[f"{name}_peer"])
+
+    return [
+        _ratio("get from cache, each its own transaction, against py-lmdb", 0.9, "x", *pair("get", "gets/s")),
+        _ratio("get from cache in one snapshot against py-lmdb", 0.9, "x", *pair("get_view", "gets/s")),
+        _ratio("full scan against py-lmdb", 0.9, "x", *pair("scan", "records/s")),
+        _ratio("scans of 100 records against py-lmdb", 0.9, "x", *pair("ranges", "records/s")),
+    ]
+
+
+def opening(folder: Path, sizes: Sizes) -> list[Goal]:
+    """What opening, creating and importing cost."""
+    few = min(sizes.repetitions, 3)
+    reopen = Figure("reopen", "ms", [workloads.reopen_after_kill(folder / "k", sizes.log_bytes) for _ in range(few)])
+    size = Figure("new database", "MiB", [workloads.new_database_mib(folder / "new")])
+    imported = Figure("import", "ms", [workloads.import_ms() for _ in range(sizes.repetitions)])
+    return [
+        Goal(f"reopen after SIGKILL, {sizes.log_bytes >> 20} MiB of log", reopen.median, "at most", 100, "ms", [reopen]),
+        Goal("a new database on disk", size.median, "at most", 16, "MiB", [size]),
+        Goal("import of the package", imported.median, "at most", 100, "ms", [imported]),
+    ]
+
+
+SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
+    "durable": durable_commits,
+    "reads": cached_reads,
+    "opening": opening,
+}
+
+
+def main() -> None:
+    """Runs the chosen suites."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that the benchmarks run, no verdict")
+    parser.add_argument("--only", choices=sorted(SUITES), action="append", help="run this suite (may be repeated)")
+    parser.add_argument("--path", type=Path, help="folder on the disk to measure (default: a temporary one)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.json"), help="raw results")
+    arguments = parser.parse_args()
+    sizes = SMOKE if arguments.smoke else FULL
+    folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=arguments.path))
+    goals: list[Goal] = []
+    try:
+        for name in arguments.only or SUITES:
+            for goal in SUITES[name](folder, sizes):
+                print(goal.line() if not arguments.smoke else f"ran {goal.name}", flush=True)
+                goals.append(goal)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not arguments.smoke:
+        save(goals, arguments.out)
+        print(f"raw results: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
