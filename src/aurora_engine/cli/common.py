@@ -1,0 +1,148 @@
+"""What the commands share: opening, keys and values as text, facts as JSON, progress, exit codes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+import aurora_engine as aurora
+from aurora_engine.errors import (
+    AuroraError,
+    CorruptionError,
+    DatabaseLockedError,
+    QuorumLostError,
+    StorageIOError,
+    VolumeFullError,
+)
+
+EXIT_NOT_FOUND = 1
+EXIT_DAMAGED = 3
+
+_EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
+    (CorruptionError, EXIT_DAMAGED),
+    (DatabaseLockedError, 4),
+    (QuorumLostError, 5),
+    (StorageIOError, 6),
+    (VolumeFullError, 6),
+)
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+ENCODINGS = ("text", "hex", "base64")
+
+
+def exit_code(error: AuroraError) -> int:
+    """Exit code of the process for an error."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 7)
+
+
+def database_argument(function: _Function) -> _Function:
+    """The argument PATH."""
+    return click.argument("path", type=click.Path())(function)
+
+
+def table_option(function: _Function) -> _Function:
+    """The option --table."""
+    return click.option("--table", "-t", help="Work in this table instead of the database itself.")(function)
+
+
+def json_option(function: _Function) -> _Function:
+    """The option --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")(function)
+
+
+def encoding_option(function: _Function) -> _Function:
+    """The option --encoding."""
+    return click.option(
+        "--encoding",
+        "-e",
+        type=click.Choice(ENCODINGS),
+        default="text",
+        show_default=True,
+        help="How keys and values are written on the command line and in the output.",
+    )(function)
+
+
+def to_bytes(text: str, encoding: str) -> bytes:
+    """A key or value that was written in ``encoding``."""
+    try:
+        if encoding == "hex":
+            return bytes.fromhex(text)
+        if encoding == "base64":
+            return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise click.BadParameter(f"not {encoding}: {error}") from None
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_text(content: bytes, encoding: str) -> str:
+    """The inverse of `to_bytes`; bytes that are not UTF-8 are escaped."""
+    if encoding == "hex":
+        return content.hex()
+    if encoding == "base64":
+        return base64.b64encode(content).decode("ascii")
+    return content.decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def opened(path: str, table: str | None, *, create: bool = False) -> Iterator[tuple[aurora.Database, Any]]:
+    """The database in ``path`` and what to work in: itself, or one of its tables."""
+    with aurora.open(path, create=create) as db:
+        try:
+            target = db if table is None else db.table(table, create=create)
+        except KeyError:
+            fail_not_found(f"no table {table!r} in {path}")
+        yield db, target
+
+
+def fail_not_found(message: str) -> None:
+    """Ends the process because something is not there."""
+    click.echo(f"aurora-engine: {message}", err=True)
+    sys.exit(EXIT_NOT_FOUND)
+
+
+def print_json(facts: Any) -> None:
+    """Prints facts as JSON."""
+    click.echo(json.dumps(facts, indent=2, default=_plain))
+
+
+def _plain(fact: Any) -> Any:
+    if isinstance(fact, datetime):
+        return fact.isoformat()
+    if isinstance(fact, timedelta):
+        return fact.total_seconds()
+    if isinstance(fact, BaseException):
+        return f"{type(fact).__name__}: {fact}"
+    raise TypeError(f"no JSON for {type(fact).__name__}")
+
+
+def human_bytes(count: float) -> str:
+    """A size for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, on a terminal, for what takes longer than a second; yields ``advance(amount)``."""
+    if not sys.stderr.isatty():
+        yield lambda amount: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.advance(task, amount)

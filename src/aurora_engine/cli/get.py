@@ -1,0 +1,40 @@
+"""``aurora-engine get``: prints a value."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from aurora_engine.cli.common import (
+    database_argument,
+    encoding_option,
+    fail_not_found,
+    json_option,
+    opened,
+    print_json,
+    table_option,
+    to_bytes,
+    to_text,
+)
+
+
+@click.command("get")
+@database_argument
+@click.argument("key")
+@table_option
+@encoding_option
+@click.option("--raw", is_flag=True, help="Write the value's bytes as they are, without a newline.")
+@json_option
+def command(path: str, key: str, table: str | None, encoding: str, raw: bool, as_json: bool) -> None:
+    """Print the value of KEY in PATH; exit code 1 when the key is not there."""
+    with opened(path, table) as (_, target):
+        value = target.get(to_bytes(key, encoding))
+    if value is None:
+        fail_not_found(f"no key {key!r}")
+    elif raw:
+        sys.stdout.buffer.write(value)
+    elif as_json:
+        print_json({"key": key, "value": to_text(value, encoding)})
+    else:
+        click.echo(to_text(value, encoding))
