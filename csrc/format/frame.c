@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "format/checksum.h"
 #include "format/record.h"
 
@@ -16,6 +17,7 @@ static uint64_t header_sum(const uint8_t *frame, uint64_t volume_seed) {
 }
 
 void aur_frame_seal(uint8_t *frame, const aur_frame_header *header, uint64_t volume_seed) {
+    AUR_ASSERT(header->length >= AUR_FRAME_BODY_AT && header->length <= AUR_FRAME_BYTES_MAX);
     memcpy(frame + AUR_FRAME_MAGIC_AT, magic, sizeof magic);
     aur_put32(frame + AUR_FRAME_LENGTH_AT, header->length);
     aur_put32(frame + AUR_FRAME_RECORDS_AT, header->records);
