@@ -170,7 +170,7 @@ static void patch_header(page_model *model, const aur_record *record) {
     uint8_t fields[16];
     aur_put64(fields, model->link);
     aur_put64(fields + 8, model->count);
-    memcpy(fields + record->arg - AUR_PAGE_LINK_AT, record->body, record->body_bytes);
+    memcpy(fields + (record->arg - AUR_PAGE_LINK_AT), record->body, record->body_bytes);
     model->link = aur_get64(fields);
     model->count = aur_get64(fields + 8);
 }
