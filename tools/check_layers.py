@@ -40,7 +40,8 @@ C_LAYERS: dict[str, set[str]] = {
         "base",
     },
 }
-# Statuses and visibility lie under every layer; the rest of the public headers is api's.
+# Statuses and visibility lie under every layer; another public header is for api and for the layer
+# of its name, which implements it.
 PUBLIC_EVERYWHERE = {"errors.h", "export.h"}
 
 # Third-party headers, and the layers that may know each.
@@ -59,7 +60,8 @@ PACKAGE = "aurora_engine"
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
 CIMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?cimport[ \t]+([\w.]+)", re.MULTILINE)
 EXT_IMPORT = re.compile(
-    rf"^[ \t]*(?:from[ \t]+({PACKAGE}[\w.]*)[ \t]+import\b|import[ \t]+({PACKAGE}[\w.]*))",
+    rf"^[ \t]*(?:from[ \t]+({PACKAGE}[\w.]*)[ \t]+import[ \t]+([^\n]+)"
+    rf"|import[ \t]+({PACKAGE}[\w.]*))",
     re.MULTILINE,
 )
 
@@ -75,7 +77,7 @@ def include_problem(layer: str, bracket: str, target: str) -> str | None:
         known_to = THIRD_PARTY[target]
         return None if layer in known_to else f"{target} is for {', '.join(sorted(known_to))}"
     if folder == "aurora":
-        allowed = name in PUBLIC_EVERYWHERE or layer in {"api", "include"}
+        allowed = name in PUBLIC_EVERYWHERE or layer in {"api", "include", name.removesuffix(".h")}
         return None if allowed else f"<{target}> is for api and for programs"
     if layer == "include":
         ours = bracket == '"' or folder.split("/")[0] in C_LAYERS
@@ -175,9 +177,13 @@ def cython_problems() -> Iterator[str]:
         module = module_name(path)
         text = path.read_text(encoding="utf-8")
         for match in EXT_IMPORT.finditer(text):
-            problem = import_problem(module, match.group(1) or match.group(2))
-            if problem:
-                yield f"{relative(path)}:{line_of(text, match.start())}: {problem}"
+            source, names, plain = match.groups()
+            # `from aurora_engine import errors` names a module.
+            targets = re.findall(r"\w+", names) if source == PACKAGE else [""]
+            for target in targets:
+                problem = import_problem(module, plain or f"{source}.{target}".rstrip("."))
+                if problem:
+                    yield f"{relative(path)}:{line_of(text, match.start())}: {problem}"
         for match in CIMPORT.finditer(text):
             source, name = match.group(1) or "", match.group(2)
             target = f"{source}.{name}" if source in {f"{PACKAGE}._ext", "."} else source or name
