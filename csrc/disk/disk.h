@@ -41,12 +41,12 @@ AUR_API aur_status aur_disk_open_posix(const char *path, bool create, aur_disk *
 /* A new empty disk in memory. */
 AUR_API aur_status aur_disk_open_memory(aur_disk **disk_out) AUR_CHECKED;
 
-/* One more owner of the handle, who closes it too. Lets a disk outlive the segment that owns it, so that
- * a simulator can crash the segment and open the same medium again. Returns `disk`. */
+/* One more owner of the handle, who closes it too. Lets a disk outlive the segment that owns it, so
+ * that a simulator can crash the segment and open the same medium again. Returns `disk`. */
 AUR_API aur_disk *aur_disk_acquire(aur_disk *disk);
 
-/* Gives up one owner's part; the last one frees the handle. Files opened from it must be closed before.
- * NULL is ignored. */
+/* Gives up one owner's part; the last one frees the handle. Files opened from it must be closed
+ * before. NULL is ignored. */
 AUR_API void aur_disk_close(aur_disk *disk);
 
 /* Creates `name` with `size_bytes` written zeros (so that later durable writes change no metadata),

@@ -272,6 +272,9 @@ aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_ou
                                aur_error *error) {
     aur_status status = AUR_OK;
     int failure = 0;
+    if (path[0] == '\0') {
+        return aur_fail(error, AUR_ERR_INVALID, "the path of a directory is empty");
+    }
     posix_disk *disk = malloc(sizeof *disk);
     if (disk == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory to open %.150s", path);
@@ -283,7 +286,7 @@ aur_status aur_disk_open_posix(const char *path, bool create, aur_disk **disk_ou
     }
     disk->directory_fd = open_directory(path);
     failure = disk->directory_fd < 0 ? errno : 0;
-    if (failure == ENOENT && create && path[0] != '\0') {
+    if (failure == ENOENT && create) {
         failure = make_directories(path);
         if (failure == 0) {
             disk->directory_fd = open_directory(path);

@@ -46,8 +46,8 @@ typedef struct auri_file_operations {
 /* First member of every implementation's disk. */
 struct aur_disk {
     const auri_disk_operations *operations;
-    char *path; /* owned */
-    atomic_uint owners;
+    atomic_uint owners; /* the last one to close frees the disk */
+    char *path;         /* owned */
 };
 
 /* First member of every implementation's file. */

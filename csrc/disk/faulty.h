@@ -13,11 +13,11 @@ typedef struct aur_fault_rates {
     uint32_t read_error_ppm;  /* EIO from a read */
     uint32_t write_error_ppm; /* EIO from a write; the range is left torn */
     uint32_t sync_error_ppm;  /* EIO from whatever waits for the medium: a sync or durable write
-                               * (what it covered is unknown), or a create, replace, rename or remove
-                               * (done or not) */
+                               * (what it covered is unknown), or a create, replace, rename or
+                               * remove (done or not) */
     uint32_t flip_read_ppm;   /* one bit of what is read is flipped, on the way */
     uint32_t flip_write_ppm;  /* one bit of what is written or replaced is flipped, at rest */
-    uint32_t misdirect_ppm;   /* a write lands at another block of the file; its own range keeps old
+    uint32_t misdirect_ppm;   /* a write lands at another block of the file; its range keeps old
                                  bytes */
     uint32_t lost_write_ppm;  /* a write that reports success never reaches the medium */
 } aur_fault_rates;

@@ -4,7 +4,7 @@
  * done or not. Whatever the model allows is allowed to happen to the engine above, so nothing else
  * may.
  */
-#include "../harness.h"
+#include "harness.h"
 
 #include "disk/faulty.h"
 

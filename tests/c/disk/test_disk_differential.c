@@ -2,7 +2,7 @@
  * Every disk behaves the same: random operations on a POSIX directory, a disk in memory and a
  * faulty disk without faults give the same statuses, bytes, sizes and listings at each step.
  */
-#include "../harness.h"
+#include "harness.h"
 
 #include "disk/faulty.h"
 

@@ -2,7 +2,7 @@
  * The ring: every write that was submitted comes back once with its own outcome, wakes are neither
  * lost nor needed twice, and a failed handle stays failed (I10).
  */
-#include "../harness.h"
+#include "harness.h"
 
 #include <fcntl.h>
 #include <pthread.h>
