@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aurora_engine._ext.segment import Disk, checksum
+from aurora_engine._ext.disk import Disk
+from aurora_engine._ext.frame import checksum
 from aurora_engine.errors import CorruptionError, VersionError
 
 FORMAT_VERSION = 1

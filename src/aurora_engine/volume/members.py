@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import FrameInfo, LogGap, SegmentIdentity
-from aurora_engine._ext.segment import Disk, Segment
+from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
 from aurora_engine.volume.layout import Layout
 from aurora_engine.volume.messages import (

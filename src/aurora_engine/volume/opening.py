@@ -92,7 +92,7 @@ def find_or_create(
                 volume_id=interrupted_creation(root) or new_volume_id(),
                 page_bytes=page_bytes,
                 group_pages=max(group_bytes // page_bytes, 1),
-                zones=(topology or Topology()).folders(),
+                zones=_zones(topology or Topology()),
                 copies_per_zone=(topology or Topology()).copies_per_zone,
                 groups=1,
                 created_us=time.time_ns() // 1000,
@@ -107,12 +107,16 @@ def find_or_create(
         raise
 
 
+def _zones(topology: Topology) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(topology.zones, topology.paths, strict=True))
+
+
 def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
     """The layout with the folders that the caller gives; zones may move, but not change in name or number."""
     if topology is None:
         return layout
     metadata = layout.metadata
-    wanted = topology.folders()
+    wanted = _zones(topology)
     have = tuple(name for name, _ in metadata.zones)
     if tuple(name for name, _ in wanted) != have or topology.copies_per_zone != metadata.copies_per_zone:
         raise ValueError(
