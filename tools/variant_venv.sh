@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# cython, cmake and ninja are found by name.
+export PATH=$PWD/.venv/bin:$PATH
 name=$1
 shift
 settings=()
@@ -22,5 +24,6 @@ site() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 site .venv/bin/python >"$(site "$venv/bin/python")/after_ours.pth"
 .venv/bin/python -m pip --quiet --python "$venv/bin/python" install --no-build-isolation --no-deps \
     --ignore-installed "${settings[@]}" -C "build-dir=build/$name-package" .
-"$venv/bin/python" -c "import aurora_engine._ext as e; assert '/$venv/' in e.__file__, e.__file__"
+# Found without importing: a sanitizer build imports only with its runtime preloaded.
+"$venv/bin/python" -c "from importlib.util import find_spec as f; s = f('aurora_engine').origin; assert '/$venv/' in s, s"
 echo "built $venv"
