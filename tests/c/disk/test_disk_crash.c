@@ -339,10 +339,10 @@ TEST(a_seed_replays_exactly) {
     const uint64_t seed = random_u64();
     crash_repeatedly(seed, first);
     crash_repeatedly(seed, second);
-    for (unsigned at = 0; at < FILE_COUNT; at++) {
-        CHECK(first[at].present == second[at].present);
-        CHECK_EQ_U64(first[at].size_bytes, second[at].size_bytes);
-        CHECK_EQ_MEM(first[at].bytes, second[at].bytes, FILE_BYTES);
+    for (unsigned name = 0; name < FILE_COUNT; name++) {
+        CHECK(first[name].present == second[name].present);
+        CHECK_EQ_U64(first[name].size_bytes, second[name].size_bytes);
+        CHECK_EQ_MEM(first[name].bytes, second[name].bytes, FILE_BYTES);
     }
 }
 
