@@ -14,9 +14,10 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 # cmake, ninja and the tools of .venv before the system's.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# Arguments of the verbs, as in `make simulate SEEDS=500`.
+# Arguments of the verbs, as in `make simulate SEEDS=500` (the first 500) or SEEDS=500:700.
 SEEDS ?= 200
 SECONDS_EACH ?= 60
+PLANTED_SEEDS ?= 200
 PRESET ?= debug
 PYTEST ?=
 BENCH ?=
@@ -115,13 +116,16 @@ fuzz: $(VENV)/.tools ## each libFuzzer target for SECONDS_EACH seconds (default 
 .PHONY: simulate
 simulate: setup ## whole clusters in one process: make simulate SEEDS=200
 	@$(call say,simulator: $(SEEDS) seeds)
-	@$(PY) -m tests.simulation --seeds $(SEEDS)
+	@$(PY) -m tests.simulation --seeds $(if $(findstring :,$(SEEDS)),$(SEEDS),0:$(SEEDS))
 
 .PHONY: planted
 planted: setup ## the simulator must catch every bug that is planted on purpose
 	@$(call say,planted bugs)
 	@tools/variant_venv.sh planted -DAURORA_PLANTED_BUGS=ON
-	@build/planted-venv/bin/python -m tests.simulation --planted
+	@python=build/planted-venv/bin/python; \
+	 for bug in $$($$python -c 'from tests.simulation.bugs import BUGS; print(*BUGS)'); do \
+	     $$python -m tests.simulation --bug $$bug --seeds 0:$(PLANTED_SEEDS); \
+	 done
 
 .PHONY: cross
 cross: $(VENV)/.tools ## aarch64 build of the C core, its tests run by qemu
@@ -145,6 +149,8 @@ check: setup $(VENV)/.dev-tools ## linters, formatters, types, stubs, layers, sy
 	@ruff format --check
 	@$(call say,clang-format)
 	@git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror
+	@$(call say,shellcheck)
+	@shellcheck --severity=warning tools/*.sh .ci/run
 	@$(call say,cython-lint)
 	@cython-lint src/aurora_engine/_ext
 	@$(call say,mypy --strict and stubtest)
