@@ -1,21 +1,25 @@
 /*
- * Ships boxcars to the segments of every protection group and counts acknowledgements into watermarks.
+ * Ships boxcars to the segments of every protection group and counts acknowledgements into
+ * watermarks.
  *
  *   SCL   of a segment, in each acknowledgement: every frame of its group up to here is there.
  *   PGCL  of a group: the highest LSN that a write quorum of its segments has reached.
- *   VCL   highest LSN such that every boxcar up to it is complete in all of its groups. Not the minimum of the PGCLs.
- *   VDL   highest CPL <= VCL: what may be acknowledged and read (I1, I3).
+ *   VCL   highest LSN such that every boxcar up to it is complete in all of its groups. Not the
+ * minimum of the PGCLs. VDL   highest CPL <= VCL: what may be acknowledged and read (I1, I3).
  *
- * A segment that is slow or dead slows nobody while a write quorum lives (I8): each has its own queue, bounded by
- * backlog_bytes; past that its queue is dropped, it is "lagging" and catches up by next_frame from a peer. A segment
- * whose append fails is never sent to again until it is replaced (I10).
+ * A segment that is slow or dead slows nobody while a write quorum lives (I8): each has its own
+ * queue, bounded by backlog_bytes; past that its queue is dropped, it is "lagging" and catches up
+ * by next_frame from a peer. A segment whose append fails is never sent to again until it is
+ * replaced (I10).
  *
- * Drive: RING = one thread keeps the writes of all local segments in flight through io_uring; THREADS = one thread a
- * segment; MANUAL = no thread, aur_quorum_step does one segment's next piece of work (simulator, deterministic).
- * RING falls back to THREADS where there is no io_uring, or where a disk gives no descriptor.
+ * Drive: RING = one thread keeps the writes of all local segments in flight through io_uring;
+ * THREADS = one thread a segment; MANUAL = no thread, aur_quorum_step does one segment's next piece
+ * of work (simulator, deterministic). RING falls back to THREADS where there is no io_uring, or
+ * where a disk gives no descriptor.
  *
- * Thread rule: every function may be called from any thread; one internal mutex, not held across I/O nor while
- * on_advance runs. on_advance runs in whichever thread delivered the deciding acknowledgement.
+ * Thread rule: every function may be called from any thread; one internal mutex, not held across
+ * I/O nor while on_advance runs. on_advance runs in whichever thread delivered the deciding
+ * acknowledgement.
  */
 #ifndef AUR_QUORUM_QUORUM_H
 #define AUR_QUORUM_QUORUM_H
@@ -26,7 +30,8 @@ typedef struct aur_quorum aur_quorum;
 
 enum { AUR_COPIES_MAX = 64, AUR_RULE_TERMS_MAX = 4 };
 
-/* A quorum set: every term must hold; a term holds when `need` of its `members` (a bit mask of copies) are in. */
+/* A quorum set: every term must hold; a term holds when `need` of its `members` (a bit mask of
+ * copies) are in. */
 typedef struct aur_quorum_rule {
     uint32_t terms;
     struct {
@@ -35,7 +40,8 @@ typedef struct aur_quorum_rule {
     } term[AUR_RULE_TERMS_MAX];
 } aur_quorum_rule;
 
-/* The write rule V_w = floor(n/2) + 1 over copies 0..n-1 (6 -> 4), and the read rule V_r = n + 1 - V_w (6 -> 3). */
+/* The write rule V_w = floor(n/2) + 1 over copies 0..n-1 (6 -> 4), and the read rule V_r = n + 1 -
+ * V_w (6 -> 3). */
 aur_quorum_rule aur_quorum_write_rule(uint32_t copies);
 aur_quorum_rule aur_quorum_read_rule(uint32_t copies);
 bool aur_quorum_met(const aur_quorum_rule *rule, uint64_t members);
@@ -43,15 +49,16 @@ bool aur_quorum_met(const aur_quorum_rule *rule, uint64_t members);
 enum aur_drive { AUR_DRIVE_RING = 1, AUR_DRIVE_THREADS = 2, AUR_DRIVE_MANUAL = 3 };
 
 typedef struct aur_quorum_options {
-    uint32_t copies;         /* per group */
-    uint32_t drive;          /* enum aur_drive */
-    uint64_t backlog_bytes;  /* of one segment's queue; default 32 MiB */
-    uint64_t group_pages;    /* pages per protection group */
+    uint32_t copies;        /* per group */
+    uint32_t drive;         /* enum aur_drive */
+    uint64_t backlog_bytes; /* of one segment's queue; default 32 MiB */
+    uint64_t group_pages;   /* pages per protection group */
     uint32_t page_bytes;
     uint32_t planted_bugs;
 } aur_quorum_options;
 
-/* What is shipped at one moment. frames[i] is one group's part, sealed; the quorum takes over the caller's references. */
+/* What is shipped at one moment. frames[i] is one group's part, sealed; the quorum takes over the
+ * caller's references. */
 typedef struct aur_boxcar {
     aur_lsn first_lsn;
     aur_lsn last_lsn;
@@ -65,42 +72,65 @@ typedef struct aur_watermarks {
     aur_lsn vdl;
     uint64_t boxcars_in_flight;
     uint64_t bytes_in_flight;
-    aur_status status; /* AUR_OK; AUR_ERR_QUORUM: some group has fewer healthy segments than a write needs;
-                        * AUR_ERR_FENCED: a segment has promised a newer epoch */
+    aur_status status; /* AUR_OK; AUR_ERR_QUORUM: some group has fewer healthy segments than a write
+                        * needs; AUR_ERR_FENCED: a segment has promised a newer epoch */
 } aur_watermarks;
 
-enum aur_copy_state { AUR_COPY_OK = 0, AUR_COPY_LAGGING = 1, AUR_COPY_FAILED = 2, AUR_COPY_REBUILDING = 3 };
+enum aur_copy_state {
+    AUR_COPY_OK = 0,
+    AUR_COPY_LAGGING = 1,
+    AUR_COPY_FAILED = 2,
+    AUR_COPY_REBUILDING = 3
+};
 
-aur_status aur_quorum_create(const aur_quorum_options *options, aur_quorum **quorum_out) AUR_CHECKED;
+aur_status aur_quorum_create(const aur_quorum_options *options,
+                             aur_quorum **quorum_out) AUR_CHECKED;
 
-/* Names who is told when VCL or VDL moved, or the state of the quorum changed (lost, back, fenced). Before start. */
+/* Names who is told when VCL or VDL moved, or the state of the quorum changed (lost, back, fenced).
+ * NULL: nobody; when this returns the old listener is not running any more. Not from inside
+ * on_advance. */
 void aur_quorum_listen(aur_quorum *quorum, void (*on_advance)(void *context), void *context);
 
-/* Stops the threads (writes under way are finished) and frees; the segments are the caller's again. */
+/* Stops the threads (writes under way are finished) and frees; the segments are the caller's again.
+ */
 void aur_quorum_destroy(aur_quorum *quorum);
 
-/* Adds the next protection group (they are added in order from 0). segments[i] may be NULL: failed. Segments stay owned by the caller, who keeps them until they
- * are replaced or the quorum is destroyed. */
-aur_status aur_quorum_add_group(aur_quorum *quorum, aur_segment *const *segments, aur_error *error) AUR_CHECKED;
+/* Adds the next protection group (they are added in order from 0). segments[i] may be NULL: failed.
+ * Segments stay owned by the caller, who keeps them until they are replaced or the quorum is
+ * destroyed. */
+aur_status aur_quorum_add_group(aur_quorum *quorum, aur_segment *const *segments,
+                                aur_error *error) AUR_CHECKED;
 
-/* Sets where the volume stands after recovery: VCL = VDL = vdl, nothing in flight; starts the drive. Also called again
- * after a recovery in place; boxcars that were in flight are forgotten. */
+/* Sets where the volume stands after recovery: VCL = VDL = vdl, nothing in flight; starts the
+ * drive. Also called again after a recovery in place; boxcars that were in flight are forgotten. */
 aur_status aur_quorum_start(aur_quorum *quorum, aur_lsn vdl, aur_error *error) AUR_CHECKED;
 
-/* Stops sending and drops all queues; when it returns no write is under way. Watermarks stay. start() goes on. */
+/* Stops sending and drops all queues; when it returns no write is under way. Watermarks stay.
+ * start() goes on. */
 void aur_quorum_stop(aur_quorum *quorum);
 
-/* Puts another segment (or NULL) at a place; returns the old one, no longer in use, through old_out. */
-aur_status aur_quorum_replace(aur_quorum *quorum, uint32_t group, uint32_t copy, aur_segment *segment,
-                              aur_segment **old_out, aur_error *error) AUR_CHECKED;
+/* Puts another segment (or NULL) at a place; returns the old one, no longer in use, through
+ * old_out. */
+aur_status aur_quorum_replace(aur_quorum *quorum, uint32_t group, uint32_t copy,
+                              aur_segment *segment, aur_segment **old_out,
+                              aur_error *error) AUR_CHECKED;
 
 /* Shipping: returns at once. Never fails: with a lost quorum the boxcar simply stays incomplete. */
 void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar);
 
+/* For on_advance, after it has submitted more and before it does what may take time: sends it now,
+ * when the calling thread is the one that would send it. Without it, that is done when on_advance
+ * returns. */
+void aur_quorum_flush(aur_quorum *quorum);
+
 void aur_quorum_watermarks(aur_quorum *quorum, aur_watermarks *out);
 
-/* The CPLs at which VDL may come to stand: VDL itself, then last_cpl of each boxcar in flight, ascending. Returns how many there
- * are; stores at most `capacity`. */
+/* The status in the watermarks, and in `error` why it is not AUR_OK: which group has how many
+ * healthy copies, and what to do. */
+aur_status aur_quorum_explain(aur_quorum *quorum, aur_error *error) AUR_CHECKED;
+
+/* The CPLs at which VDL may come to stand: VDL itself, then last_cpl of each boxcar in flight,
+ * ascending. Returns how many there are; stores at most `capacity`. */
 size_t aur_quorum_boundaries(aur_quorum *quorum, aur_lsn *out, size_t capacity);
 
 /* Number of protection groups. */
@@ -113,21 +143,28 @@ typedef struct aur_copy_status {
     uint64_t queued_bytes;
     aur_error error; /* why it failed */
 } aur_copy_status;
-aur_status aur_quorum_copy_status(aur_quorum *quorum, uint32_t group, uint32_t copy, aur_copy_status *out) AUR_CHECKED;
+aur_status aur_quorum_copy_status(aur_quorum *quorum, uint32_t group, uint32_t copy,
+                                  aur_copy_status *out) AUR_CHECKED;
 
 /*
- * Reads a page as of read_point from one segment that has everything up to it (SCL >= min(read_point, PGCL)), the
- * preferred one first; on corruption or failure tries the others and remembers the damage. AUR_NOT_FOUND: never
- * written. AUR_ERR_CORRUPT / AUR_ERR_QUORUM: no copy could serve it. Counts per segment steer the preference.
+ * Reads a page as of read_point from one segment that has everything up to it (SCL >=
+ * min(read_point, PGCL)), the preferred one first; on corruption or failure tries the others and
+ * remembers the damage. AUR_NOT_FOUND: never written. AUR_ERR_CORRUPT / AUR_ERR_QUORUM: no copy
+ * could serve it. Counts per segment steer the preference.
  */
-aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point, uint8_t *page,
-                                aur_error *error) AUR_CHECKED;
+aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point,
+                                uint8_t *page, aur_error *error) AUR_CHECKED;
 
 /* Lowest read point in use (PGMRPL), passed on to the segments with the VDL. */
 void aur_quorum_set_lowest_read_point(aur_quorum *quorum, aur_lsn lsn);
 
-/* MANUAL drive: lets one segment do its next piece of work (append one queued frame and acknowledge it, or fetch one
- * missing frame from a peer). AUR_NOT_FOUND when it had none. */
+/* MANUAL drive: lets one segment do its next piece of work (append one queued frame and acknowledge
+ * it, or fetch one missing frame from a peer). AUR_NOT_FOUND when it had none. */
 aur_status aur_quorum_step(aur_quorum *quorum, uint32_t group, uint32_t copy) AUR_CHECKED;
+
+/* For a thread that must wait for progress: in the MANUAL drive it makes some, by one step of the
+ * first copy that has work (AUR_NOT_FOUND: none has). AUR_WOULD_BLOCK in the other drives: there
+ * are threads for that. */
+aur_status aur_quorum_help(aur_quorum *quorum) AUR_CHECKED;
 
 #endif

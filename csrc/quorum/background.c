@@ -1,0 +1,163 @@
+/*
+ * Two threads beside the write path, in the RING and THREADS drives.
+ *
+ * The storage worker runs the segments' background work one after the other, woken when much was
+ * appended and every WORK_TICK otherwise; it never delays an acknowledgement. The watch looks every
+ * WATCH_TICK whether the files of each segment are still there, so that a copy that was deleted
+ * under a running database is known to have failed soon, also when nothing is written and while the
+ * worker is busy.
+ */
+#include "quorum/quorum_private.h"
+
+enum {
+    WORK_TICK_NS = 100 * 1000 * 1000,
+    WATCH_TICK_NS = 150 * 1000 * 1000,
+    WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
+    UNFLUSHED_BYTES_RESUME = 48 << 20,
+};
+
+void auri_background_stored(auri_copy *copy, uint64_t bytes) {
+    aur_quorum *quorum = copy->group->quorum;
+    auri_background *background = &quorum->background;
+    background->unworked_bytes += bytes;
+    const uint64_t enough = (uint64_t)WORK_WAKE_BYTES * quorum->options.copies;
+    if (background->work_sleeping && (copy->throttled || background->unworked_bytes > enough)) {
+        background->work_sleeping = false;
+        pthread_cond_signal(&background->work_wake);
+    }
+}
+
+/* The copy may go on when the backlog is small again, or when there is nothing that the worker
+ * could do about it: records above the VDL cannot be flushed, and a huge mini-transaction must not
+ * wait for itself. */
+static void resume(auri_copy *copy, bool worked) {
+    aur_quorum *quorum = copy->group->quorum;
+    aur_segment_state state;
+    aur_segment_get_state(copy->segment, &state);
+    if (worked && state.unflushed_bytes > UNFLUSHED_BYTES_RESUME) {
+        return;
+    }
+    auri_quorum_lock(quorum);
+    copy->throttled = false;
+    quorum->transport->enqueue(quorum->transport, copy);
+    auri_quorum_unlock(quorum);
+}
+
+static void fail_if_dead(auri_copy *copy, const aur_error *error) {
+    aur_quorum *quorum = copy->group->quorum;
+    aur_segment_state state;
+    aur_segment_get_state(copy->segment, &state);
+    if (state.health != AUR_SEGMENT_FAILED) {
+        return;
+    }
+    auri_quorum_lock(quorum);
+    auri_copy_fail(copy, error);
+    auri_quorum_unlock(quorum);
+    auri_quorum_announce(quorum);
+}
+
+/* One unit of work for one copy. True when there may be more. Lock held, released meanwhile. */
+static bool work_once(auri_copy *copy) {
+    aur_quorum *quorum = copy->group->quorum;
+    const aur_lsn vdl = quorum->vdl;
+    const aur_lsn lowest = quorum->lowest_read_point;
+    const bool throttled = copy->throttled;
+    aur_error error;
+    if (copy->failed || !auri_copy_pin(copy)) {
+        return false;
+    }
+    auri_quorum_unlock(quorum);
+    aur_error_clear(&error);
+    aur_segment_set_vdl(copy->segment, vdl, lowest);
+    const aur_status status = aur_segment_work(copy->segment, &error);
+    if (status != AUR_OK && status != AUR_NOT_FOUND) {
+        fail_if_dead(copy, &error);
+    }
+    if (throttled) {
+        resume(copy, status == AUR_OK);
+    }
+    auri_quorum_lock(quorum);
+    auri_copy_unpin(copy);
+    return status == AUR_OK;
+}
+
+/* One unit for each copy. Lock held, released meanwhile: groups may be added, never removed. */
+static bool work_round(aur_quorum *quorum) {
+    bool more = false;
+    quorum->background.unworked_bytes = 0;
+    for (uint32_t g = 0; g < quorum->group_count; g++) {
+        for (uint32_t c = 0; c < quorum->options.copies && !quorum->background.stopping; c++) {
+            more |= work_once(&quorum->groups[g]->copies[c]);
+        }
+    }
+    return more;
+}
+
+static void *work_main(void *argument) {
+    aur_quorum *quorum = argument;
+    auri_background *background = &quorum->background;
+    auri_quorum_lock(quorum);
+    while (!background->stopping) {
+        if (!work_round(quorum) && !background->stopping) {
+            background->work_sleeping = true;
+            auri_condition_wait(quorum, &background->work_wake, WORK_TICK_NS);
+            background->work_sleeping = false;
+        }
+    }
+    auri_quorum_unlock(quorum);
+    return NULL;
+}
+
+static void watch_round(aur_quorum *quorum) {
+    for (uint32_t g = 0; g < quorum->group_count; g++) {
+        for (uint32_t c = 0; c < quorum->options.copies && !quorum->background.stopping; c++) {
+            auri_copy *copy = &quorum->groups[g]->copies[c];
+            auri_quorum_unlock(quorum);
+            auri_copy_check(copy);
+            auri_quorum_lock(quorum);
+        }
+    }
+}
+
+static void *watch_main(void *argument) {
+    aur_quorum *quorum = argument;
+    auri_quorum_lock(quorum);
+    while (!quorum->background.stopping) {
+        watch_round(quorum);
+        if (!quorum->background.stopping) {
+            auri_condition_wait(quorum, &quorum->background.watch_wake, WATCH_TICK_NS);
+        }
+    }
+    auri_quorum_unlock(quorum);
+    return NULL;
+}
+
+aur_status auri_background_start(aur_quorum *quorum, aur_error *error) {
+    auri_background *background = &quorum->background;
+    background->stopping = false;
+    background->work_started =
+        auri_thread_start(&background->work_thread, work_main, quorum) == AUR_OK;
+    background->watch_started =
+        auri_thread_start(&background->watch_thread, watch_main, quorum) == AUR_OK;
+    if (!background->work_started || !background->watch_started) {
+        return aur_fail(error, AUR_ERR_MEMORY, "the storage threads could not be started");
+    }
+    return AUR_OK;
+}
+
+void auri_background_stop(aur_quorum *quorum) {
+    auri_background *background = &quorum->background;
+    auri_quorum_lock(quorum);
+    background->stopping = true;
+    pthread_cond_broadcast(&background->work_wake);
+    pthread_cond_broadcast(&background->watch_wake);
+    auri_quorum_unlock(quorum);
+    if (background->work_started) {
+        (void)pthread_join(background->work_thread, NULL);
+    }
+    if (background->watch_started) {
+        (void)pthread_join(background->watch_thread, NULL);
+    }
+    background->work_started = false;
+    background->watch_started = false;
+}
