@@ -39,6 +39,13 @@ class Topology:
     copies_per_zone : int
         Copies of every protection group in each zone.
 
+    Attributes
+    ----------
+    zones : tuple of str
+        Names of the zones.
+    paths : tuple of str
+        Folder of each zone; a relative one lies in the volume's directory.
+
     Raises
     ------
     ValueError
@@ -54,8 +61,9 @@ class Topology:
     1
     """
 
-    zones: tuple[tuple[str, str], ...]
+    zones: tuple[str, ...]
     copies_per_zone: int
+    paths: tuple[str, ...]
 
     def __init__(
         self,
@@ -64,16 +72,16 @@ class Topology:
     ) -> None:
         if isinstance(zones, str):
             raise TypeError("zones is a sequence of names or a mapping of names to folders, not one str")
-        named = zones.items() if isinstance(zones, Mapping) else ((name, name) for name in zones)
-        folders = tuple((_zone_name(name), os.fspath(folder)) for name, folder in named)
-        if not folders:
+        names = tuple(_zone_name(name) for name in zones)
+        paths = tuple(os.fspath(folder) for folder in zones.values()) if isinstance(zones, Mapping) else names
+        if not names:
             raise ValueError("a topology needs at least one zone")
-        for index, what in ((0, "names"), (1, "folders")):
-            if len({zone[index] for zone in folders}) != len(folders):
-                raise ValueError(f"the {what} of zones must differ: {[zone[index] for zone in folders]}")
-        copies_per_zone = _whole("copies_per_zone", copies_per_zone, 1, COPIES_MAX // len(folders))
-        object.__setattr__(self, "zones", folders)
-        object.__setattr__(self, "copies_per_zone", copies_per_zone)
+        for what, given in (("names", names), ("folders", paths)):
+            if len(set(given)) != len(given):
+                raise ValueError(f"the {what} of zones must differ: {list(given)}")
+        object.__setattr__(self, "zones", names)
+        object.__setattr__(self, "copies_per_zone", _whole("copies_per_zone", copies_per_zone, 1, COPIES_MAX // len(names)))
+        object.__setattr__(self, "paths", paths)
 
     @classmethod
     def single(cls) -> Topology:
@@ -87,7 +95,7 @@ class Topology:
 
     def folders(self) -> tuple[tuple[str, str], ...]:
         """Name and folder of each zone; a relative folder lies in the volume's directory."""
-        return self.zones
+        return tuple(zip(self.zones, self.paths, strict=True))
 
 
 def _zone_name(name: object) -> str:

@@ -20,3 +20,25 @@ cdef void release(Span *span) noexcept
 
 # The smallest key that is above every key with this prefix, or None when there is none.
 cdef object prefix_end(bytes prefix)
+
+# A column of records of one width out of an array.
+cdef struct Column:
+    const uint8_t *data
+    size_t width
+    size_t stride
+    size_t count
+    bint padded        # shorter records are filled up with zero bytes, which do not belong to them
+    Py_buffer view
+
+# Holds the array until `release_column`.
+cdef int take_column(object array, str what, bint is_key, Column *column) except -1
+cdef void release_column(Column *column) noexcept
+
+# Length of the index-th record without its padding.
+cdef inline size_t record_length(const Column *column, size_t index) noexcept nogil:
+    cdef size_t length = column.width
+    cdef const uint8_t *record = column.data + index * column.stride
+    if column.padded:
+        while length > 0 and record[length - 1] == 0:
+            length -= 1
+    return length

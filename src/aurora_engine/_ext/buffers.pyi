@@ -1,0 +1,1 @@
+# Everything in this module is reached from Cython only.

@@ -1,6 +1,13 @@
 """Keys, values and bounds: type and length checks, and the buffer protocol."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_SIMPLE,
+    PyBUF_STRIDES,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 
 from aurora_engine._ext.caurora cimport AUR_KEY_LIMIT, AUR_VALUE_LIMIT
@@ -66,3 +73,49 @@ cdef void release(Span *span) noexcept:
 cdef object prefix_end(bytes prefix):
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None
+
+
+# Formats (module struct) of one item whose bytes sort as keys in the order of the items.
+KEY_FORMATS = frozenset({"B", "c", ">B", ">H", ">I", ">L", ">Q"})
+
+
+cdef int take_column(object array, str what, bint is_key, Column *column) except -1:
+    try:
+        PyObject_GetBuffer(array, &column.view, PyBUF_STRIDES | PyBUF_FORMAT)
+    except (BufferError, ValueError, TypeError) as failure:
+        raise TypeError(f"{what} must be arrays of fixed-width bytes: {failure}") from failure
+    try:
+        shape_column(what, is_key, column)
+    except BaseException:
+        PyBuffer_Release(&column.view)
+        raise
+    return 0
+
+
+cdef int shape_column(str what, bint is_key, Column *column) except -1:
+    cdef Py_buffer *view = &column.view
+    item_format = "B" if view.format == NULL else view.format.decode("ascii")
+    column.padded = item_format.endswith("s")
+    if "O" in item_format or item_format.endswith("w"):
+        raise TypeError(f"{what} must be arrays of fixed-width bytes (dtype S or V, or 2-D uint8), not of objects or text")
+    if view.ndim == 1:
+        if is_key and not (item_format.endswith(("s", "x", "}")) or item_format in KEY_FORMATS):
+            raise TypeError(
+                f"keys of item format {item_format!r} would not be ordered as their values are: convert them, "
+                'as in array.astype(">u8")'
+            )
+        column.width = <size_t>view.itemsize
+    elif view.ndim == 2 and view.itemsize == 1 and (view.strides[1] == 1 or view.shape[1] <= 1):
+        column.width = <size_t>view.shape[1]
+    else:
+        raise TypeError(f"{what} must be a 1-D array, or a 2-D array of single bytes with contiguous rows")
+    if view.strides[0] < 0:
+        raise ValueError(f"{what} must not be a reversed array: copy it first")
+    column.count = <size_t>view.shape[0]
+    column.stride = <size_t>view.strides[0]
+    column.data = NOTHING if view.buf == NULL else <const uint8_t *>view.buf
+    return 0
+
+
+cdef void release_column(Column *column) noexcept:
+    PyBuffer_Release(&column.view)

@@ -5,6 +5,10 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
+# The return type of callbacks must be C's own, not the int that `bint` stands for.
+cdef extern from "<stdbool.h>":
+    ctypedef bint c_bool "bool"
+
 cdef extern from "aurora/errors.h" nogil:
     ctypedef enum aur_status:
         AUR_OK
@@ -212,7 +216,7 @@ cdef extern from "disk/disk.h" nogil:
                                 aur_error *error)  # waits
     aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error)  # waits
     aur_status aur_disk_list(aur_disk *disk,
-                             bint (*visit)(void *context, const char *name, uint64_t size_bytes) noexcept nogil,
+                             c_bool (*visit)(void *context, const char *name, uint64_t size_bytes) noexcept nogil,
                              void *context, aur_error *error)  # waits
     const char *aur_disk_path(const aur_disk *disk)
 
@@ -343,6 +347,6 @@ cdef extern from "segment/segment.h" nogil:
                                   void (*report)(void *context, const aur_error *damage) noexcept nogil,
                                   void *context, aur_verify_counts *counts_out, aur_error *error)  # waits
     aur_status aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
-                                bint (*progress)(void *context, uint64_t done_bytes,
-                                                 uint64_t total_bytes) noexcept nogil,
+                                c_bool (*progress)(void *context, uint64_t done_bytes,
+                                                   uint64_t total_bytes) noexcept nogil,
                                 void *context, aur_error *error)  # waits

@@ -1,5 +1,6 @@
 """Directories that segments and metadata live in: POSIX, in memory, and faulty on purpose (csrc/disk)."""
 
+import errno
 import os
 
 cimport cython
@@ -31,11 +32,13 @@ from aurora_engine._ext.caurora cimport (
     aur_faulty_set_rates,
     aur_faulty_set_space,
     aur_status,
+    c_bool,
 )
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
 from aurora_engine._ext.status cimport check, error_clear
 
 from aurora_engine._ext.records import FaultCounts
+from aurora_engine.errors import StorageIOError
 
 
 @cython.final
@@ -46,7 +49,7 @@ cdef class Listing:
     cdef object failure
 
 
-cdef bint visit_file(void *context, const char *name, uint64_t size_bytes) noexcept with gil:
+cdef c_bool visit_file(void *context, const char *name, uint64_t size_bytes) noexcept with gil:
     cdef Listing listing = <Listing>context
     try:
         listing.files[os.fsdecode(<bytes>name)] = size_bytes
@@ -54,6 +57,13 @@ cdef bint visit_file(void *context, const char *name, uint64_t size_bytes) noexc
         listing.failure = failure
         return False
     return True
+
+
+cdef int require_faulty(Disk disk) except -1:
+    require(disk)
+    if not disk._faulty:
+        raise ValueError("faults can be set only on a disk made by Disk.faulty")
+    return 0
 
 
 cdef Disk wrap(aur_disk *disk, bint faulty):
@@ -65,6 +75,7 @@ cdef Disk wrap(aur_disk *disk, bint faulty):
 
 
 @cython.final
+@cython.no_gc
 cdef class Disk(Handle):
     """One directory. A segment that is opened on a disk keeps it alive; the disk stays usable beside it."""
 
@@ -84,8 +95,8 @@ cdef class Disk(Handle):
 
         Raises
         ------
-        FileNotFoundError
-            If it does not exist and `create` is false.
+        StorageIOError
+            If the system refuses, or it does not exist and `create` is false.
         """
         cdef aur_error error
         cdef aur_disk *disk = NULL
@@ -96,7 +107,7 @@ cdef class Disk(Handle):
         with nogil:
             status = aur_disk_open_posix(text, create, &disk, &error)
         if check(status, &error) == AUR_NOT_FOUND:
-            raise FileNotFoundError(f"there is no directory {os.fsdecode(encoded)}")
+            raise StorageIOError(errno.ENOENT, "there is no such directory", os.fsdecode(encoded))
         return wrap(disk, False)
 
     @staticmethod
@@ -168,8 +179,8 @@ cdef class Disk(Handle):
 
         Raises
         ------
-        FileNotFoundError
-            If there is none.
+        StorageIOError
+            If the system refuses, or there is no such file.
         """
         cdef aur_error error
         cdef aur_status status
@@ -182,7 +193,7 @@ cdef class Disk(Handle):
             status = aur_disk_remove(self._disk, text, &error)
         self._calls -= 1
         if check(status, &error) == AUR_NOT_FOUND:
-            raise FileNotFoundError(f"there is no file {name} in {self.path}")
+            raise StorageIOError(errno.ENOENT, "there is no such file", f"{self.path}/{name}")
 
     def close(self):
         """Gives the directory up; segments opened on it keep it. Idempotent."""
@@ -195,17 +206,11 @@ cdef class Disk(Handle):
 
     # ---- a faulty disk only ----
 
-    cdef int _require_faulty(self) except -1:
-        require(self)
-        if not self._faulty:
-            raise ValueError("faults can be set only on a disk made by Disk.faulty")
-        return 0
-
     def set_rates(self, *, read_error_ppm=0, write_error_ppm=0, sync_error_ppm=0, flip_read_ppm=0,
                   flip_write_ppm=0, misdirect_ppm=0, lost_write_ppm=0):
         """Sets how often each fault happens, in parts per million of the operations."""
         cdef aur_fault_rates rates
-        self._require_faulty()
+        require_faulty(self)
         rates.read_error_ppm = read_error_ppm
         rates.write_error_ppm = write_error_ppm
         rates.sync_error_ppm = sync_error_ppm
@@ -217,33 +222,33 @@ cdef class Disk(Handle):
 
     def set_space(self, remaining):
         """Lets writes fail as on a full disk after `remaining` more bytes; None lifts it."""
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_set_space(self._disk, <uint64_t>-1 if remaining is None else <uint64_t>remaining)
 
     def set_dead(self, bint dead):
         """Fails every operation while `dead`."""
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_set_dead(self._disk, dead)
 
     def crash_after(self, operations):
         """Crashes inside the operation after `operations` more that change something; None disarms."""
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_crash_after(self._disk, <uint64_t>-1 if operations is None else <uint64_t>operations)
 
     def crash(self):
         """Power cut: keeps, loses or tears each write that was not durable."""
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_crash(self._disk)
 
     def recover(self):
         """Makes a crashed disk usable again, for handles that are opened from now on."""
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_recover(self._disk)
 
     def flip(self, str name not None):
         """Flips one bit at rest in a file. False when the file is missing or empty."""
         cdef aur_error error
-        self._require_faulty()
+        require_faulty(self)
         error_clear(&error)
         encoded = os.fsencode(name)
         return check(aur_faulty_flip(self._disk, encoded), &error) != AUR_NOT_FOUND
@@ -251,6 +256,6 @@ cdef class Disk(Handle):
     def counts(self):
         """Operations and faults so far."""
         cdef aur_fault_counts counts
-        self._require_faulty()
+        require_faulty(self)
         aur_faulty_counts(self._disk, &counts)
         return FaultCounts(counts.reads, counts.writes, counts.syncs, counts.faults)

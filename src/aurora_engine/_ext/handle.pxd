@@ -1,6 +1,7 @@
 # What every handle of the C core does alike: belongs to one process, is open or closed, and knows how many calls are
 # under way so that it is freed only when there is none.
 
+from cpython.object cimport PyObject
 from posix.types cimport pid_t
 
 # The process that runs now; kept by a handler of pthread_atfork, so that asking costs no system call.
@@ -10,8 +11,17 @@ cdef class Handle:
     cdef pid_t _pid
     cdef bint _closed
     cdef Py_ssize_t _calls           # under way without the GIL; changed only with it
+    cdef str _end                    # what became of it, as in "this transaction has been committed"
+
+    # Handles that must be freed before this one. They keep this one alive; it only borrows them.
+    cdef Handle _parent
+    cdef PyObject *_first_child
+    cdef PyObject *_next_sibling
+    cdef PyObject *_previous_sibling
 
     cdef str _noun(self)
+    # Frees the C side, if that has not happened yet. No call is under way.
+    cdef void _free(self) noexcept
 
 # Raises DatabaseClosedError for a handle that is closed or was made before a fork.
 cdef int refuse(Handle handle) except -1
@@ -27,3 +37,8 @@ cdef inline bint forked(Handle handle) noexcept:
 
 # Waits until no call is under way. Calls end soon once the C side is closed; signals do not cut this short.
 cdef void wait_idle(Handle handle) noexcept
+
+cdef void adopt(Handle parent, Handle child) noexcept
+cdef void orphan(Handle child) noexcept
+# Closes and frees every child, waiting for the calls on it.
+cdef void free_children(Handle parent, str end) noexcept

@@ -46,7 +46,7 @@ class SegmentState(NamedTuple):
     layer_bytes: int
     memory_bytes: int
     unflushed_bytes: int
-    damage: Exception | None
+    damage: AuroraError | None
 
 
 class RewindRecord(NamedTuple):
@@ -101,7 +101,7 @@ class CopyStatus(NamedTuple):
     """``"ok"``, ``"lagging"``, ``"failed"`` or ``"rebuilding"``."""
     scl: int
     queued_bytes: int
-    error: Exception | None
+    error: AuroraError | None
 
 
 class EngineStatus(NamedTuple):
@@ -115,7 +115,8 @@ class EngineStatus(NamedTuple):
     durable_time_us: int
     lowest_read_point: int
     groups: int
-    write_error: Exception | None
+    write_status: str
+    """What a write would get now: ``"ok"``, ``"quorum"``, ``"fenced"``, ``"closed"``, ..., after the C status."""
     snapshots: int
     cache_budget_bytes: int
     cache_used_bytes: int

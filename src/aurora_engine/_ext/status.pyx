@@ -109,11 +109,11 @@ def _place(group, copy, file, offset, lsn):
 cdef object exception_of(aur_status status, const aur_error *error):
     return exception_for(
         status,
-        error.message.decode("utf-8", "replace"),
+        (<bytes><char *>error.message).decode("utf-8", "replace"),
         errno=error.system_errno,
         group=None if error.group < 0 else error.group,
         copy=None if error.copy < 0 else error.copy,
-        file=os.fsdecode(<bytes>error.file) if error.file[0] else None,
+        file=os.fsdecode(<bytes><char *>error.file) if error.file[0] else None,
         offset=None if error.offset == UNKNOWN else error.offset,
         lsn=None if error.lsn == UNKNOWN else error.lsn,
     )

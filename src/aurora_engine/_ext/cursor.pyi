@@ -1,0 +1,30 @@
+from typing import final
+
+from typing_extensions import Self
+
+from aurora_engine._ext.engine import TableHandle
+from aurora_engine._ext.handle import Handle
+from aurora_engine._ext.transaction import Txn
+from aurora_engine.types import ReadableBuffer
+
+# With keys_only the items are keys alone; the face declares what comes out of each of its verbs.
+@final
+class Cursor(Handle):
+    def __init__(
+        self,
+        transaction: Txn,
+        table: TableHandle | None,
+        start: ReadableBuffer | None = None,
+        stop: ReadableBuffer | None = None,
+        *,
+        prefix: ReadableBuffer | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        keys_only: bool = False,
+        owns_transaction: bool = False,
+    ) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[bytes, bytes]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...

@@ -1,0 +1,42 @@
+from libc.stdint cimport uint64_t
+
+from aurora_engine._ext.caurora cimport aur_engine, aur_error, aur_found, aur_status, aur_table
+from aurora_engine._ext.handle cimport Handle
+
+cdef class VirtualClock:
+    cdef uint64_t _now_us
+
+cdef class Engine(Handle):
+    cdef aur_engine *_engine
+    cdef VirtualClock _clock
+    cdef dict _segments         # (group, copy) -> Segment
+    cdef unsigned int _groups
+    cdef unsigned int _copies
+
+# A table of an engine, usable in every transaction of it.
+cdef class TableHandle:
+    cdef Engine _owner
+    cdef aur_table *_table
+
+cdef TableHandle wrap_table(Engine owner, aur_table *table)
+
+# The C table of a handle of this engine; NULL, which stands for the database itself, for None.
+cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
+    if handle is None:
+        return NULL
+    if handle._owner is not engine:
+        raise ValueError("the table belongs to another database")
+    return handle._table
+
+# The bytes of a found value, which is released.
+cdef object found_value(Handle handle, aur_found *found, bint as_view)
+
+# Goes on after a first slice of waiting for VDL >= lsn that ended with `waited`, looking for signals. A failure leaves
+# the write in doubt, and says so.
+cdef int settle(Engine engine, uint64_t lsn, aur_status waited, aur_error *error) except -1
+
+# Turns AUR_NEEDS_GROUPS and failures of a write into exceptions.
+cdef int check_write(Engine engine, aur_status status, const aur_error *error) except -1
+
+# Longest wait without a look for signals.
+cdef uint64_t SLICE_NS

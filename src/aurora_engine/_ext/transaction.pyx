@@ -1,0 +1,432 @@
+"""Transactions: reads at one moment, writes kept apart until the commit (csrc/include/aurora/transaction.h)."""
+
+cimport cython
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_Append
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from aurora_engine._ext.buffers cimport (
+    Column,
+    Span,
+    record_length,
+    release,
+    release_column,
+    take_column,
+    take_key,
+    take_value,
+)
+from aurora_engine._ext.caurora cimport (
+    AUR_ERR_INVALID,
+    AUR_KEY_LIMIT,
+    AUR_NEEDS_GROUPS,
+    AUR_NOT_FOUND,
+    AUR_OK,
+    AUR_TABLE_NAME_LIMIT,
+    AUR_WOULD_BLOCK,
+    aur_engine_wait_durable,
+    aur_error,
+    aur_found,
+    aur_found_release,
+    aur_status,
+    aur_table,
+    aur_transaction_begin,
+    aur_transaction_commit,
+    aur_transaction_count,
+    aur_transaction_delete,
+    aur_transaction_destroy,
+    aur_transaction_drop_table,
+    aur_transaction_get,
+    aur_transaction_put,
+    aur_transaction_put_array,
+    aur_transaction_read_point,
+    aur_transaction_rollback,
+    aur_transaction_table,
+    aur_transaction_table_name,
+)
+from aurora_engine._ext.engine cimport (
+    SLICE_NS,
+    Engine,
+    TableHandle,
+    check_write,
+    found_value,
+    settle,
+    table_of,
+    wrap_table,
+)
+from aurora_engine._ext.handle cimport Handle, adopt, forked, free_children, orphan, require
+from aurora_engine._ext.status cimport check, error_clear
+
+# Values longer than this are copied without the interpreter lock.
+cdef uint64_t LONG_VALUE_BYTES = 65536
+
+# Loops over many records give signals and other threads a chance after this many.
+cdef Py_ssize_t BREATH_RECORDS = 4096
+
+
+@cython.final
+@cython.no_gc
+cdef class Txn(Handle):
+    """A transaction of an engine. To be used by one thread at a time."""
+
+    def __cinit__(self, Engine engine not None, bint read_only=False):
+        cdef aur_error error
+        cdef aur_status status
+        require(engine)
+        error_clear(&error)
+        engine._calls += 1
+        with nogil:
+            status = aur_transaction_begin(engine._engine, read_only, &self._transaction, &error)
+        engine._calls -= 1
+        check(status, &error)
+        adopt(engine, self)
+        self.read_only = read_only
+        self._closed = False
+
+    def __dealloc__(self):
+        orphan(self)
+        if not forked(self):
+            self._free()
+
+    cdef str _noun(self):
+        return "transaction"
+
+    cdef void _free(self) noexcept:
+        if self._transaction != NULL:
+            free_children(self, "belongs to a transaction that has ended")
+            aur_transaction_destroy(self._transaction)
+            self._transaction = NULL
+
+    @property
+    def read_point(self):
+        """The LSN at which it reads."""
+        require(self)
+        return aur_transaction_read_point(self._transaction)
+
+    # ---- reading ----
+
+    def get(self, TableHandle table, key, default=None, bint as_view=False):
+        """The value of a key as the transaction sees it, or `default`; bytes, or a memoryview of them."""
+        cdef aur_found found
+        return found_value(self, &found, as_view) if find(self, table, key, &found) == AUR_OK else default
+
+    def contains(self, TableHandle table, key):
+        """Whether the key is there."""
+        cdef aur_found found
+        if find(self, table, key, &found) != AUR_OK:
+            return False
+        aur_found_release(&found)
+        return True
+
+    def count(self, TableHandle table):
+        """How many keys the table has."""
+        cdef aur_table *place
+        cdef aur_error error
+        cdef aur_status status
+        cdef uint64_t count = 0
+        require(self)
+        place = table_of(engine_of(self), table)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_transaction_count(self._transaction, place, &count, &error)
+        self._calls -= 1
+        check(status, &error)
+        return count
+
+    def get_many(self, TableHandle table, keys, default=None):
+        """The values of many keys, in their order: an iterable of keys, or an array of fixed-width keys."""
+        cdef list values = []
+        cdef Py_ssize_t done = 0
+        if PyObject_CheckBuffer(keys):
+            keys = records_of(keys, "keys")
+        for key in keys:
+            PyList_Append(values, self.get(table, key, default))
+            done += 1
+            if done % BREATH_RECORDS == 0:
+                breathe()
+        return values
+
+    # ---- writing ----
+
+    def put(self, TableHandle table, key, value):
+        """Sets a key."""
+        put_one(self, table_of(engine_of(self), table), key, value)
+
+    def put_many(self, TableHandle table, pairs):
+        """Sets the keys of an iterable of (key, value)."""
+        cdef aur_table *place
+        cdef Py_ssize_t done = 0
+        require(self)
+        place = table_of(engine_of(self), table)
+        for pair in pairs:
+            if PyTuple_CheckExact(pair) and PyTuple_GET_SIZE(pair) == 2:
+                put_one(self, place, <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1))
+            else:
+                key, value = pair
+                put_one(self, place, key, value)
+            done += 1
+            if done % BREATH_RECORDS == 0:
+                breathe()
+        return done
+
+    def put_array(self, TableHandle table, keys, values):
+        """Sets the keys of one array to the values of another, both of fixed-width records."""
+        cdef aur_table *place
+        cdef Column key_column
+        cdef Column value_column
+        require(self)
+        place = table_of(engine_of(self), table)
+        take_column(keys, "keys", True, &key_column)
+        try:
+            take_column(values, "values", False, &value_column)
+            try:
+                if key_column.count != value_column.count:
+                    raise ValueError(
+                        f"there are {key_column.count} keys but {value_column.count} values: give arrays of one length"
+                    )
+                put_columns(self, place, &key_column, &value_column)
+            finally:
+                release_column(&value_column)
+        finally:
+            release_column(&key_column)
+        return key_column.count
+
+    def delete(self, TableHandle table, key):
+        """Removes a key; whether it was there."""
+        cdef aur_table *place
+        cdef aur_error error
+        cdef aur_status status
+        cdef Span span
+        require(self)
+        place = table_of(engine_of(self), table)
+        take_key(key, &span)
+        error_clear(&error)
+        status = aur_transaction_delete(self._transaction, place, span.data, span.length, True, &error)
+        if status == AUR_WOULD_BLOCK:
+            self._calls += 1
+            with nogil:
+                status = aur_transaction_delete(self._transaction, place, span.data, span.length, False, &error)
+            self._calls -= 1
+        release(&span)
+        self._writes += 1
+        return check(status, &error) == AUR_OK
+
+    # ---- tables ----
+
+    def table(self, str name not None, bint create):
+        """A table by its name, or None when there is none and `create` is false."""
+        cdef aur_table *table = NULL
+        cdef aur_error error
+        cdef aur_status status
+        cdef const char *text
+        cdef size_t length
+        require(self)
+        encoded = table_name(name)
+        text = encoded
+        length = len(encoded)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_transaction_table(self._transaction, text, length, create, &table, &error)
+        self._calls -= 1
+        return None if check(status, &error) == AUR_NOT_FOUND else wrap_table(engine_of(self), table)
+
+    def drop_table(self, str name not None):
+        """Drops a table; whether it was there."""
+        cdef aur_error error
+        cdef aur_status status
+        cdef const char *text
+        cdef size_t length
+        require(self)
+        encoded = table_name(name)
+        text = encoded
+        length = len(encoded)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_transaction_drop_table(self._transaction, text, length, &error)
+        self._calls -= 1
+        self._writes += 1
+        return check(status, &error) == AUR_OK
+
+    def table_names(self):
+        """Names of all tables, in the order of their bytes."""
+        cdef char name[AUR_TABLE_NAME_LIMIT]
+        cdef size_t length = 0
+        cdef size_t index = 0
+        cdef aur_error error
+        cdef aur_status status
+        names = []
+        while True:
+            require(self)
+            error_clear(&error)
+            self._calls += 1
+            with nogil:
+                status = aur_transaction_table_name(self._transaction, index, name, &length, &error)
+            self._calls -= 1
+            if check(status, &error) == AUR_NOT_FOUND:
+                return names
+            names.append(name[:length].decode("utf-8"))
+            index += 1
+
+    # ---- the end ----
+
+    def commit(self, bint wait):
+        """Commits; returns the LSN, durable when `wait`.
+
+        Raises
+        ------
+        NeedsGroups
+            If the volume must grow first; the transaction is still open then.
+        ConflictError
+            If a concurrent transaction changed what this one read; it is rolled back then, as after every other error.
+        """
+        cdef Engine engine
+        cdef uint64_t lsn = 0
+        cdef aur_error error
+        cdef aur_status status
+        cdef aur_status waited = AUR_OK
+        require(self)
+        engine = engine_of(self)
+        error_clear(&error)
+        self._calls += 1
+        engine._calls += 1
+        with nogil:
+            status = aur_transaction_commit(self._transaction, &lsn, &error)
+            if wait and status == AUR_OK:
+                waited = aur_engine_wait_durable(engine._engine, lsn, SLICE_NS, &error)
+        engine._calls -= 1
+        self._calls -= 1
+        if status != AUR_NEEDS_GROUPS:
+            end(self, "has been committed" if status == AUR_OK else "failed to commit and has been rolled back")
+        check_write(engine, status, &error)
+        settle(engine, lsn, waited, &error)
+        return lsn
+
+    def rollback(self):
+        """Forgets the writes and ends the transaction. Idempotent."""
+        if self._closed or forked(self):
+            return
+        aur_transaction_rollback(self._transaction)
+        end(self, "has been rolled back")
+
+
+# What another thread still uses is freed with the object.
+cdef void end(Txn transaction, str what) noexcept:
+    if not transaction._closed:
+        transaction._closed = True
+        transaction._end = what
+    if transaction._calls == 0:
+        transaction._free()
+
+
+cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1:
+    """Looks a key up, with the interpreter lock kept if everything is in memory. The caller releases what was found."""
+    cdef aur_table *place
+    cdef aur_error error
+    cdef aur_status status
+    cdef Span span
+    require(transaction)
+    place = table_of(engine_of(transaction), table)
+    take_key(key, &span)
+    memset(found, 0, sizeof(found[0]))
+    error_clear(&error)
+    status = aur_transaction_get(transaction._transaction, place, span.data, span.length, True, found, &error)
+    if status == AUR_WOULD_BLOCK:
+        transaction._calls += 1
+        with nogil:
+            status = aur_transaction_get(transaction._transaction, place, span.data, span.length, False, found, &error)
+        transaction._calls -= 1
+    release(&span)
+    return check(status, &error)
+
+
+cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
+    cdef aur_error error
+    cdef aur_status status
+    cdef Span span
+    cdef Span content
+    require(transaction)
+    take_key(key, &span)
+    try:
+        take_value(value, &content)
+    except BaseException:
+        release(&span)
+        raise
+    error_clear(&error)
+    if content.length < LONG_VALUE_BYTES:
+        status = aur_transaction_put(transaction._transaction, table, span.data, span.length, content.data,
+                                     content.length, &error)
+    else:
+        transaction._calls += 1
+        with nogil:
+            status = aur_transaction_put(transaction._transaction, table, span.data, span.length, content.data,
+                                         content.length, &error)
+        transaction._calls -= 1
+    release(&content)
+    release(&span)
+    transaction._writes += 1
+    return check(status, &error)
+
+
+# Stretches of records that are equally long, which with unpadded arrays is everything, go down in one call.
+cdef int put_columns(Txn transaction, aur_table *table, const Column *keys, const Column *values) except -1:
+    cdef aur_error error
+    cdef aur_status status = AUR_OK
+    cdef size_t first = 0
+    cdef size_t after
+    cdef size_t key_bytes
+    cdef size_t value_bytes
+    error_clear(&error)
+    transaction._calls += 1
+    with nogil:
+        while first < keys.count and status == AUR_OK:
+            key_bytes = record_length(keys, first)
+            value_bytes = record_length(values, first)
+            if key_bytes > AUR_KEY_LIMIT:
+                status = AUR_ERR_INVALID
+                break
+            after = first + 1
+            while (after < keys.count and record_length(keys, after) == key_bytes
+                   and record_length(values, after) == value_bytes):
+                after += 1
+            status = aur_transaction_put_array(
+                transaction._transaction, table, keys.data + first * keys.stride, key_bytes, keys.stride,
+                values.data + first * values.stride, value_bytes, values.stride, after - first, &error)
+            first = after
+    transaction._calls -= 1
+    transaction._writes += 1
+    if status == AUR_ERR_INVALID and error.message[0] == 0:
+        raise ValueError(f"a key of {key_bytes} bytes is longer than the limit of 1024 bytes")
+    return check(status, &error)
+
+
+cdef list records_of(array, str what):
+    """The records of an array as bytes."""
+    cdef Column column
+    cdef size_t index
+    take_column(array, what, True, &column)
+    try:
+        return [
+            (<const char *>column.data + index * column.stride)[:record_length(&column, index)]
+            for index in range(column.count)
+        ]
+    finally:
+        release_column(&column)
+
+
+cdef bytes table_name(str name):
+    encoded = name.encode("utf-8")
+    if not 0 < len(encoded) <= AUR_TABLE_NAME_LIMIT:
+        raise ValueError(f"a table's name has 1 to {AUR_TABLE_NAME_LIMIT} bytes in UTF-8, not {len(encoded)}")
+    return encoded
+
+
+cdef int breathe() except -1:
+    PyErr_CheckSignals()
+    with nogil:
+        pass
+    return 0
