@@ -40,8 +40,9 @@ add_library(aurora::xxhash ALIAS aurora_xxhash)
 
 set(AURORA_HAVE_URING OFF)
 if(AURORA_WITH_URING)
-  # pkg-config describes the machine that builds, so a cross build only looks into the target's own folders.
-  if(PkgConfig_FOUND AND NOT CMAKE_CROSSCOMPILING)
+  # A given library (AURORA_URING_LIBRARY, AURORA_URING_INCLUDE_DIR) goes before what is found. pkg-config describes the
+  # machine that builds, so a cross build only looks into the target's own folders.
+  if(PkgConfig_FOUND AND NOT CMAKE_CROSSCOMPILING AND NOT AURORA_URING_LIBRARY)
     pkg_check_modules(AURORA_URING QUIET IMPORTED_TARGET GLOBAL "liburing>=2.2")
   endif()
   if(AURORA_URING_FOUND)

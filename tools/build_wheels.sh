@@ -4,8 +4,8 @@
 #   tools/build_wheels.sh [PYTHON]...        default: every Python that tools/list_pythons.sh finds
 #   ARCHITECTURES="x86_64" ...               to build for one only
 #
-# The wheels come to wheelhouse/. They are built without liburing: the engine then asks for it neither at build nor at
-# run time, and writes with threads.
+# The wheels come to wheelhouse/. liburing is linked in where this machine has its static library for the architecture
+# (it needs almost nothing of libc, so the system's copy serves any glibc); other wheels write with threads instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,18 @@ EOF
     echo "$wrapper"
 }
 
+# liburing's headers alone, because /usr/include as a whole would come before the headers of the older glibc.
+uring_settings() {
+    local library=/usr/lib/$1-linux-gnu/liburing.a headers=$PWD/build/wheels/uring-$1
+    if [ ! -f "$library" ] || [ ! -f /usr/include/liburing.h ] || [ "$1" != "$(uname -m)" ]; then
+        echo "-C cmake.define.AURORA_WITH_URING=OFF"
+        return
+    fi
+    mkdir -p "$headers"
+    cp -r /usr/include/liburing.h /usr/include/liburing "$headers/"
+    echo "-C cmake.define.AURORA_URING_LIBRARY=$library -C cmake.define.AURORA_URING_INCLUDE_DIR=$headers"
+}
+
 mkdir -p wheelhouse
 for python in "${pythons[@]}"; do
     version=$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
@@ -51,9 +63,11 @@ for python in "${pythons[@]}"; do
         raw=build/wheels/cp$version-$architecture
         rm -rf "$raw"
         compiler=$(compiler_for "$architecture")
-        settings=(-C "cmake.define.CMAKE_C_COMPILER=$compiler" -C cmake.define.AURORA_WITH_URING=OFF
+        settings=(-C "cmake.define.CMAKE_C_COMPILER=$compiler"
             -C "cmake.define.AURORA_SOABI=cpython-$version-$architecture-linux-gnu"
             -C "build-dir=build/wheels/build-cp$version-$architecture")
+        read -r -a uring < <(uring_settings "$architecture")
+        settings+=("${uring[@]}")
         if [ "$architecture" != "$(uname -m)" ]; then
             settings+=(-C cmake.define.CMAKE_SYSTEM_NAME=Linux
                 -C "cmake.define.CMAKE_SYSTEM_PROCESSOR=$architecture")
