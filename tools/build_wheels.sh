@@ -47,7 +47,10 @@ uring_settings() {
     fi
     mkdir -p "$headers"
     cp -r /usr/include/liburing.h /usr/include/liburing "$headers/"
-    echo "-C cmake.define.AURORA_URING_LIBRARY=$library -C cmake.define.AURORA_URING_INCLUDE_DIR=$headers"
+    local license=/usr/share/doc/liburing-dev/copyright
+    [ -f "$license" ] || license=
+    echo "-C cmake.define.AURORA_URING_LIBRARY=$library -C cmake.define.AURORA_URING_INCLUDE_DIR=$headers" \
+        "-C cmake.define.AURORA_URING_LICENSE=$license"
 }
 
 mkdir -p wheelhouse
