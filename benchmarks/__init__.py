@@ -1,1 +1,4 @@
-"""Benchmarks with ratios against a peer or a bare probe in the same run: `python -m benchmarks --help`."""
+"""Benchmarks with ratios against a peer or a bare probe in the same run.
+
+`python -m benchmarks --help`.
+"""

@@ -1,4 +1,7 @@
-"""Runs the benchmarks and says which goals are met: `python -m benchmarks`, `--smoke` for tiny sizes."""
+"""Runs the benchmarks and says which goals are met.
+
+`python -m benchmarks`, `--smoke` for tiny sizes.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,12 @@ class Sizes:
     log_bytes: int
 
 
-FULL = Sizes(seconds=3.0, repetitions=5, records=1_000_000, gets=200_000, commits=300_000, log_bytes=1 << 30)
-SMOKE = Sizes(seconds=0.2, repetitions=1, records=5_000, gets=5_000, commits=5_000, log_bytes=4 << 20)
+FULL = Sizes(
+    seconds=3.0, repetitions=5, records=1_000_000, gets=200_000, commits=300_000, log_bytes=1 << 30
+)
+SMOKE = Sizes(
+    seconds=0.2, repetitions=1, records=5_000, gets=5_000, commits=5_000, log_bytes=4 << 20
+)
 
 
 def _ratio(name: str, limit: float, unit: str, ours: Figure, peer: Figure) -> Goal:
@@ -59,7 +66,14 @@ def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
     return [
         _ratio("durable put, one thread, six copies, against the bare probe", 0.7, "x", one, probe),
         _ratio("durable put, 16 threads against one", 8, "x", sixteen, one),
-        Goal("commit(wait=False), one thread", trusting.median, "at least", 200_000, "commits/s", [trusting]),
+        Goal(
+            "commit(wait=False), one thread",
+            trusting.median,
+            "at least",
+            200_000,
+            "commits/s",
+            [trusting],
+        ),
         _ratio("commit(wait=False) against waiting for each", 40, "x", trusting, waiting),
     ]
 
@@ -91,11 +105,20 @@ def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
         )
 
     def pair(name: str, unit: str) -> tuple[Figure, Figure]:
-        return Figure("aurora_engine", unit, taken[name]), Figure("py-lmdb", unit, taken[f"{name}_peer"])
+        return Figure("aurora_engine", unit, taken[name]), Figure(
+            "py-lmdb", unit, taken[f"{name}_peer"]
+        )
 
     return [
-        _ratio("get from cache, each its own transaction, against py-lmdb", 0.9, "x", *pair("get", "gets/s")),
-        _ratio("get from cache in one snapshot against py-lmdb", 0.9, "x", *pair("get_view", "gets/s")),
+        _ratio(
+            "get from cache, each its own transaction, against py-lmdb",
+            0.9,
+            "x",
+            *pair("get", "gets/s"),
+        ),
+        _ratio(
+            "get from cache in one snapshot against py-lmdb", 0.9, "x", *pair("get_view", "gets/s")
+        ),
         _ratio("full scan against py-lmdb", 0.9, "x", *pair("scan", "records/s")),
         _ratio("scans of 100 records against py-lmdb", 0.9, "x", *pair("ranges", "records/s")),
     ]
@@ -104,11 +127,22 @@ def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
 def opening(folder: Path, sizes: Sizes) -> list[Goal]:
     """What opening, creating and importing cost."""
     few = min(sizes.repetitions, 3)
-    reopen = Figure("reopen", "ms", [workloads.reopen_after_kill(folder / "k", sizes.log_bytes) for _ in range(few)])
+    reopen = Figure(
+        "reopen",
+        "ms",
+        [workloads.reopen_after_kill(folder / "k", sizes.log_bytes) for _ in range(few)],
+    )
     size = Figure("new database", "MiB", [workloads.new_database_mib(folder / "new")])
     imported = Figure("import", "ms", [workloads.import_ms() for _ in range(sizes.repetitions)])
     return [
-        Goal(f"reopen after SIGKILL, {sizes.log_bytes >> 20} MiB of log", reopen.median, "at most", 100, "ms", [reopen]),
+        Goal(
+            f"reopen after SIGKILL, {sizes.log_bytes >> 20} MiB of log",
+            reopen.median,
+            "at most",
+            100,
+            "ms",
+            [reopen],
+        ),
         Goal("a new database on disk", size.median, "at most", 16, "MiB", [size]),
         Goal("import of the package", imported.median, "at most", 100, "ms", [imported]),
     ]
@@ -124,10 +158,18 @@ SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
 def main() -> None:
     """Runs the chosen suites."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that the benchmarks run, no verdict")
-    parser.add_argument("--only", choices=sorted(SUITES), action="append", help="run this suite (may be repeated)")
-    parser.add_argument("--path", type=Path, help="folder on the disk to measure (default: a temporary one)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.json"), help="raw results")
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny sizes: shows that the benchmarks run, no verdict"
+    )
+    parser.add_argument(
+        "--only", choices=sorted(SUITES), action="append", help="run this suite (may be repeated)"
+    )
+    parser.add_argument(
+        "--path", type=Path, help="folder on the disk to measure (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/latest.json"), help="raw results"
+    )
     arguments = parser.parse_args()
     sizes = SMOKE if arguments.smoke else FULL
     folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=arguments.path))

@@ -1,4 +1,7 @@
-"""How a figure is taken: repetitions interleaved with those of its peer, medians, and raw results kept."""
+"""How a figure is taken.
+
+Repetitions interleaved with those of its peer, medians, and raw results kept.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class Goal:
 
     def line(self) -> str:
         """One line for people."""
-        parts = ", ".join(f"{figure.name} {figure.median:,.4g} {figure.unit}" for figure in self.figures)
+        parts = ", ".join(
+            f"{figure.name} {figure.median:,.4g} {figure.unit}" for figure in self.figures
+        )
         verdict = "met" if self.met else "MISSED"
         return f"{verdict:6} {self.name}: {self.value:,.3g} {self.unit}, wanted {self.kind} {self.limit:g} ({parts})"
 
@@ -63,7 +68,10 @@ def interleave(repetitions: int, **takes: Callable[[], float]) -> dict[str, list
 
 
 def rate_for(seconds: float, operation: Callable[[int], None], *, chunk: int = 1) -> float:
-    """Operations per second over at least ``seconds``; ``operation(n)`` does the n-th chunk of ``chunk`` operations."""
+    """Operations per second over at least ``seconds``.
+
+    ``operation(n)`` does the n-th chunk of ``chunk`` operations.
+    """
     start = time.perf_counter()
     done = 0
     while (elapsed := time.perf_counter() - start) < seconds:
@@ -75,7 +83,11 @@ def rate_for(seconds: float, operation: Callable[[int], None], *, chunk: int = 1
 def machine() -> dict[str, object]:
     """What the results were taken on."""
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
     ).stdout.strip()
     return {
         "cpus": os.cpu_count(),
@@ -90,4 +102,7 @@ def machine() -> dict[str, object]:
 def save(goals: list[Goal], file: Path) -> None:
     """Writes raw results as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"machine": machine(), "goals": [asdict(goal) for goal in goals]}, indent=1) + "\n")
+    file.write_text(
+        json.dumps({"machine": machine(), "goals": [asdict(goal) for goal in goals]}, indent=1)
+        + "\n"
+    )

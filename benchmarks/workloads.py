@@ -1,4 +1,7 @@
-"""The workloads behind the goals. Keys are 16 bytes and hash-scattered, values 100 bytes and half compressible."""
+"""The workloads behind the goals.
+
+Keys are 16 bytes and hash-scattered, values 100 bytes and half compressible.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,17 @@ def build_probe(folder: Path) -> Path:
     """Compiles the bare probe."""
     program = folder / "probe"
     source = Path(__file__).with_name("probe.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source], check=True)
+    subprocess.run(
+        [os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source], check=True
+    )
     return program
 
 
 def probe_rounds(program: Path, folder: Path, seconds: float) -> float:
     """Rounds per second of the bare probe."""
-    output = subprocess.run([program, folder, str(seconds)], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [program, folder, str(seconds)], check=True, capture_output=True, text=True
+    ).stdout
     return float(output)
 
 
@@ -207,7 +214,9 @@ def reopen_after_kill(folder: Path, log_bytes: int) -> float:
     """Milliseconds to open a volume, and get one record, whose writer was killed after ``log_bytes`` of log a copy."""
     shutil.rmtree(folder, ignore_errors=True)
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(log_bytes)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(folder), str(log_bytes)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout is not None
     rows = int(writer.stdout.readline())

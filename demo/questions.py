@@ -67,13 +67,17 @@ def _file_table(name: str) -> dict[str, str]:
 QUESTIONS = (
     Question(
         "How many flights did the aircraft N725MQ make?",
-        lambda db: str(sum(1 for _ in db.table("flights_by_tail").scan(prefix=b"N725MQ" + SEPARATOR))),
+        lambda db: str(
+            sum(1 for _ in db.table("flights_by_tail").scan(prefix=b"N725MQ" + SEPARATOR))
+        ),
         lambda flights: str(sum(flight.tail == "N725MQ" for flight in flights)),
     ),
     Question(
         "How late did flights from JFK to LAX leave, on average?",
         lambda db: _mean_delay(_by_key(db, "flights_by_route", prefix=b"JFKLAX" + SEPARATOR)),
-        lambda flights: _mean_delay(f for f in flights if (f.origin, f.destination) == ("JFK", "LAX")),
+        lambda flights: _mean_delay(
+            f for f in flights if (f.origin, f.destination) == ("JFK", "LAX")
+        ),
     ),
     Question(
         "How many flights left between Christmas Eve and New Year's Eve?",
@@ -83,7 +87,10 @@ QUESTIONS = (
     Question(
         "Which airline flew most in July?",
         lambda db: _busiest(
-            Counter(f.carrier for f in _by_key(db, "flights_by_date", start=b"201307", stop=b"201308")), _airline_name(db)
+            Counter(
+                f.carrier for f in _by_key(db, "flights_by_date", start=b"201307", stop=b"201308")
+            ),
+            _airline_name(db),
         ),
         lambda flights: _busiest(
             Counter(f.carrier for f in flights if f.date.startswith("201307")),
@@ -93,10 +100,12 @@ QUESTIONS = (
     Question(
         "Which was the oldest aircraft between Newark and San Francisco?",
         lambda db: _oldest(
-            {f.tail for f in _by_key(db, "flights_by_route", prefix=b"EWRSFO" + SEPARATOR)}, _plane_line(db)
+            {f.tail for f in _by_key(db, "flights_by_route", prefix=b"EWRSFO" + SEPARATOR)},
+            _plane_line(db),
         ),
         lambda flights: _oldest(
-            {f.tail for f in flights if (f.origin, f.destination) == ("EWR", "SFO")}, _file_table("planes").get
+            {f.tail for f in flights if (f.origin, f.destination) == ("EWR", "SFO")},
+            _file_table("planes").get,
         ),
     ),
 )

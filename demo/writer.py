@@ -1,4 +1,7 @@
-"""The process that gets killed: loads flights one durable transaction at a time and prints each acknowledged row."""
+"""The process that gets killed.
+
+Loads flights one durable transaction at a time and prints each acknowledged row.
+"""
 
 from __future__ import annotations
 

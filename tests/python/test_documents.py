@@ -24,7 +24,9 @@ def test_examples_run(document: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "document", sorted(path for path in ROOT.rglob("*.md") if not {"deps", "build", ".venv"} & set(path.parts)), ids=str
+    "document",
+    sorted(path for path in ROOT.rglob("*.md") if not {"deps", "build", ".venv"} & set(path.parts)),
+    ids=str,
 )
 def test_links_lead_somewhere(document: Path) -> None:
     for target in LINK.findall(document.read_text("utf-8")):

@@ -57,7 +57,9 @@ def boxcar(
 ) -> dict[int, FrameInfo]:
     """One boxcar's frames by group; groups maps a group to (prev, first, last) LSN."""
     return {
-        group: FrameInfo(prev, low, high, first, last, last if cpl else 0, 0, 1, 1, group, len(groups))
+        group: FrameInfo(
+            prev, low, high, first, last, last if cpl else 0, 0, 1, 1, group, len(groups)
+        )
         for group, (prev, low, high) in groups.items()
     }
 
@@ -70,7 +72,10 @@ def chain(length: int) -> list[FrameInfo]:
 def run(
     segments: dict[Place, FakeSegment], groups: int = 1, dies: set[tuple[Place, type]] = frozenset()
 ) -> tuple[Recovery, list[Action]]:
-    """Carries a recovery out; ``dies`` says which segment fails at which action. Returns it and what it asked for."""
+    """Carries a recovery out; ``dies`` says which segment fails at which action.
+
+    Returns it and what it asked for.
+    """
     source = random.Random(1)
     machine = Recovery(groups=groups, copies=COPIES, places=segments, now_us=5)
     asked: list[Action] = []
@@ -82,7 +87,9 @@ def run(
     return machine, asked
 
 
-def answer(segments: dict[Place, FakeSegment], action: Action, dies: set[tuple[Place, type]]) -> Reply:
+def answer(
+    segments: dict[Place, FakeSegment], action: Action, dies: set[tuple[Place, type]]
+) -> Reply:
     segment = segments[action.place]
     if (action.place, type(action)) in dies:
         return Failed(StorageIOError(5, "it died"))
@@ -105,11 +112,17 @@ def answer(segments: dict[Place, FakeSegment], action: Action, dies: set[tuple[P
 
 def volume(lengths: list[int]) -> dict[Place, FakeSegment]:
     """One group whose copies hold so many one-record frames."""
-    return {(0, copy): FakeSegment((0, copy), chain(length), epoch=1) for copy, length in enumerate(lengths)}
+    return {
+        (0, copy): FakeSegment((0, copy), chain(length), epoch=1)
+        for copy, length in enumerate(lengths)
+    }
 
 
 def test_highest_scl_wins_and_is_written_back() -> None:
-    """The trap of one un-acknowledged record on one copy: it is kept, and then held by a write quorum (I4)."""
+    """The trap of one un-acknowledged record on one copy.
+
+    It is kept, and then held by a write quorum (I4).
+    """
     segments = volume([5, 3, 3, 3, 3, 3])
     machine, _ = run(segments)
     assert isinstance(machine.outcome, Recovered)
@@ -149,7 +162,10 @@ def test_a_boxcar_that_lacks_a_group_ends_the_volume_before_it() -> None:
 
 
 def test_vcl_is_not_the_least_pgcl() -> None:
-    """Figure 3 of SIGMOD 2018: PG1 holds odd LSNs up to 103, PG2 even ones up to 104; VCL is 104."""
+    """Figure 3 of SIGMOD 2018: PG1 holds odd LSNs up to 103, PG2 even ones up to 104.
+
+    VCL is 104.
+    """
     odd = [boxcar(n, n, groups={0: (n - 2 if n > 2 else 0, n, n)})[0] for n in range(1, 104, 2)]
     even = [boxcar(n, n, groups={1: (n - 2, n, n)})[1] for n in range(2, 105, 2)]
     segments = {(0, copy): FakeSegment((0, copy), list(odd)) for copy in range(COPIES)}

@@ -17,21 +17,36 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one seed")
     parser.add_argument("--seeds", default="0:50", help="FIRST:END")
     parser.add_argument("--steps", type=int, default=1500, help="actions in a run")
-    parser.add_argument("--bug", choices=sorted(BUGS), help="plant this bug and expect it to be caught")
+    parser.add_argument(
+        "--bug", choices=sorted(BUGS), help="plant this bug and expect it to be caught"
+    )
     arguments = parser.parse_args()
-    first, end = (arguments.seed, arguments.seed + 1) if arguments.seed is not None else map(int, arguments.seeds.split(":"))
+    first, end = (
+        (arguments.seed, arguments.seed + 1)
+        if arguments.seed is not None
+        else map(int, arguments.seeds.split(":"))
+    )
     start = time.perf_counter()
     failures = 0
     for seed in range(first, end):
         try:
-            digest = Cluster(seed).run(arguments.steps) if arguments.bug is None else run_with_bug(arguments.bug, seed, arguments.steps)
+            digest = (
+                Cluster(seed).run(arguments.steps)
+                if arguments.bug is None
+                else run_with_bug(arguments.bug, seed, arguments.steps)
+            )
         except Exception:
             failures += 1
             if arguments.bug is not None:
-                print(f"{arguments.bug}: caught by seed {seed}: {traceback.format_exc().splitlines()[-1]}")
+                print(
+                    f"{arguments.bug}: caught by seed {seed}: {traceback.format_exc().splitlines()[-1]}"
+                )
                 return 0
             traceback.print_exc()
-            print(f"replay with: python -m tests.simulation --seed {seed} --steps {arguments.steps}", flush=True)
+            print(
+                f"replay with: python -m tests.simulation --seed {seed} --steps {arguments.steps}",
+                flush=True,
+            )
         else:
             if arguments.seed is not None:
                 print(f"seed {seed}: trace {digest}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.simulation.cluster import Cluster
+
 from aurora_engine.volume.messages import Action
 from aurora_engine.volume.recovery import Phase, Recovered, Recovery
-from tests.simulation.cluster import Cluster
 
 
 class RecoveryWithoutWriteBack(Recovery):

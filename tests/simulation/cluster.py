@@ -1,7 +1,9 @@
 """One simulated volume: a writer over six storage nodes, and everything that can happen to it.
 
-Promises that hold while at most two copies of a group are suspect or away: nothing acknowledged is lost, writes go on.
-With three away everything acknowledged can still be read. The schedule never goes beyond that, so every refusal and
+Promises that hold while at most two copies of a group are suspect or away: nothing acknowledged is
+lost, writes go on.
+With three away everything acknowledged can still be read. The schedule never goes beyond that, so
+every refusal and
 every wrong byte is a violation.
 """
 
@@ -11,14 +13,23 @@ import hashlib
 import random
 from collections.abc import Callable
 
+from tests.simulation.model import Model, Violation
+from tests.simulation.storage import (
+    COPIES,
+    GROUP_PAGES,
+    LYING_FAULTS,
+    PAGE_BYTES,
+    Node,
+    Storage,
+    new_volume_id,
+)
+
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine.errors import AuroraError, CorruptionError, FencedError, QuorumLostError
 from aurora_engine.volume.members import Driver
 from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
 from aurora_engine.volume.recovery import Recovered, Recovery
-from tests.simulation.model import Model, Violation
-from tests.simulation.storage import COPIES, GROUP_PAGES, LYING_FAULTS, PAGE_BYTES, Node, Storage, new_volume_id
 
 AWAY_MAX = 2
 CACHE_BYTES = 1 << 20
@@ -33,12 +44,15 @@ class Cluster:
     seed
         Replays the run.
     planted_bugs
-        Bugs that the C core is asked to have (csrc/base/planted.h); needs a build with AURORA_PLANTED_BUGS.
+        Bugs that the C core is asked to have (csrc/base/planted.h); needs a build with
+        AURORA_PLANTED_BUGS.
     recovery
         The recovery to run; a test of the checkers passes a broken one.
     """
 
-    def __init__(self, seed: int, *, planted_bugs: int = 0, recovery: type[Recovery] = Recovery) -> None:
+    def __init__(
+        self, seed: int, *, planted_bugs: int = 0, recovery: type[Recovery] = Recovery
+    ) -> None:
         self.source = random.Random(seed)
         self.model = Model()
         self.trace = hashlib.blake2b(digest_size=16)
@@ -76,7 +90,9 @@ class Cluster:
         )
 
     def _up(self) -> dict[Place, Node]:
-        return {place: node for place, node in self.storage.nodes.items() if node.segment is not None}
+        return {
+            place: node for place, node in self.storage.nodes.items() if node.segment is not None
+        }
 
     def _doubtful(self, group: int) -> int:
         """Copies of a group of which nothing may be expected."""
@@ -90,8 +106,13 @@ class Cluster:
     # ---- recovery ----
 
     def run_recovery(self, *, interrupt_after: int | None = None) -> Recovered | AuroraError | None:
-        """Runs the production state machine, replies in random order; None if it was interrupted."""
-        segments = {place: node.segment for place, node in self._up().items() if node.segment is not None}
+        """Runs the production state machine, replies in random order.
+
+        None if it was interrupted.
+        """
+        segments = {
+            place: node.segment for place, node in self._up().items() if node.segment is not None
+        }
         driver = Driver(segments)
         machine = self._recovery(
             groups=self.storage.groups, copies=COPIES, places=segments, now_us=self._now_us
@@ -114,15 +135,21 @@ class Cluster:
             self.run_recovery(interrupt_after=self.source.randrange(1, 12))
         outcome = self.run_recovery()
         if not isinstance(outcome, Recovered):
-            raise Violation(f"I1: the volume does not open although a read quorum is whole: {outcome}")
+            raise Violation(
+                f"I1: the volume does not open although a read quorum is whole: {outcome}"
+            )
         self.note("recovered", outcome.epoch, outcome.vdl, outcome.writable)
         self.model.recovered(outcome.vdl)
         for place, node in self._up().items():
             if place not in outcome.members:
                 self.storage.close(node)
         for group in range(self.storage.groups):
-            self.engine.add_group([self.storage.nodes[group, copy].segment for copy in range(COPIES)])
-        self.engine.start(outcome.epoch, outcome.vdl, outcome.next_lsn, outcome.time_us, list(outcome.group_lsns))
+            self.engine.add_group(
+                [self.storage.nodes[group, copy].segment for copy in range(COPIES)]
+            )
+        self.engine.start(
+            outcome.epoch, outcome.vdl, outcome.next_lsn, outcome.time_us, list(outcome.group_lsns)
+        )
         self.check_reads()
 
     # ---- the writer ----
@@ -138,7 +165,9 @@ class Cluster:
                 writes[key] = None
             else:
                 self._commits += 1
-                value = b"%d:" % self._commits + self.source.randbytes(self.source.choice((0, 20, 200, 1500, 6000)))
+                value = b"%d:" % self._commits + self.source.randbytes(
+                    self.source.choice((0, 20, 200, 1500, 6000))
+                )
                 transaction.put(None, key, value)
                 writes[key] = value
         while True:
@@ -158,7 +187,9 @@ class Cluster:
         """Adds protection groups."""
         for group in range(self.storage.groups, groups):
             self.storage.add_group(group, self.engine.status().epoch)
-            self.engine.add_group([self.storage.nodes[group, copy].segment for copy in range(COPIES)])
+            self.engine.add_group(
+                [self.storage.nodes[group, copy].segment for copy in range(COPIES)]
+            )
 
     def step(self) -> None:
         """One segment does its next piece of work."""
@@ -172,7 +203,9 @@ class Cluster:
         """Steps until nothing moves."""
         for _ in range(10_000):
             moved = [
-                self.engine.step(group, copy) for group in range(self.storage.groups) for copy in range(COPIES)
+                self.engine.step(group, copy)
+                for group in range(self.storage.groups)
+                for copy in range(COPIES)
             ]
             if not any(moved):
                 break
@@ -208,20 +241,28 @@ class Cluster:
                     raise Violation(f"I6: get {key!r} at {read_point} differs from the scan")
             self.note("read", read_point, len(found))
         except (CorruptionError, QuorumLostError) as error:
-            raise Violation(f"I5: damage reached a reader although a good copy exists: {error}") from error
+            raise Violation(
+                f"I5: damage reached a reader although a good copy exists: {error}"
+            ) from error
         finally:
             view.rollback()
 
     @staticmethod
-    def _difference(read_point: int, found: dict[bytes, bytes], expected: dict[bytes, bytes]) -> str:
+    def _difference(
+        read_point: int, found: dict[bytes, bytes], expected: dict[bytes, bytes]
+    ) -> str:
         missing = sorted(expected.keys() - found.keys())[:3]
         extra = sorted(found.keys() - expected.keys())[:3]
-        wrong = sorted(key for key in found.keys() & expected.keys() if found[key] != expected[key])[:3]
+        wrong = sorted(
+            key for key in found.keys() & expected.keys() if found[key] != expected[key]
+        )[:3]
         return f"I6: read at {read_point}: missing {missing}, too many {extra}, wrong value {wrong}"
 
     def _must_be_suspect(self, node: Node, error: AuroraError) -> None:
         if not node.suspect:
-            raise Violation(f"copy {node.copy} of group {node.group} failed although its disk is good: {error}")
+            raise Violation(
+                f"copy {node.copy} of group {node.group} failed although its disk is good: {error}"
+            )
 
     def check_structure(self) -> None:
         """Every tree is whole."""
@@ -238,8 +279,14 @@ class Cluster:
         if node is None:
             return
         node.suspect = True
-        rates = {fault: self.source.choice((0, 20_000, 200_000)) for fault in (*LYING_FAULTS, "write_error_ppm")}
-        rates |= {fault: self.source.choice((0, 0, 5_000)) for fault in ("read_error_ppm", "sync_error_ppm")}
+        rates = {
+            fault: self.source.choice((0, 20_000, 200_000))
+            for fault in (*LYING_FAULTS, "write_error_ppm")
+        }
+        rates |= {
+            fault: self.source.choice((0, 0, 5_000))
+            for fault in ("read_error_ppm", "sync_error_ppm")
+        }
         node.disk.set_rates(**rates)
         self.note("spoil", node.group, node.copy, sorted(rates.items()))
 
@@ -291,14 +338,21 @@ class Cluster:
 
     def repair(self) -> None:
         """A copy that is away or suspect is rebuilt from a good one."""
-        bad = [node for node in self.storage.nodes.values() if node.suspect or node.segment is None or self._failed(node)]
+        bad = [
+            node
+            for node in self.storage.nodes.values()
+            if node.suspect or node.segment is None or self._failed(node)
+        ]
         if not bad:
             return
         node = self.source.choice(bad)
         good = [
             peer.segment
             for peer in self.storage.nodes.values()
-            if peer.group == node.group and peer is not node and not peer.suspect and not self._failed(peer)
+            if peer.group == node.group
+            and peer is not node
+            and not peer.suspect
+            and not self._failed(peer)
             if peer.segment is not None
         ]
         if not good:
@@ -315,11 +369,15 @@ class Cluster:
         if node.segment is None:
             return
         place = (node.group, node.copy)
-        peers = {where: peer.segment for where, peer in self._up().items() if peer.segment is not None}
+        peers = {
+            where: peer.segment for where, peer in self._up().items() if peer.segment is not None
+        }
         driver = Driver(peers)
         survey = driver.carry_out(Survey(place))
         have = survey.rewinds if isinstance(survey, Surveyed) else ()
-        known = {rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()}
+        known = {
+            rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()
+        }
         missed = tuple(sorted(known - set(have), key=lambda rewind: rewind.epoch))
         reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
         if isinstance(reply, Failed):
@@ -361,7 +419,10 @@ class Cluster:
         self.crash(power_cut=True)
 
     def lose_three(self) -> None:
-        """Any three copies of each group are lost for good: everything acknowledged is still read (I1)."""
+        """Any three copies of each group are lost for good.
+
+        Everything acknowledged is still read (I1).
+        """
         if any(self._doubtful(group) for group in range(self.storage.groups)):
             return
         self._drop_engine()
@@ -383,7 +444,10 @@ class Cluster:
         self.recover()
 
     def fail_over(self) -> None:
-        """A second writer takes over while the first one is alive: the first must never complete a write again (I4)."""
+        """A second writer takes over while the first one is alive.
+
+        The first must never complete a write again (I4).
+        """
         self._zombies.append((self.engine, self.engine.status().vdl))
         self.engine = self._new_engine()
         self.note("fail over")
@@ -404,7 +468,9 @@ class Cluster:
                     while zombie.step(group, copy):
                         pass
             if zombie.status().vdl > vdl:
-                raise Violation(f"I4: a fenced writer completed a write: VDL {vdl} -> {zombie.status().vdl}")
+                raise Violation(
+                    f"I4: a fenced writer completed a write: VDL {vdl} -> {zombie.status().vdl}"
+                )
             zombie.close()
             zombie.destroy()
         self._zombies.clear()

@@ -1,4 +1,7 @@
-"""What the volume must look like: every commit in LSN order, and which of them were acknowledged."""
+"""What the volume must look like.
+
+Every commit in LSN order, and which of them were acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ class Model:
     def state_at(self, lsn: int) -> State:
         """What a read at ``lsn`` sees (I6)."""
         state = dict(self.base)
-        for _, writes in self.commits[: bisect_right(self.commits, lsn, key=lambda commit: commit[0])]:
+        for _, writes in self.commits[
+            : bisect_right(self.commits, lsn, key=lambda commit: commit[0])
+        ]:
             for key, value in writes.items():
                 if value is None:
                     state.pop(key, None)
@@ -50,7 +55,9 @@ class Model:
     def recovered(self, vdl: int) -> None:
         """A recovery found ``vdl``: later commits are gone, acknowledged ones may not be."""
         if vdl < self.seen:
-            raise Violation(f"I1: recovery to VDL {vdl} lost what was acknowledged up to {self.seen}")
+            raise Violation(
+                f"I1: recovery to VDL {vdl} lost what was acknowledged up to {self.seen}"
+            )
         self.commits = [commit for commit in self.commits if commit[0] <= vdl]
         self.seen = vdl
         self._fold()

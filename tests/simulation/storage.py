@@ -1,4 +1,7 @@
-"""The six storage nodes of the simulated volume: a disk each that can fail, and the segments on it."""
+"""The six storage nodes of the simulated volume.
+
+A disk each that can fail, and the segments on it.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,9 @@ class Storage:
             writes = node.disk.counts().writes
             if node.writes_when_failed is None:
                 node.writes_when_failed = writes
-            assert writes == node.writes_when_failed, f"I10: failed copy {node.copy} of group {node.group} wrote again"
+            assert writes == node.writes_when_failed, (
+                f"I10: failed copy {node.copy} of group {node.group} wrote again"
+            )
 
 
 def new_volume_id(source: random.Random) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.simulation.cluster import Cluster
 
 SEEDS = range(40)

@@ -1,4 +1,7 @@
-"""The command line: ``aurora-engine COMMAND``. One module a command, imported when it is called for."""
+"""The command line: ``aurora-engine COMMAND``.
+
+One module a command, imported when it is called for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the commands share: opening, keys and values as text, facts as JSON, progress, exit codes."""
+"""What the commands share.
+
+Opening, keys and values as text, facts as JSON, progress, exit codes.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,9 @@ def database_argument(function: _Function) -> _Function:
 
 def table_option(function: _Function) -> _Function:
     """The option --table."""
-    return click.option("--table", "-t", help="Work in this table instead of the database itself.")(function)
+    return click.option("--table", "-t", help="Work in this table instead of the database itself.")(
+        function
+    )
 
 
 def json_option(function: _Function) -> _Function:
@@ -93,7 +98,9 @@ def to_text(content: bytes, encoding: str) -> str:
 
 
 @contextmanager
-def opened(path: str, table: str | None, *, create: bool = False) -> Iterator[tuple[aurora.Database, Any]]:
+def opened(
+    path: str, table: str | None, *, create: bool = False
+) -> Iterator[tuple[aurora.Database, Any]]:
     """The database in ``path`` and what to work in: itself, or one of its tables."""
     with aurora.open(path, create=create) as db:
         try:
@@ -135,14 +142,28 @@ def human_bytes(count: float) -> str:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, on a terminal, for what takes longer than a second; yields ``advance(amount)``."""
+    """A bar on standard error, on a terminal, for what takes longer than a second.
+
+    Yields ``advance(amount)``.
+    """
     if not sys.stderr.isatty():
         yield lambda amount: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda amount: bar.advance(task, amount)

@@ -10,12 +10,30 @@ from aurora_engine.cli.common import database_argument, json_option, print_json
 
 @click.command("create")
 @database_argument
-@click.option("--page-bytes", default=8192, show_default=True, help="Page size: 4096 to 65536, a power of two.")
-@click.option("--zone", "zones", multiple=True, metavar="NAME=FOLDER", help="Put a zone in a folder of its own; give it once a zone.")
+@click.option(
+    "--page-bytes",
+    default=8192,
+    show_default=True,
+    help="Page size: 4096 to 65536, a power of two.",
+)
+@click.option(
+    "--zone",
+    "zones",
+    multiple=True,
+    metavar="NAME=FOLDER",
+    help="Put a zone in a folder of its own; give it once a zone.",
+)
 @click.option("--copies-per-zone", default=2, show_default=True, help="Copies in each zone.")
 @click.option("--single", is_flag=True, help="One copy only, for a plain local store.")
 @json_option
-def command(path: str, page_bytes: int, zones: tuple[str, ...], copies_per_zone: int, single: bool, as_json: bool) -> None:
+def command(
+    path: str,
+    page_bytes: int,
+    zones: tuple[str, ...],
+    copies_per_zone: int,
+    single: bool,
+    as_json: bool,
+) -> None:
     """Make a new volume in PATH: by default three zones with two copies each."""
     if single:
         topology = aurora.Topology.single()
@@ -33,7 +51,9 @@ def command(path: str, page_bytes: int, zones: tuple[str, ...], copies_per_zone:
     with aurora.open(path, topology=topology, page_bytes=page_bytes) as db:
         status = db.status()
     if as_json:
-        print_json({"path": status.path, "volume_id": status.volume_id, "copies": len(status.segments)})
+        print_json(
+            {"path": status.path, "volume_id": status.volume_id, "copies": len(status.segments)}
+        )
     else:
         click.echo(f"made a volume of {len(status.segments)} copies in {status.path}")
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from aurora_engine.cli.common import database_argument, encoding_option, fail_not_found, opened, table_option, to_bytes
+from aurora_engine.cli.common import (
+    database_argument,
+    encoding_option,
+    fail_not_found,
+    opened,
+    table_option,
+    to_bytes,
+)
 
 
 @click.command("delete")

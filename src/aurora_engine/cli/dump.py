@@ -14,7 +14,10 @@ PROGRESS_STEP = 1000
 
 
 def field(name: str, content: bytes) -> dict[str, str]:
-    """``content`` as JSON can carry it: as text under ``name``, or else as base64 under ``name_base64``."""
+    """``content`` as JSON can carry it.
+
+    As text under ``name``, or else as base64 under ``name_base64``.
+    """
     try:
         return {name: content.decode("utf-8")}
     except UnicodeDecodeError:
@@ -25,7 +28,13 @@ def field(name: str, content: bytes) -> dict[str, str]:
 @database_argument
 @table_option
 @click.option("--all-tables", is_flag=True, help="Every table too; each line then names its table.")
-@click.option("--output", "-o", type=click.File("w", encoding="utf-8"), default="-", help="File to write to (default: standard output).")
+@click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="File to write to (default: standard output).",
+)
 def command(path: str, table: str | None, all_tables: bool, output: IO[str]) -> None:
     """Write the records of PATH as JSON lines, as one moment saw them."""
     if table is not None and all_tables:

@@ -26,7 +26,9 @@ from aurora_engine.cli.common import (
 @encoding_option
 @click.option("--raw", is_flag=True, help="Write the value's bytes as they are, without a newline.")
 @json_option
-def command(path: str, key: str, table: str | None, encoding: str, raw: bool, as_json: bool) -> None:
+def command(
+    path: str, key: str, table: str | None, encoding: str, raw: bool, as_json: bool
+) -> None:
     """Print the value of KEY in PATH; exit code 1 when the key is not there."""
     with opened(path, table) as (_, target):
         value = target.get(to_bytes(key, encoding))

@@ -23,7 +23,9 @@ def command(path: str, as_json: bool) -> None:
         print_json(asdict(status) | {"records_in_database": records, "tables": tables})
         return
     click.echo(f"volume {status.volume_id} in {status.path}")
-    click.echo(f"  {'writable' if status.writable else f'not writable: {status.write_error}'}; epoch {status.epoch}, VDL {status.vdl}")
+    click.echo(
+        f"  {'writable' if status.writable else f'not writable: {status.write_error}'}; epoch {status.epoch}, VDL {status.vdl}"
+    )
     click.echo(
         f"  {human_bytes(status.data_bytes)} of pages of {status.page_bytes} bytes; "
         f"{human_bytes(status.disk_bytes)} on disk in {len(status.segments)} copies"
@@ -33,4 +35,6 @@ def command(path: str, as_json: bool) -> None:
         click.echo(f"  {count:,} records in table {name}")
     for segment in status.segments:
         reason = f": {segment.error}" if segment.error is not None else ""
-        click.echo(f"  zone {segment.zone} copy {segment.copy} group {segment.group}: {segment.state}, SCL {segment.scl}{reason}")
+        click.echo(
+            f"  zone {segment.zone} copy {segment.copy} group {segment.group}: {segment.state}, SCL {segment.scl}{reason}"
+        )

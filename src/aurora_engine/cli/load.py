@@ -13,7 +13,14 @@ from typing import IO
 
 import click
 
-from aurora_engine.cli.common import database_argument, json_option, opened, print_json, progress, table_option
+from aurora_engine.cli.common import (
+    database_argument,
+    json_option,
+    opened,
+    print_json,
+    progress,
+    table_option,
+)
 
 FORMATS = ("csv", "tsv", "jsonl", "pairs")
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -26,10 +33,28 @@ Record = tuple[str | None, bytes, bytes]
 @database_argument
 @click.argument("file", type=click.File("rb"), default="-")
 @table_option
-@click.option("--format", "-f", "file_format", type=click.Choice(FORMATS), help="Default: by the file's suffix; pairs for standard input.")
-@click.option("--key", "-k", "columns", multiple=True, help="Column or field that makes the key; several are joined.")
+@click.option(
+    "--format",
+    "-f",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="Default: by the file's suffix; pairs for standard input.",
+)
+@click.option(
+    "--key",
+    "-k",
+    "columns",
+    multiple=True,
+    help="Column or field that makes the key; several are joined.",
+)
 @click.option("--separator", default="/", show_default=True, help="Between several key columns.")
-@click.option("--batch", default=10_000, show_default=True, type=click.IntRange(min=1), help="Records in one transaction.")
+@click.option(
+    "--batch",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Records in one transaction.",
+)
 @json_option
 def command(
     path: str,
@@ -44,7 +69,8 @@ def command(
     """Load FILE (``-``: standard input) into PATH, which is made if it is not there.
 
     \b
-    csv, tsv  the first line names the columns; --key picks those of the key; the value is the row as a JSON object
+    csv, tsv  the first line names the columns; --key picks those of the key; the value is the row
+    as a JSON object
     jsonl     objects as `dump` writes them, or any objects with --key
     pairs     key, tab, value on each line, as bytes
     """
@@ -65,7 +91,9 @@ def command(
     if as_json:
         print_json({"records": count, "seconds": seconds})
     else:
-        click.echo(f"loaded {count:,} records in {seconds:.2f} s, {count / max(seconds, 1e-9):,.0f} a second")
+        click.echo(
+            f"loaded {count:,} records in {seconds:.2f} s, {count / max(seconds, 1e-9):,.0f} a second"
+        )
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
@@ -79,7 +107,9 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield chunk
 
 
-def _records(file: IO[bytes], file_format: str, columns: tuple[str, ...], separator: str) -> Iterator[Record]:
+def _records(
+    file: IO[bytes], file_format: str, columns: tuple[str, ...], separator: str
+) -> Iterator[Record]:
     if file_format == "pairs":
         return _pairs(file)
     if file_format == "jsonl":
@@ -97,7 +127,9 @@ def _pairs(file: IO[bytes]) -> Iterator[Record]:
         yield None, key, value
 
 
-def _rows(file: IO[bytes], delimiter: str, columns: tuple[str, ...], separator: str) -> Iterator[Record]:
+def _rows(
+    file: IO[bytes], delimiter: str, columns: tuple[str, ...], separator: str
+) -> Iterator[Record]:
     rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter=delimiter)
     for row in rows:
         yield None, _joined(row, columns, separator), json.dumps(row, ensure_ascii=False).encode()
@@ -110,7 +142,11 @@ def _json_lines(file: IO[bytes], columns: tuple[str, ...], separator: str) -> It
         try:
             fields = json.loads(line)
             if columns:
-                yield None, _joined(fields, columns, separator), json.dumps(fields, ensure_ascii=False).encode()
+                yield (
+                    None,
+                    _joined(fields, columns, separator),
+                    json.dumps(fields, ensure_ascii=False).encode(),
+                )
             else:
                 yield fields.get("table"), _content(fields, "key"), _content(fields, "value")
         except (ValueError, KeyError, AttributeError) as error:

@@ -6,7 +6,13 @@ import sys
 
 import click
 
-from aurora_engine.cli.common import database_argument, encoding_option, opened, table_option, to_bytes
+from aurora_engine.cli.common import (
+    database_argument,
+    encoding_option,
+    opened,
+    table_option,
+    to_bytes,
+)
 
 
 @click.command("put")
@@ -16,7 +22,8 @@ from aurora_engine.cli.common import database_argument, encoding_option, opened,
 @table_option
 @encoding_option
 def command(path: str, key: str, value: str, table: str | None, encoding: str) -> None:
-    """Set KEY to VALUE in PATH (made if it is not there); VALUE ``-`` is read from standard input as bytes.
+    """Set KEY to VALUE in PATH (made if it is not there); VALUE ``-`` is read from standard input
+    as bytes.
 
     Returns when four of six copies have it on disk.
     """

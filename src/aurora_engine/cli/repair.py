@@ -30,6 +30,8 @@ def command(path: str, as_json: bool) -> None:
     if as_json:
         print_json({"rebuilt": [path for path in bad if path not in left], "left": left})
     else:
-        click.echo(f"rebuilt {len(bad) - len(left)} of {len(bad)} copies" if bad else "every copy is good")
+        click.echo(
+            f"rebuilt {len(bad) - len(left)} of {len(bad)} copies" if bad else "every copy is good"
+        )
         for each in left:
             click.echo(f"not rebuilt: {each}")

@@ -53,4 +53,8 @@ def command(
         for key, value in target.scan(**bounds, reverse=reverse, limit=limit):
             key_text = to_text(key, encoding)
             fields = [key_text] if keys_only else [key_text, to_text(value, encoding)]
-            click.echo(json.dumps(dict(zip(("key", "value"), fields, strict=False))) if as_json else "\t".join(fields))
+            click.echo(
+                json.dumps(dict(zip(("key", "value"), fields, strict=False)))
+                if as_json
+                else "\t".join(fields)
+            )

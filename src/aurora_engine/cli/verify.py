@@ -8,14 +8,23 @@ from dataclasses import asdict
 import click
 
 import aurora_engine as aurora
-from aurora_engine.cli.common import EXIT_DAMAGED, database_argument, human_bytes, json_option, print_json
+from aurora_engine.cli.common import (
+    EXIT_DAMAGED,
+    database_argument,
+    human_bytes,
+    json_option,
+    print_json,
+)
 
 
 @click.command("verify")
 @database_argument
 @json_option
 def command(path: str, as_json: bool) -> None:
-    """Read every byte of every copy in PATH and check it, then walk every tree; exit code 3 when damage is found."""
+    """Read every byte of every copy in PATH and check it, then walk every tree.
+
+    Exit code 3 when damage is found.
+    """
     with aurora.open(path, create=False) as db:
         report = db.verify()
     if as_json:
@@ -28,7 +37,13 @@ def command(path: str, as_json: bool) -> None:
         for error in report.errors:
             click.echo(f"damage: {error}")
         if report.leaked_pages:
-            click.echo(f"damage: {report.leaked_pages} pages are marked as used but belong to no table")
-        click.echo("all is well" if report.ok else "damage found; `aurora-engine repair` rebuilds copies from the others")
+            click.echo(
+                f"damage: {report.leaked_pages} pages are marked as used but belong to no table"
+            )
+        click.echo(
+            "all is well"
+            if report.ok
+            else "damage found; `aurora-engine repair` rebuilds copies from the others"
+        )
     if not report.ok:
         sys.exit(EXIT_DAMAGED)

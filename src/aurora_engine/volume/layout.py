@@ -22,9 +22,11 @@ LOCK_NAME = "LOCK"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a volume is: written once, then only to grow, to move zones, or to change the history window.
+    """What a volume is: written once, then only to grow, to move zones, or to change the history
+    window.
 
-    ``zones`` holds (name, folder); a folder is relative to the volume's directory, or absolute where the caller mapped it.
+    ``zones`` holds (name, folder); a folder is relative to the volume's directory, or absolute
+    where the caller mapped it.
     """
 
     volume_id: bytes
@@ -49,7 +51,10 @@ class Metadata:
 
     def encode(self) -> bytes:
         """JSON with a checksum over its canonical text."""
-        fields = asdict(self) | {"format_version": FORMAT_VERSION, "volume_id": self.volume_id.hex()}
+        fields = asdict(self) | {
+            "format_version": FORMAT_VERSION,
+            "volume_id": self.volume_id.hex(),
+        }
         text = _canonical(fields)
         return _canonical(fields | {"checksum": f"{checksum(text):016x}"}) + b"\n"
 
@@ -71,16 +76,22 @@ class Metadata:
         except (ValueError, KeyError, AttributeError, TypeError) as broken:
             raise CorruptionError(f"{file} is not the metadata of a volume: {broken}") from None
         if f"{checksum(_canonical(fields | {'format_version': version})):016x}" != stated:
-            raise CorruptionError(f"{file} failed its checksum; restore it from a zone's copy of {METADATA_NAME}")
+            raise CorruptionError(
+                f"{file} failed its checksum; restore it from a zone's copy of {METADATA_NAME}"
+            )
         if version != FORMAT_VERSION:
-            raise VersionError(f"{file} has format {version}; this release reads {FORMAT_VERSION}: upgrade aurora_engine")
+            raise VersionError(
+                f"{file} has format {version}; this release reads {FORMAT_VERSION}: upgrade aurora_engine"
+            )
         fields["volume_id"] = bytes.fromhex(fields["volume_id"])
         fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
         return cls(**fields)
 
 
 def _canonical(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode(
+        "ascii"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +106,16 @@ class Layout:
         return self.metadata.zones[copy // self.metadata.copies_per_zone][0]
 
     def zone_folder(self, index: int) -> Path:
-        """Folder of the index-th zone; in a folder that the caller gave, volumes are kept apart by their id."""
+        """Folder of the index-th zone.
+
+        In a folder that the caller gave, volumes are kept apart by their id.
+        """
         folder = Path(self.metadata.zones[index][1])
-        return folder / f"volume-{self.metadata.volume_id.hex()[:12]}" if folder.is_absolute() else self.root / folder
+        return (
+            folder / f"volume-{self.metadata.volume_id.hex()[:12]}"
+            if folder.is_absolute()
+            else self.root / folder
+        )
 
     def segment_folder(self, group: int, copy: int) -> Path:
         """Folder of one segment."""
@@ -121,7 +139,8 @@ class Layout:
 
 
 def read_metadata(root: Path) -> Metadata | None:
-    """The newest metadata that verifies, from the root or else from a zone inside it; None when there is none.
+    """The newest metadata that verifies, from the root or else from a zone inside it; None when
+    there is none.
 
     Raises
     ------
@@ -161,7 +180,10 @@ def mark_creating(root: Path, volume_id: bytes) -> None:
 
 
 def interrupted_creation(root: Path) -> bytes | None:
-    """Id of the volume whose creation began here and never ended: its segments may be removed and made again."""
+    """Id of the volume whose creation began here and never ended.
+
+    Its segments may be removed and made again.
+    """
     try:
         return bytes.fromhex((root / CREATING_NAME).read_text("ascii"))
     except (FileNotFoundError, ValueError):

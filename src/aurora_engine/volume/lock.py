@@ -1,4 +1,7 @@
-"""One writer process at a time: an advisory lock that names its holder. Fencing by epoch stands behind it all the same."""
+"""One writer process at a time: an advisory lock that names its holder.
+
+Fencing by epoch stands behind it all the same.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ class WriterLock:
         try:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StorageIOError(error.errno, f"cannot open the lock file ({error.strerror})", str(file)) from error
+            raise StorageIOError(
+                error.errno, f"cannot open the lock file ({error.strerror})", str(file)
+            ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -32,7 +37,9 @@ class WriterLock:
                 raise DatabaseLockedError(
                     f"{file.parent} is open in {holder}; close it there, or open it for reading only"
                 ) from None
-            raise StorageIOError(error.errno, f"cannot lock ({error.strerror})", str(file)) from error
+            raise StorageIOError(
+                error.errno, f"cannot lock ({error.strerror})", str(file)
+            ) from error
         self._sign()
 
     def _sign(self) -> None:
@@ -52,7 +59,9 @@ class WriterLock:
     def _holder(self) -> str:
         try:
             note = json.loads(os.pread(self._descriptor, 4096, 0))
-            return f"process {note['pid']} on {note['host']} ({note['program']}) since {note['since']}"
+            return (
+                f"process {note['pid']} on {note['host']} ({note['program']}) since {note['since']}"
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 

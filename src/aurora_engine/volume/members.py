@@ -1,4 +1,7 @@
-"""The segments of a volume in this process: opening, creating, and carrying out what the state machines ask of them."""
+"""The segments of a volume in this process.
+
+Opening, creating, and carrying out what the state machines ask of them.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,19 @@ _Result = TypeVar("_Result")
 
 
 def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """Calls ``function`` on every item, each in a thread of its own, since it waits for a disk. The function does not raise."""
+    """Calls ``function`` on every item, each in a thread of its own, since it waits for a disk.
+
+    The function does not raise.
+    """
     todo = list(items)
     results: dict[int, _Result] = {}
 
     def run(index: int) -> None:
         results[index] = function(todo[index])
 
-    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(1, len(todo))]
+    threads = [
+        threading.Thread(target=run, args=(index,), daemon=True) for index in range(1, len(todo))
+    ]
     for thread in threads:
         thread.start()
     if todo:
@@ -92,7 +100,10 @@ def open_segment(layout: Layout, place: Place) -> Segment | AuroraError:
 
 
 def copy_segment(
-    layout: Layout, place: Place, source: Segment, progress: Callable[[int, int], bool] | None = None
+    layout: Layout,
+    place: Place,
+    source: Segment,
+    progress: Callable[[int, int], bool] | None = None,
 ) -> Path:
     """Copies ``source`` into a folder beside the one of ``place``; `swap_in` puts it there.
 
@@ -131,7 +142,9 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
             folder.rename(retired)
         fresh.rename(folder)
     except OSError as error:
-        raise StorageIOError(error.errno, f"cannot put the rebuilt copy in place ({error.strerror})", str(folder)) from error
+        raise StorageIOError(
+            error.errno, f"cannot put the rebuilt copy in place ({error.strerror})", str(folder)
+        ) from error
     _discard(retired)
     opened = open_segment(layout, place)
     if isinstance(opened, AuroraError):
@@ -199,5 +212,7 @@ class Driver:
                 if frame is not None:
                     break
             if frame is None:
-                raise CorruptionError(f"no copy still has the log after {scl}; this copy must be rebuilt")
+                raise CorruptionError(
+                    f"no copy still has the log after {scl}; this copy must be rebuilt"
+                )
             scl = target.adopt(frame, epoch)

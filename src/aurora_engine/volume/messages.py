@@ -1,6 +1,7 @@
 """What the coordination state machines ask for (actions) and are told (replies).
 
-The machines do no I/O and read no clock: a driver carries each action out and hands the reply back. In production that is
+The machines do no I/O and read no clock: a driver carries each action out and hands the reply back.
+In production that is
 `volume.driver`, in tests the simulator.
 """
 
@@ -33,7 +34,8 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Ask for the headers of the frames in a segment's log that end above ``above``. Reply: `Inspected`.
+    """Ask for the headers of the frames in a segment's log that end above ``above``. Reply:
+    `Inspected`.
 
     The last frame at or below ``above`` comes first, where the log still has it.
     """

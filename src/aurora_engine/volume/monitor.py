@@ -1,4 +1,7 @@
-"""The thread that watches a volume's copies: woken by the engine's event descriptor, and every half second."""
+"""The thread that watches a volume's copies.
+
+Woken by the engine's event descriptor, and every half second.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ class Monitor:
             try:
                 self._look()
             except AuroraError as error:
-                # A look that fails (no quorum to recover by, a disk that is gone) is repeated; its reason is in status().
+                # A look that fails (no quorum to recover by, a disk that is gone) is repeated; its
+                # reason is in status().
                 _log.warning("watching over the copies: %s", error)
 
     def stop(self) -> None:

@@ -42,7 +42,9 @@ def prepare_root(root: Path, *, create: bool) -> None:
             root.mkdir(parents=True, exist_ok=True)
         names = set(os.listdir(root))
     except OSError as error:
-        raise StorageIOError(error.errno, f"cannot open the volume's directory ({error.strerror})", str(root)) from error
+        raise StorageIOError(
+            error.errno, f"cannot open the volume's directory ({error.strerror})", str(root)
+        ) from error
     if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
         return
     foreign = sorted(name for name in names - {LOCK_NAME} if not _is_empty_folder(root / name))
@@ -52,7 +54,9 @@ def prepare_root(root: Path, *, create: bool) -> None:
             f"give an empty or new directory, or restore {METADATA_NAME}"
         )
     if not create:
-        raise StorageIOError(errno.ENOENT, "no volume here; open with create=True to make one", str(root))
+        raise StorageIOError(
+            errno.ENOENT, "no volume here; open with create=True to make one", str(root)
+        )
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -85,7 +89,9 @@ def find_or_create(
         if metadata is not None:
             return lock, _with_zones(Layout(root, metadata), topology)
         if not create:
-            raise StorageIOError(errno.ENOENT, "no volume here; open with create=True to make one", str(root))
+            raise StorageIOError(
+                errno.ENOENT, "no volume here; open with create=True to make one", str(root)
+            )
         layout = Layout(
             root,
             Metadata(
@@ -112,13 +118,19 @@ def _zones(topology: Topology) -> tuple[tuple[str, str], ...]:
 
 
 def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
-    """The layout with the folders that the caller gives; zones may move, but not change in name or number."""
+    """The layout with the folders that the caller gives.
+
+    Zones may move, but not change in name or number.
+    """
     if topology is None:
         return layout
     metadata = layout.metadata
     wanted = _zones(topology)
     have = tuple(name for name, _ in metadata.zones)
-    if tuple(name for name, _ in wanted) != have or topology.copies_per_zone != metadata.copies_per_zone:
+    if (
+        tuple(name for name, _ in wanted) != have
+        or topology.copies_per_zone != metadata.copies_per_zone
+    ):
         raise ValueError(
             f"the volume has zones {have} with {metadata.copies_per_zone} copies each; "
             "open it with that topology, or without one"

@@ -1,11 +1,15 @@
 """Opening by quorum: fence, survey, find VCL and VDL, write back, truncate (I4).
 
-The order is Aurora's (SIGMOD 2017 section 4.3, SIGMOD 2018 section 2.4) with two points that the papers leave open:
+The order is Aurora's (SIGMOD 2017 section 4.3, SIGMOD 2018 section 2.4) with two points that the
+papers leave open:
 
-* The epoch is bumped at a write quorum *first*. Otherwise an old writer that is still alive could complete a write after
+* The epoch is bumped at a write quorum *first*. Otherwise an old writer that is still alive could
+complete a write after
   the SCLs were read.
-* A group's recovery point is the *highest* SCL of the survey, since any read quorum holds one copy of every acknowledged
-  write. That may bring back a write that only one segment had, so everything up to the new VDL is copied to a write
+* A group's recovery point is the *highest* SCL of the survey, since any read quorum holds one copy
+of every acknowledged
+  write. That may bring back a write that only one segment had, so everything up to the new VDL is
+  copied to a write
   quorum before anything is served.
 
 The machine is sans-I/O: `start` and `reply` return the next actions, `outcome` is set when it is over.
@@ -119,7 +123,7 @@ class Recovery:
 
     def _ask(self, actions: list[Action]) -> list[Action]:
         self._waiting = {action.place for action in actions}
-        return actions if actions else self._advance()
+        return actions or self._advance()
 
     def _advance(self) -> list[Action]:
         fenced = [error for error in self._failures.values() if isinstance(error, FencedError)]
@@ -152,7 +156,9 @@ class Recovery:
             have = len(self._members(group))
             if have < need:
                 reasons = "; ".join(
-                    f"copy {copy}: {error}" for (of, copy), error in sorted(self._failures.items()) if of == group
+                    f"copy {copy}: {error}"
+                    for (of, copy), error in sorted(self._failures.items())
+                    if of == group
                 )
                 return QuorumLostError(
                     f"only {have} of {self._copies} copies of protection group {group} can be opened, {need} are needed "
@@ -167,7 +173,11 @@ class Recovery:
         ordered = sorted(every, key=lambda rewind: rewind.epoch)
         return self._ask(
             [
-                Promise(place, tuple(r for r in ordered if r not in self._known[place].rewinds), self._epoch)
+                Promise(
+                    place,
+                    tuple(r for r in ordered if r not in self._known[place].rewinds),
+                    self._epoch,
+                )
                 for place in sorted(self._alive)
             ]
         )
@@ -185,7 +195,9 @@ class Recovery:
         return max(known.state.vdl for place, known in self._known.items() if place in self._alive)
 
     def _furthest(self, group: int) -> Place:
-        return max(self._members(group), key=lambda place: (self._known[place].state.scl, -place[1]))
+        return max(
+            self._members(group), key=lambda place: (self._known[place].state.scl, -place[1])
+        )
 
     def _find_vdl(self) -> list[Action]:
         """VCL: the boxcars that are complete without a gap. VDL: the highest CPL among them."""
@@ -215,14 +227,18 @@ class Recovery:
     def _issued(self, vcl: int) -> int:
         """An LSN such that none above it plus the allocation limit was ever issued.
 
-        A writer issues at most that far above its VCL, or above the rewind it began after, whichever is higher.
+        A writer issues at most that far above its VCL, or above the rewind it began after,
+        whichever is higher.
         """
         known = [self._known[place] for place in self._alive]
         rewinds = [rewind.at for each in known for rewind in each.rewinds]
         return max([vcl, *(each.state.scl for each in known), *rewinds])
 
     def _successor(self, lsn: int) -> int:
-        """The LSN that was issued after ``lsn``: the next one, or the first after the rewind that ended there."""
+        """The LSN that was issued after ``lsn``.
+
+        The next one, or the first after the rewind that ended there.
+        """
         rewinds = [r for known in self._known.values() for r in known.rewinds if r.to == lsn]
         return max([lsn, *(rewind.at for rewind in rewinds)]) + 1
 
@@ -239,7 +255,9 @@ class Recovery:
         actions: list[Action] = []
         for group in range(self._groups):
             upto = self._group_lsns[group]
-            behind = [place for place in self._members(group) if self._known[place].state.scl < upto]
+            behind = [
+                place for place in self._members(group) if self._known[place].state.scl < upto
+            ]
             sources = tuple(place for place in self._members(group) if place not in behind)
             actions += [CopyLog(place, sources, upto, self._epoch) for place in behind]
         return self._ask(actions)
@@ -255,9 +273,13 @@ class Recovery:
         for place in self._alive:
             scl = self._known[place].state.scl
             if scl != self._group_lsns[place[0]]:
-                self.outcome = CorruptionError(f"segment {place} stands at {scl} after recovery to VDL {self._vdl}")
+                self.outcome = CorruptionError(
+                    f"segment {place} stands at {scl} after recovery to VDL {self._vdl}"
+                )
                 return []
-        writable = all(len(self._members(group)) >= write_quorum(self._copies) for group in range(self._groups))
+        writable = all(
+            len(self._members(group)) >= write_quorum(self._copies) for group in range(self._groups)
+        )
         times = [frame.time_us for frames in self._frames.values() for frame in frames]
         self.outcome = Recovered(
             epoch=self._epoch,

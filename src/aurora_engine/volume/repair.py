@@ -55,7 +55,8 @@ class Repair:
     copies
         Copies of each group.
     delay_s
-        How long a copy must have been away before it is rebuilt: a folder that is only being moved, or a disk that is
+        How long a copy must have been away before it is rebuilt: a folder that is only being moved,
+        or a disk that is
         being remounted, comes back by itself.
     """
 
@@ -69,11 +70,17 @@ class Repair:
         self._wait_s: dict[Place, float] = {}
 
     def observe(
-        self, now_s: float, seen: Mapping[Place, Observation], *, serving_writes: bool, at_once: bool = False
+        self,
+        now_s: float,
+        seen: Mapping[Place, Observation],
+        *,
+        serving_writes: bool,
+        at_once: bool = False,
     ) -> list[RepairAction]:
         """What to do now. ``at_once``: somebody asked for repair, do not wait.
 
-        Rebuilds come one to a group at a time. An in-place recovery is asked for when writes are not served although
+        Rebuilds come one to a group at a time. An in-place recovery is asked for when writes are
+        not served although
         every group has a write quorum.
         """
         self._note(now_s, seen)
@@ -88,7 +95,9 @@ class Repair:
 
     def failed(self, now_s: float, place: Place) -> None:
         """A rebuild did not work out: try again, each time later."""
-        wait = min(self._wait_s.get(place, max(self._delay_s, 1.0)) * self.RETRY_FACTOR, self.RETRY_LIMIT_S)
+        wait = min(
+            self._wait_s.get(place, max(self._delay_s, 1.0)) * self.RETRY_FACTOR, self.RETRY_LIMIT_S
+        )
         self._wait_s[place] = wait
         self._due[place] = now_s + wait
 
@@ -100,13 +109,26 @@ class Repair:
                 self._due.pop(place, None)
                 self._wait_s.pop(place, None)
 
-    def _rebuild(self, now_s: float, group: int, seen: Mapping[Place, Observation], at_once: bool) -> Rebuild | None:
+    def _rebuild(
+        self, now_s: float, group: int, seen: Mapping[Place, Observation], at_once: bool
+    ) -> Rebuild | None:
         members = {place: observation for place, observation in seen.items() if place[0] == group}
         sources = [place for place, o in members.items() if o.condition is CopyCondition.HEALTHY]
-        due = [place for place in members if place in self._due and (at_once or self._due[place] <= now_s)]
+        due = [
+            place
+            for place in members
+            if place in self._due and (at_once or self._due[place] <= now_s)
+        ]
         if not sources or not due:
             return None
-        place = min(due, key=lambda place: (members[place].condition is not CopyCondition.LOST, self._due[place], place))
+        place = min(
+            due,
+            key=lambda place: (
+                members[place].condition is not CopyCondition.LOST,
+                self._due[place],
+                place,
+            ),
+        )
         source = max(sources, key=lambda place: (members[place].scl, -place[1]))
         return Rebuild(place, source)
 

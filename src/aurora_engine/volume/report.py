@@ -35,7 +35,9 @@ def segment_status(
     zone, path = layout.zone_of(copy), str(layout.segment_folder(*place))
     if segment is None:
         state: CopyState = "rebuilding" if rebuilding else "failed"
-        return SegmentStatus(zone=zone, path=path, state=state, scl=0, group=group, copy=copy, error=error)
+        return SegmentStatus(
+            zone=zone, path=path, state=state, scl=0, group=group, copy=copy, error=error
+        )
     known = segment.state()
     damaged = known.health == "damaged" or error is not None
     lagging = engine.copy_status(group, copy).state == "lagging"
@@ -67,11 +69,17 @@ def volume_status(
     metadata = layout.metadata
     status = engine.status()
     copies = [
-        segment_status(layout, engine, place, segments.get(place), errors.get(place), place in rebuilding)
+        segment_status(
+            layout, engine, place, segments.get(place), errors.get(place), place in rebuilding
+        )
         for place in layout.places()
     ]
     created = datetime.fromtimestamp(metadata.created_us / 1e6, UTC)
-    durable_time = datetime.fromtimestamp(status.durable_time_us / 1e6, UTC) if status.durable_time_us else None
+    durable_time = (
+        datetime.fromtimestamp(status.durable_time_us / 1e6, UTC)
+        if status.durable_time_us
+        else None
+    )
     asked = timedelta(seconds=metadata.backtrack_window_s)
     return VolumeStatus(
         path=str(layout.root),
@@ -112,10 +120,15 @@ def verify(
     segments: Mapping[Place, Segment],
     errors: Mapping[Place, AuroraError],
 ) -> tuple[VerifyReport, dict[Place, AuroraError]]:
-    """Reads every copy and walks every tree; the report, and the first damage of each copy that has any."""
+    """Reads every copy and walks every tree.
+
+    The report, and the first damage of each copy that has any.
+    """
     places = sorted(segments)
     checked = in_parallel(lambda place: _verify_segment(segments[place]), places)
-    found: list[AuroraError] = [error for place, error in sorted(errors.items()) if place not in segments]
+    found: list[AuroraError] = [
+        error for place, error in sorted(errors.items()) if place not in segments
+    ]
     damaged: dict[Place, AuroraError] = {}
     for place, (_, of_segment) in zip(places, checked, strict=True):
         found += of_segment

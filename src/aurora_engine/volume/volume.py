@@ -19,7 +19,14 @@ from aurora_engine.types import VerifyReport, VolumeStatus
 from aurora_engine.volume import report
 from aurora_engine.volume.layout import Layout
 from aurora_engine.volume.lock import WriterLock
-from aurora_engine.volume.members import Driver, copy_segment, create_segment, in_parallel, open_segment, swap_in
+from aurora_engine.volume.members import (
+    Driver,
+    copy_segment,
+    create_segment,
+    in_parallel,
+    open_segment,
+    swap_in,
+)
 from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
 from aurora_engine.volume.monitor import Monitor
 from aurora_engine.volume.opening import find_or_create
@@ -36,12 +43,16 @@ REPAIR_DELAY_S = 5.0
 class Volume:
     """A volume that this process has open for writing.
 
-    Thread rule: every method from any thread. `_lock` guards the table of segments and serializes recovery and growth;
-    `_repair_lock`, taken before it, lets one repair run at a time and is held while a copy is being made. The data path
+    Thread rule: every method from any thread. `_lock` guards the table of segments and serializes
+    recovery and growth;
+    `_repair_lock`, taken before it, lets one repair run at a time and is held while a copy is being
+    made. The data path
     takes neither.
     """
 
-    def __init__(self, lock: WriterLock, layout: Layout, *, cache_bytes: int, durability: str) -> None:
+    def __init__(
+        self, lock: WriterLock, layout: Layout, *, cache_bytes: int, durability: str
+    ) -> None:
         self._writer_lock = lock
         self._lock = threading.RLock()
         self._layout = layout
@@ -115,7 +126,9 @@ class Volume:
 
     def _start(self) -> None:
         places = list(self._layout.places())
-        for place, opened in zip(places, in_parallel(lambda p: open_segment(self._layout, p), places), strict=True):
+        for place, opened in zip(
+            places, in_parallel(lambda p: open_segment(self._layout, p), places), strict=True
+        ):
             self._adopt(place, opened)
         recovered = self._recover()
         copies = range(self._layout.metadata.copies)
@@ -137,7 +150,10 @@ class Volume:
         metadata = self._layout.metadata
         driver = Driver(self._segments)
         machine = Recovery(
-            groups=metadata.groups, copies=metadata.copies, places=self._segments, now_us=time.time_ns() // 1000
+            groups=metadata.groups,
+            copies=metadata.copies,
+            places=self._segments,
+            now_us=time.time_ns() // 1000,
         )
         actions = machine.start()
         while actions:
@@ -145,10 +161,15 @@ class Volume:
             for action, reply in zip(actions, replies, strict=True):
                 if isinstance(reply, Failed):
                     self._errors[action.place] = reply.error
-            following = [machine.reply(action, reply) for action, reply in zip(actions, replies, strict=True)]
+            following = [
+                machine.reply(action, reply) for action, reply in zip(actions, replies, strict=True)
+            ]
             actions = [action for each in following for action in each]
         if isinstance(machine.outcome, AuroraError):
-            reasons = "; ".join(f"copy {copy} of group {group}: {e}" for (group, copy), e in sorted(self._errors.items()))
+            reasons = "; ".join(
+                f"copy {copy} of group {group}: {e}"
+                for (group, copy), e in sorted(self._errors.items())
+            )
             if isinstance(machine.outcome, QuorumLostError) and reasons:
                 raise QuorumLostError(f"{machine.outcome} ({reasons})")
             raise machine.outcome
@@ -159,14 +180,21 @@ class Volume:
 
     def _serve(self, recovered: Recovered) -> None:
         self.engine.start(
-            recovered.epoch, recovered.vdl, recovered.next_lsn, recovered.time_us, list(recovered.group_lsns)
+            recovered.epoch,
+            recovered.vdl,
+            recovered.next_lsn,
+            recovered.time_us,
+            list(recovered.group_lsns),
         )
         self._serving_writes = recovered.writable
 
     # ---- watching over the copies ----
 
     def _observe(self) -> dict[Place, Observation]:
-        """What each copy looks like now; copies that the engine has given up are closed and forgotten."""
+        """What each copy looks like now.
+
+        Copies that the engine has given up are closed and forgotten.
+        """
         seen: dict[Place, Observation] = {}
         for place in self._layout.places():
             segment = self._segments.get(place)
@@ -189,7 +217,8 @@ class Volume:
     def _give_up(self, place: Place, error: AuroraError | None) -> None:
         self._errors[place] = error or QuorumLostError("the copy failed")
         if getattr(error, "errno", None):
-            # After a failed write or sync nobody knows what the medium holds: such a copy is only ever rebuilt (I10).
+            # After a failed write or sync nobody knows what the medium holds: such a copy is only
+            # ever rebuilt (I10).
             self._barred.add(place)
         _log.warning("segment %s is given up: %s", place, error)
         self._retire(place)
@@ -229,7 +258,9 @@ class Volume:
         """One look at the copies, and what follows from it."""
         self._repair_once(at_once=False)
 
-    def _repair_once(self, *, at_once: bool, progress: Callable[[int, int], bool] | None = None) -> bool:
+    def _repair_once(
+        self, *, at_once: bool, progress: Callable[[int, int], bool] | None = None
+    ) -> bool:
         """Looks at the copies and does what `Repair` asks for; whether it asked for anything."""
         with self._repair_lock:
             for action in self._wanted(at_once):
@@ -250,9 +281,12 @@ class Volume:
                 self._return_copies()
                 seen = self._observe()
             refused = self.engine.status().write_error
-            # A fenced writer stays fenced: recovering in place would take the volume from the writer that followed it.
+            # A fenced writer stays fenced: recovering in place would take the volume from the
+            # writer that followed it.
             serving = isinstance(refused, FencedError) or (self._serving_writes and refused is None)
-            return self._repair.observe(time.monotonic(), seen, serving_writes=serving, at_once=at_once)
+            return self._repair.observe(
+                time.monotonic(), seen, serving_writes=serving, at_once=at_once
+            )
 
     def _rebuild(self, action: Rebuild, progress: Callable[[int, int], bool] | None) -> None:
         """Copies a healthy peer beside the lost copy, without the lock, then swaps it in."""
@@ -302,7 +336,10 @@ class Volume:
         _log.info("recovered in place at VDL %d, epoch %d", recovered.vdl, recovered.epoch)
 
     def heal(self) -> bool:
-        """Tries to bring the write path back at once; whether it serves writes now. For callers whose write was refused."""
+        """Tries to bring the write path back at once; whether it serves writes now.
+
+        For callers whose write was refused.
+        """
         with self._lock:
             if self._closed:
                 return False
@@ -318,7 +355,9 @@ class Volume:
 
     def _has_write_quorum(self) -> bool:
         metadata = self._layout.metadata
-        have = [sum(place[0] == group for place in self._segments) for group in range(metadata.groups)]
+        have = [
+            sum(place[0] == group for place in self._segments) for group in range(metadata.groups)
+        ]
         return min(have) >= write_quorum(metadata.copies)
 
     # ---- what the face asks for ----
@@ -353,7 +392,9 @@ class Volume:
             for segment in opened:
                 segment.close()
             reasons = "; ".join(str(error) for error in made if isinstance(error, AuroraError))
-            raise QuorumLostError(f"the volume cannot grow: too few copies of group {group} could be made ({reasons})")
+            raise QuorumLostError(
+                f"the volume cannot grow: too few copies of group {group} could be made ({reasons})"
+            )
         self._layout = Layout(self._layout.root, self._layout.metadata.changed(groups=group + 1))
         self._layout.write_metadata()
         for copy, result in enumerate(made):
@@ -367,7 +408,11 @@ class Volume:
                 report.notice_missing_files(segment)
             self._observe()
             return report.volume_status(
-                self._layout, self.engine, self._segments, self._errors | self._damage, self._rebuilding
+                self._layout,
+                self.engine,
+                self._segments,
+                self._errors | self._damage,
+                self._rebuilding,
             )
 
     def verify(self) -> VerifyReport:
@@ -376,7 +421,9 @@ class Volume:
             for segment in self._segments.values():
                 report.notice_missing_files(segment)
             self._observe()
-            verified, damaged = report.verify(self._layout, self.engine, self._segments, self._errors)
+            verified, damaged = report.verify(
+                self._layout, self.engine, self._segments, self._errors
+            )
             self._damage.update(damaged)
             return verified
 
@@ -398,7 +445,9 @@ class Volume:
         """
         before = dict(self._errors)
         while self._repair_once(at_once=True, progress=progress):
-            fresh = [error for place, error in self._errors.items() if before.get(place) is not error]
+            fresh = [
+                error for place, error in self._errors.items() if before.get(place) is not error
+            ]
             if fresh:
                 raise fresh[0]
 
