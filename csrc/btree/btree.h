@@ -1,12 +1,14 @@
 /*
- * Ordered trees of (key, value) on pages, many in one volume, and the allocation of pages. Layout of cells, meta and
- * bitmap pages: docs/format/tree.md.
+ * Ordered trees of (key, value) on pages, many in one volume, and the allocation of pages. Layout
+ * of cells, meta and bitmap pages: docs/format/tree.md.
  *
- * Keys: 0..1024 bytes, ordered as bytes. Values: up to 1 GiB; a value that does not fit a quarter of a page goes to a run of
- * consecutive overflow pages. A tree's root page never moves. Roots count their records.
- * There are no sibling links: a scan climbs its own path, so a split changes three pages and no more.
+ * Keys: 0..1024 bytes, ordered as bytes. Values: up to 1 GiB; a value that does not fit a quarter
+ * of a page goes to a run of consecutive overflow pages. A tree's root page never moves. Roots
+ * count their records. There are no sibling links: a scan climbs its own path, so a split changes
+ * three pages and no more.
  *
- * Thread rule: readers at a read point from any thread, no latch; writers under the commit latch, inside an MTR.
+ * Thread rule: readers at a read point from any thread, no latch; writers under the commit latch,
+ * inside an MTR.
  */
 #ifndef AUR_BTREE_BTREE_H
 #define AUR_BTREE_BTREE_H
@@ -30,7 +32,8 @@ typedef struct aur_tree {
 
 /* ---- page space (allocation by bitmaps) ---- */
 
-/* The writer's in-memory view of the allocation bitmaps. Everything in it is a hint that can be read back from pages. */
+/* The writer's in-memory view of the allocation bitmaps. Everything in it is a hint that can be
+ * read back from pages. */
 typedef struct aur_space aur_space;
 aur_status aur_space_create(aur_buffer *buffer, uint32_t page_bytes, uint64_t page_limit,
                             aur_space **space_out) AUR_CHECKED;
@@ -41,23 +44,25 @@ void aur_space_forget(aur_space *space); /* after aur_buffer_discard_above: hint
 aur_status aur_space_format(aur_mtr *mtr, aur_error *error) AUR_CHECKED;
 
 /* A run of `count` consecutive pages; the lowest that fits. AUR_ERR_FULL beyond page_limit. */
-aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count, aur_page_id *first_out,
-                              aur_error *error) AUR_CHECKED;
+aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count,
+                              aur_page_id *first_out, aur_error *error) AUR_CHECKED;
 aur_status aur_space_free(aur_space *space, aur_mtr *mtr, aur_page_id first, uint64_t count,
                           aur_error *error) AUR_CHECKED;
 
-/* Highest page in use + 1, so that the caller can make sure of protection groups before a commit needs them. */
+/* Highest page in use + 1, so that the caller can make sure of protection groups before a commit
+ * needs them. */
 aur_status aur_space_extent(aur_space *space, aur_page_id *end_out, aur_error *error) AUR_CHECKED;
 aur_status aur_space_used(aur_space *space, uint64_t *pages_out, aur_error *error) AUR_CHECKED;
 
 /* ---- reading ---- */
 
-/* A found value. Inline values point into a pinned page; overflow values have data == NULL and are fetched by
- * aur_value_read. Release exactly once. */
+/* A found value. Inline values point into a pinned page; overflow values have data == NULL and are
+ * fetched by aur_value_read. Release exactly once. */
 typedef struct aur_value {
     const uint8_t *data;
     uint64_t length;
     aur_page_id overflow; /* first page of the run when data == NULL && length > 0 */
+    uint32_t table;
     aur_lsn read_point;
     aur_page_ref ref;
 } aur_value;
@@ -65,20 +70,22 @@ typedef struct aur_value {
 typedef struct aur_reader {
     aur_buffer *buffer;
     uint32_t page_bytes;
-    aur_lsn read_point;  /* AUR_LSN_MAX: the head; writer only */
-    bool cached_only;    /* AUR_WOULD_BLOCK instead of I/O */
+    aur_lsn read_point; /* AUR_LSN_MAX: the head; writer only */
+    bool cached_only;   /* AUR_WOULD_BLOCK instead of I/O */
 } aur_reader;
 
 /* AUR_NOT_FOUND when the key is not there. `value_out` may be NULL to ask for existence. */
-aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const uint8_t *key, size_t key_bytes,
-                        aur_value *value_out, aur_error *error) AUR_CHECKED;
+aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                        size_t key_bytes, aur_value *value_out, aur_error *error) AUR_CHECKED;
 /* Copies value bytes [0, length) to `out`. */
-aur_status aur_value_read(const aur_reader *reader, const aur_value *value, uint8_t *out, aur_error *error) AUR_CHECKED;
+aur_status aur_value_read(const aur_reader *reader, const aur_value *value, uint8_t *out,
+                          aur_error *error) AUR_CHECKED;
 void aur_value_release(const aur_reader *reader, aur_value *value);
 aur_status aur_tree_count(const aur_reader *reader, const aur_tree *tree, uint64_t *count_out,
                           aur_error *error) AUR_CHECKED;
 
-/* A cursor at one read point, both ways. Keys and values are valid until it moves. Its path of pinned pages is at most 16 long. */
+/* A cursor at one read point, both ways. Keys and values are valid until it moves. Its path of
+ * pinned pages is at most 16 long. */
 enum { AUR_TREE_DEPTH_MAX = 16 };
 typedef struct aur_tree_cursor {
     aur_reader reader;
@@ -92,15 +99,17 @@ typedef struct aur_tree_cursor {
 
 void aur_tree_cursor_open(aur_tree_cursor *cursor, const aur_reader *reader, const aur_tree *tree);
 void aur_tree_cursor_close(aur_tree_cursor *cursor);
-/* Positions at the first key >= key (forward) or the last key < key (backward). key NULL: the very first or last. */
-aur_status aur_tree_cursor_seek(aur_tree_cursor *cursor, const uint8_t *key, size_t key_bytes, bool backward,
-                                aur_error *error) AUR_CHECKED;
+/* Positions at the first key >= key (forward) or the last key < key (backward). key NULL: the very
+ * first or last. */
+aur_status aur_tree_cursor_seek(aur_tree_cursor *cursor, const uint8_t *key, size_t key_bytes,
+                                bool backward, aur_error *error) AUR_CHECKED;
 /* AUR_NOT_FOUND at the end. */
 aur_status aur_tree_cursor_next(aur_tree_cursor *cursor, aur_error *error) AUR_CHECKED;
 aur_status aur_tree_cursor_previous(aur_tree_cursor *cursor, aur_error *error) AUR_CHECKED;
 /* Current entry; the value is as in aur_tree_get but borrows the cursor's pin (no release). */
-aur_status aur_tree_cursor_entry(aur_tree_cursor *cursor, const uint8_t **key_out, size_t *key_bytes_out,
-                                 aur_value *value_out, aur_error *error) AUR_CHECKED;
+aur_status aur_tree_cursor_entry(aur_tree_cursor *cursor, const uint8_t **key_out,
+                                 size_t *key_bytes_out, aur_value *value_out,
+                                 aur_error *error) AUR_CHECKED;
 
 /* ---- writing, inside an MTR ---- */
 
@@ -110,23 +119,27 @@ typedef struct aur_writer {
 } aur_writer;
 
 /* Creates an empty tree; its root is allocated. */
-aur_status aur_tree_create(aur_writer *writer, uint32_t table, aur_tree *tree_out, aur_error *error) AUR_CHECKED;
-/* Sets key to value; *inserted_out tells whether the key is new. */
-aur_status aur_tree_put(aur_writer *writer, const aur_tree *tree, const uint8_t *key, size_t key_bytes,
-                        const uint8_t *value, uint64_t value_bytes, bool *inserted_out, aur_error *error) AUR_CHECKED;
-/* AUR_NOT_FOUND (and nothing changed) when the key is not there. */
-aur_status aur_tree_delete(aur_writer *writer, const aur_tree *tree, const uint8_t *key, size_t key_bytes,
+aur_status aur_tree_create(aur_writer *writer, uint32_t table, aur_tree *tree_out,
                            aur_error *error) AUR_CHECKED;
-/* Adds `delta` to the root's record count: once per tree and transaction, after its puts and deletes. */
-aur_status aur_tree_add_count(aur_writer *writer, const aur_tree *tree, int64_t delta, aur_error *error) AUR_CHECKED;
+/* Sets key to value; *inserted_out tells whether the key is new. */
+aur_status aur_tree_put(aur_writer *writer, const aur_tree *tree, const uint8_t *key,
+                        size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+                        bool *inserted_out, aur_error *error) AUR_CHECKED;
+/* AUR_NOT_FOUND (and nothing changed) when the key is not there. */
+aur_status aur_tree_delete(aur_writer *writer, const aur_tree *tree, const uint8_t *key,
+                           size_t key_bytes, aur_error *error) AUR_CHECKED;
+/* Adds `delta` to the root's record count: once per tree and transaction, after its puts and
+ * deletes. */
+aur_status aur_tree_add_count(aur_writer *writer, const aur_tree *tree, int64_t delta,
+                              aur_error *error) AUR_CHECKED;
 /* Frees every page of the tree, its root too. */
 aur_status aur_tree_drop(aur_writer *writer, const aur_tree *tree, aur_error *error) AUR_CHECKED;
 
 /* Upper bound of pages that putting these bytes could allocate; for growing the volume ahead. */
 uint64_t aur_tree_pages_needed(uint32_t page_bytes, uint64_t records, uint64_t value_bytes);
 
-/* Checks order, levels, owners, separators, counts, overflow runs, and that every page is marked in the bitmap
- * exactly once (`seen`, a bit per page, owned by the caller, may be NULL). */
+/* Checks order, levels, owners, separators, counts, overflow runs, and that every page is marked in
+ * the bitmap exactly once (`seen`, a bit per page, owned by the caller, may be NULL). */
 typedef struct aur_tree_check {
     uint64_t pages, records;
     uint8_t *seen;
@@ -134,5 +147,9 @@ typedef struct aur_tree_check {
 } aur_tree_check;
 aur_status aur_tree_verify(const aur_reader *reader, const aur_tree *tree, aur_tree_check *check,
                            aur_error *error) AUR_CHECKED;
+/* After the verify of every tree of the volume into one `check`: the meta page and the bitmaps are
+ * sound, and what is marked in use is what was seen, no page less and none more. */
+aur_status aur_space_verify(const aur_reader *reader, aur_tree_check *check,
+                            aur_error *error) AUR_CHECKED;
 
 #endif

@@ -1,0 +1,134 @@
+/* Nodes: what a page of a tree must look like, its cells, and searching among them. Every cell is
+ * checked when it is looked at, because a page that is sound for `format` may hold any cells. */
+#include "btree/btree_private.h"
+
+aur_status auri_node_corrupt(const uint8_t *page, const char *what, aur_error *error) {
+    if (error != NULL) {
+        error->lsn = aur_page_lsn(page);
+    }
+    return aur_fail(error, AUR_ERR_CORRUPT, "page %llu: %s",
+                    (unsigned long long)aur_page_number(page), what);
+}
+
+bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *cell_out) {
+    if (!auri_leaf_key(page, slot, &cell_out->key)) {
+        return false;
+    }
+    uint32_t length;
+    const uint8_t *cell = aur_page_cell(page, slot, &length);
+    const uint8_t *value = cell_out->key.bytes + cell_out->key.length;
+    const uint32_t rest = length - AURI_LEAF_HEAD_BYTES - cell_out->key.length;
+    if ((aur_get16(cell) & AURI_LEAF_REFERENCE) == 0) {
+        cell_out->value = value;
+        cell_out->value_bytes = rest;
+        cell_out->overflow = 0;
+        return true;
+    }
+    if (rest != AURI_REFERENCE_BYTES) {
+        return false;
+    }
+    cell_out->value = NULL;
+    cell_out->value_bytes = aur_get64(value);
+    cell_out->overflow = aur_get64(value + AURI_REFERENCE_PAGE_AT);
+    return cell_out->value_bytes > 0 && cell_out->value_bytes <= AURI_VALUE_BYTES_MAX;
+}
+
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, uint32_t *slot_out, bool *found_out,
+                            aur_error *error) {
+    uint32_t low = 0;
+    uint32_t high = aur_page_slots(page);
+    *found_out = false;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        auri_key at;
+        if (!auri_leaf_key(page, middle, &at)) {
+            return auri_node_corrupt(page, "a leaf cell breaks the format", error);
+        }
+        const int order = auri_key_compare(at, key);
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+            if (order == 0) {
+                *found_out = true;
+                low = middle;
+            }
+        }
+    }
+    *slot_out = low;
+    return AUR_OK;
+}
+
+aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
+                             aur_error *error) {
+    /* Counts the cells whose keys are at or below `key` (`before`: below it). */
+    const int limit = before ? 0 : 1;
+    uint32_t low = 0;
+    uint32_t high = aur_page_slots(page);
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        auri_key at;
+        if (!auri_inner_key(page, middle, &at)) {
+            return auri_node_corrupt(page, "an inner cell breaks the format", error);
+        }
+        if (auri_key_compare(at, key) < limit) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *position_out = low;
+    return AUR_OK;
+}
+
+aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id *child_out,
+                            aur_error *error) {
+    auri_key key;
+    if (position == 0) {
+        *child_out = aur_page_link(page);
+        return AUR_OK;
+    }
+    if (!auri_inner_key(page, position - 1, &key)) {
+        return auri_node_corrupt(page, "an inner cell breaks the format", error);
+    }
+    *child_out = aur_get64(key.bytes - AURI_CHILD_BYTES);
+    return AUR_OK;
+}
+
+/* NULL when the page is a node of this tree at this level, else what is wrong with it. */
+static const char *node_fault(const uint8_t *page, const aur_tree *tree, int level) {
+    const uint8_t type = aur_page_type_of(page);
+    if (type != AUR_PAGE_LEAF && type != AUR_PAGE_INNER) {
+        return "not a page of a tree";
+    }
+    if (aur_page_owner(page) != tree->table) {
+        return "belongs to another table";
+    }
+    if ((type == AUR_PAGE_LEAF) != (aur_page_level(page) == 0)) {
+        return "its type does not fit its level";
+    }
+    if (level == AURI_ROOT_LEVEL_ANY) {
+        return aur_page_level(page) < AUR_TREE_DEPTH_MAX ? NULL : "the tree is too deep";
+    }
+    return aur_page_level(page) == level ? NULL : "stands at the wrong level";
+}
+
+aur_status auri_node_pin(const aur_reader *reader, const aur_tree *tree, aur_page_id page_id,
+                         int level, aur_page_ref *ref_out, aur_error *error) {
+    const aur_status status = aur_buffer_pin(reader->buffer, page_id, reader->read_point,
+                                             reader->cached_only, ref_out, error);
+    if (status == AUR_NOT_FOUND) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "page %llu of table %u is missing",
+                        (unsigned long long)page_id, tree->table);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    const char *fault = node_fault(ref_out->page, tree, level);
+    if (fault != NULL) {
+        const aur_status corrupt = auri_node_corrupt(ref_out->page, fault, error);
+        aur_buffer_unpin(reader->buffer, ref_out);
+        return corrupt;
+    }
+    return AUR_OK;
+}

@@ -1,0 +1,263 @@
+/*
+ * What the files of the tree share. Layout of cells and pages: docs/format/tree.md.
+ *
+ *   mini_transaction.c  records: logged and applied
+ *   space.c             which pages are in use: allocation, hints
+ *   space_bitmap.c      searching and changing the bits of one bitmap page
+ *   btree_node.c        pinning and checking nodes, cells, searching
+ *   btree_read.c        get, count
+ *   btree_value.c       long values on overflow pages
+ *   btree_cursor.c      scans both ways
+ *   btree_path.c        the writer's way from the root to a leaf
+ *   btree_put.c         put and splits
+ *   btree_delete.c      delete, merges, a root that shrinks
+ *   btree_table.c       create, count, drop
+ *   btree_verify.c      the whole tree against its rules
+ *
+ * A child position counts the children of an inner page from the left: 0 is the page's link, i > 0
+ * is the child of cell i - 1, which holds keys from that cell's key on.
+ */
+#ifndef AUR_BTREE_BTREE_PRIVATE_H
+#define AUR_BTREE_BTREE_PRIVATE_H
+
+#include <string.h>
+
+#include "btree/btree.h"
+
+enum {
+    AURI_FORMAT_BODY_BYTES = 12,
+
+    /* Leaf cell: u16 head, key, value. Head: key bytes, and whether the value is a reference. */
+    AURI_LEAF_HEAD_BYTES = 2,
+    AURI_LEAF_REFERENCE = 1 << 15,
+    AURI_REFERENCE_BYTES = 16, /* u64 length, u64 first page */
+    AURI_REFERENCE_PAGE_AT = 8,
+
+    /* Inner cell: u64 child, key. */
+    AURI_CHILD_BYTES = 8,
+    AURI_INNER_CELL_MAX = AURI_CHILD_BYTES + AUR_KEY_BYTES_MAX,
+
+    AURI_ROOT_LEVEL_ANY = -1,
+};
+
+static const uint64_t AURI_VALUE_BYTES_MAX = UINT64_C(1) << 30;
+
+/* ---- mini-transactions ---- */
+
+/* Encodes the body of an AUR_OP_FORMAT record and returns its arg. */
+static inline uint16_t auri_format_body(enum aur_page_type type, uint8_t level, uint32_t owner,
+                                        uint64_t link, uint8_t body[AURI_FORMAT_BODY_BYTES]) {
+    aur_put32(body, owner);
+    aur_put64(body + sizeof owner, link);
+    return (uint16_t)((uint32_t)type | (uint32_t)level << 8);
+}
+
+/* Makes a page from nothing by one INIT record, and pins it. */
+aur_status auri_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
+                           const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
+                           aur_error *error) AUR_CHECKED;
+
+/* ---- space ---- */
+
+/* The hints about one bitmap page. */
+typedef struct auri_space_group {
+    uint32_t free;   /* clear bits; AURI_FREE_UNKNOWN until the bitmap has been counted */
+    uint32_t lowest; /* no bit below it is clear */
+} auri_space_group;
+
+struct aur_space {
+    aur_buffer *buffer;
+    uint32_t page_bytes;
+    uint64_t page_limit;
+    bool is_loaded;      /* `groups` and `group` hold what the meta page says */
+    uint64_t groups;     /* bitmap pages that exist */
+    uint64_t first_free; /* no group below it has a clear bit */
+    aur_page_id extent;  /* highest page in use + 1; 0: not known */
+    auri_space_group *group;
+    uint64_t group_capacity;
+    /* Room that the writer's operations build records in; see the functions for which uses which.
+     */
+    uint8_t *cell; /* page_bytes: the leaf cell on its way into the tree */
+    uint8_t *body; /* page_bytes + slack: the body of one record */
+};
+
+/* Pages that one bitmap page accounts for, itself included. */
+static inline uint32_t auri_space_group_pages(uint32_t page_bytes) {
+    return (page_bytes - AUR_PAGE_BODY_AT) * 8;
+}
+/* The page after `page_id` in a run: runs step over bitmap pages. */
+static inline aur_page_id auri_space_next_page(uint32_t page_bytes, aur_page_id page_id) {
+    const uint32_t group_pages = auri_space_group_pages(page_bytes);
+    return (page_id + 1) % group_pages == AUR_FIRST_BITMAP_PAGE ? page_id + 2 : page_id + 1;
+}
+
+/* A bitmap page's own bit: it stays set for good, and runs pass over it. */
+enum { AURI_BITMAP_OWN_BIT = AUR_FIRST_BITMAP_PAGE };
+
+static inline bool auri_bitmap_get(const uint8_t *page, uint32_t bit) {
+    return (page[AUR_PAGE_BODY_AT + bit / 8] >> (bit % 8) & 1) != 0;
+}
+uint32_t auri_bitmap_count_set(const uint8_t *page, uint32_t bits);
+/* Position behind the last set bit, 0 when there is none. */
+uint32_t auri_bitmap_end(const uint8_t *page, uint32_t bits);
+
+/* A run of clear bits that may reach over several bitmap pages. */
+typedef struct auri_run {
+    aur_page_id first;
+    uint64_t length; /* without bitmap pages */
+} auri_run;
+/* Walks one bitmap from bit `from` on: extends `run`, and starts it anew after every set bit. True
+ * as soon as it is `wanted` long. `base` is the page of bit 0. */
+bool auri_bitmap_extend_run(const uint8_t *page, uint32_t bits, uint32_t from, aur_page_id base,
+                            uint64_t wanted, auri_run *run);
+/* Sets or clears the bits [from, to), by one record; clearing spares the bitmap page's own bit.
+ * `body` has room for the bytes. AUR_ERR_CORRUPT when one of them has the value already. */
+aur_status auri_bitmap_change(aur_mtr *mtr, aur_page_ref *ref, uint32_t from, uint32_t to,
+                              bool value, uint8_t *body, aur_error *error) AUR_CHECKED;
+
+/* What the meta page says, checked. */
+aur_status auri_meta_read(const uint8_t *page, uint32_t page_bytes, uint64_t *groups_out,
+                          aur_error *error) AUR_CHECKED;
+
+/* ---- nodes ---- */
+
+/* A key by reference. */
+typedef struct auri_key {
+    const uint8_t *bytes;
+    uint32_t length;
+} auri_key;
+
+/* A decoded leaf cell. */
+typedef struct auri_leaf_cell {
+    auri_key key;
+    const uint8_t *value; /* NULL: on overflow pages */
+    uint64_t value_bytes;
+    aur_page_id overflow;
+} auri_leaf_cell;
+
+static inline int auri_key_compare(auri_key left, auri_key right) {
+    const uint32_t shorter = left.length < right.length ? left.length : right.length;
+    const int order = shorter > 0 ? memcmp(left.bytes, right.bytes, shorter) : 0;
+    if (order != 0) {
+        return order;
+    }
+    return left.length < right.length ? -1 : left.length > right.length;
+}
+
+/* Key of a cell; false when the cell breaks the format. The cell lies inside the page. */
+static inline bool auri_leaf_key(const uint8_t *page, uint32_t slot, auri_key *key_out) {
+    uint32_t length;
+    const uint8_t *cell = aur_page_cell(page, slot, &length);
+    const uint32_t key_bytes =
+        length >= AURI_LEAF_HEAD_BYTES ? aur_get16(cell) & ~(uint32_t)AURI_LEAF_REFERENCE : ~0u;
+    key_out->bytes = cell + AURI_LEAF_HEAD_BYTES;
+    key_out->length = key_bytes;
+    return key_bytes <= AUR_KEY_BYTES_MAX && key_bytes + AURI_LEAF_HEAD_BYTES <= length;
+}
+
+static inline bool auri_inner_key(const uint8_t *page, uint32_t slot, auri_key *key_out) {
+    uint32_t length;
+    const uint8_t *cell = aur_page_cell(page, slot, &length);
+    key_out->bytes = cell + AURI_CHILD_BYTES;
+    key_out->length = length - AURI_CHILD_BYTES; /* wraps when too short, and is refused below */
+    return key_out->length <= AUR_KEY_BYTES_MAX;
+}
+
+/* Whole cell; false when it breaks the format. */
+bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *cell_out);
+
+/* Child at a position <= number of slots. AUR_ERR_CORRUPT. */
+aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id *child_out,
+                            aur_error *error) AUR_CHECKED;
+
+/* First slot whose key is >= `key`; *found_out when it is equal. AUR_ERR_CORRUPT. */
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, uint32_t *slot_out, bool *found_out,
+                            aur_error *error) AUR_CHECKED;
+/* Position of the child that holds `key`; `before`: that holds the keys right below it. */
+aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
+                             aur_error *error) AUR_CHECKED;
+
+/* Pins a node and proves that it is one of this tree at this level (AURI_ROOT_LEVEL_ANY: the root).
+ * A missing page is AUR_ERR_CORRUPT. */
+aur_status auri_node_pin(const aur_reader *reader, const aur_tree *tree, aur_page_id page_id,
+                         int level, aur_page_ref *ref_out, aur_error *error) AUR_CHECKED;
+
+/* Fails with AUR_ERR_CORRUPT, naming the page. */
+aur_status auri_node_corrupt(const uint8_t *page, const char *what, aur_error *error);
+
+/* ---- long values ---- */
+
+/* Payload bytes of an overflow page; pages of a value. */
+static inline uint32_t auri_payload_bytes(uint32_t page_bytes) {
+    return page_bytes - AUR_PAGE_BODY_AT;
+}
+static inline uint64_t auri_overflow_pages(uint32_t page_bytes, uint64_t value_bytes) {
+    const uint64_t payload = auri_payload_bytes(page_bytes);
+    return (value_bytes + payload - 1) / payload;
+}
+
+/* Writes a value to a new run of overflow pages. */
+aur_status auri_overflow_write(aur_writer *writer, const aur_tree *tree, const uint8_t *value,
+                               uint64_t value_bytes, aur_page_id *first_out,
+                               aur_error *error) AUR_CHECKED;
+/* Frees the run of a value; nothing happens for an inline one. */
+aur_status auri_overflow_free(aur_writer *writer, const auri_leaf_cell *cell,
+                              aur_error *error) AUR_CHECKED;
+
+/* Called for each overflow page, in order. Anything but AUR_OK ends the walk. */
+typedef aur_status (*auri_overflow_visit)(void *context, const uint8_t *payload,
+                                          uint32_t payload_bytes, aur_page_id page_id,
+                                          aur_error *error);
+/* Walks the run of a value, checking every page. */
+aur_status auri_overflow_walk(const aur_reader *reader, uint32_t table, aur_page_id first,
+                              uint64_t value_bytes, auri_overflow_visit visit, void *context,
+                              aur_error *error) AUR_CHECKED;
+
+/* ---- the writer's path ---- */
+
+/* Pins from the root down to a leaf. Positions of inner nodes are child positions, that of the
+ * leaf is a slot. */
+typedef struct auri_path {
+    uint32_t depth;
+    struct {
+        aur_page_ref ref;
+        uint32_t position;
+    } node[AUR_TREE_DEPTH_MAX];
+} auri_path;
+
+/* A reader at the head, for the writer's own reads. */
+static inline aur_reader auri_head_reader(const aur_mtr *mtr) {
+    return (aur_reader){
+        .buffer = mtr->buffer, .page_bytes = mtr->page_bytes, .read_point = AUR_LSN_MAX};
+}
+
+/* Descends to the leaf that holds or would hold `key`. Release in any case. */
+aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
+                          bool *found_out, aur_error *error) AUR_CHECKED;
+void auri_path_release(aur_writer *writer, auri_path *path);
+/* True iff nodes [0, index) lead along the right edge of the tree. */
+bool auri_path_is_rightmost(const auri_path *path, uint32_t index);
+
+/* Formats a page that exists as another kind of node, keeping its record count. */
+aur_status auri_node_reformat(aur_writer *writer, aur_page_ref *ref, enum aur_page_type type,
+                              uint8_t level, uint64_t link, aur_error *error) AUR_CHECKED;
+/* Appends the cells [first, first + count) of one page to another. Uses space->body. */
+aur_status auri_node_append_cells(aur_writer *writer, const uint8_t *from, uint32_t first,
+                                  uint32_t count, aur_page_ref *to, aur_error *error) AUR_CHECKED;
+aur_status auri_node_delete_slots(aur_writer *writer, aur_page_ref *ref, uint32_t first,
+                                  uint32_t count, aur_error *error) AUR_CHECKED;
+/* True iff one more cell of this length fits. */
+static inline bool auri_node_has_room(const uint8_t *page, uint32_t page_bytes, uint32_t length) {
+    return aur_page_free_bytes(page, page_bytes) >= length + AUR_CELL_HEADER_BYTES + AUR_SLOT_BYTES;
+}
+
+/* Splits until the leaf at the end of `path` has room for a cell of `key`, and moves the path
+ * along. */
+aur_status auri_leaf_make_room(aur_writer *writer, const aur_tree *tree, auri_path *path,
+                               auri_key key, uint32_t cell_bytes, aur_error *error) AUR_CHECKED;
+/* After a delete from the leaf at the end of `path`: merges and unlinks pages that have become too
+ * empty. */
+aur_status auri_path_shrink(aur_writer *writer, const aur_tree *tree, auri_path *path,
+                            aur_error *error) AUR_CHECKED;
+
+#endif

@@ -1,0 +1,84 @@
+/* Point reads. */
+#include "btree/btree_private.h"
+
+/* Pins the leaf that holds or would hold `key`, and no other page. */
+static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_key key,
+                           aur_page_ref *ref_out, aur_error *error) {
+    aur_status status =
+        auri_node_pin(reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, ref_out, error);
+    while (status == AUR_OK && aur_page_level(ref_out->page) > 0) {
+        uint32_t position;
+        aur_page_id child;
+        status = auri_inner_search(ref_out->page, key, false, &position, error);
+        if (status == AUR_OK) {
+            status = auri_inner_child(ref_out->page, position, &child, error);
+        }
+        const int level = aur_page_level(ref_out->page) - 1;
+        aur_buffer_unpin(reader->buffer, ref_out);
+        if (status == AUR_OK) {
+            status = auri_node_pin(reader, tree, child, level, ref_out, error);
+        }
+    }
+    return status;
+}
+
+/* Fills `value_out`, handing it the pin when the value is inline. */
+static void hand_out(const aur_reader *reader, const aur_tree *tree, const auri_leaf_cell *cell,
+                     aur_page_ref *ref, aur_value *value_out) {
+    *value_out = (aur_value){
+        .data = cell->value,
+        .length = cell->value_bytes,
+        .overflow = cell->overflow,
+        .table = tree->table,
+        .read_point = reader->read_point,
+    };
+    if (cell->value != NULL) {
+        value_out->ref = *ref;
+        *ref = (aur_page_ref){NULL, NULL};
+    }
+}
+
+aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                        size_t key_bytes, aur_value *value_out, aur_error *error) {
+    const auri_key wanted = {key, (uint32_t)key_bytes};
+    aur_page_ref leaf = {NULL, NULL};
+    auri_leaf_cell cell;
+    uint32_t slot;
+    bool found;
+    if (key_bytes > AUR_KEY_BYTES_MAX) {
+        return AUR_NOT_FOUND;
+    }
+    aur_status status = pin_leaf(reader, tree, wanted, &leaf, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    status = auri_leaf_search(leaf.page, wanted, &slot, &found, error);
+    if (status == AUR_OK && !found) {
+        status = AUR_NOT_FOUND;
+    }
+    if (status == AUR_OK && value_out != NULL) {
+        if (auri_leaf_cell_decode(leaf.page, slot, &cell)) {
+            hand_out(reader, tree, &cell, &leaf, value_out);
+        } else {
+            status = auri_node_corrupt(leaf.page, "a leaf cell breaks the format", error);
+        }
+    }
+    aur_buffer_unpin(reader->buffer, &leaf);
+    return status;
+}
+
+void aur_value_release(const aur_reader *reader, aur_value *value) {
+    aur_buffer_unpin(reader->buffer, &value->ref);
+}
+
+aur_status aur_tree_count(const aur_reader *reader, const aur_tree *tree, uint64_t *count_out,
+                          aur_error *error) {
+    aur_page_ref root = {NULL, NULL};
+    const aur_status status =
+        auri_node_pin(reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, &root, error);
+    if (status == AUR_OK) {
+        *count_out = aur_page_count(root.page);
+        aur_buffer_unpin(reader->buffer, &root);
+    }
+    return status;
+}

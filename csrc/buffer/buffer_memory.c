@@ -1,0 +1,154 @@
+/*
+ * Page memory in slabs that are mapped once and stay mapped; what goes back to the system is the
+ * memory of single slots, so that the process shrinks with the budget however slots are mixed.
+ * Free lists run through the versions, never through page memory, which must not be touched.
+ *
+ * Where the system's pages are larger than ours, a slot alone cannot be given back and memory only
+ * stops growing.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "buffer/buffer_private.h"
+
+/* Up to two bucket pointers for each page: the table doubles when it is full. */
+enum { BUCKET_BYTES_PER_VERSION = 16, SLAB_SLOTS = 512 };
+
+typedef struct auri_slab {
+    struct auri_slab *next;
+    uint8_t *pages;
+    size_t page_region_bytes;
+    uint32_t slots_used; /* slots below it have been in use at some time */
+    aur_version versions[SLAB_SLOTS];
+} auri_slab;
+
+uint64_t auri_memory_slot_cost(const auri_memory *memory) {
+    return memory->page_bytes + sizeof(aur_version) + BUCKET_BYTES_PER_VERSION;
+}
+
+static uint64_t slots_within(const auri_memory *memory, uint64_t budget_bytes) {
+    const uint64_t slots = budget_bytes / auri_memory_slot_cost(memory);
+    return slots > 0 ? slots : 1;
+}
+
+aur_status auri_memory_open(auri_memory *memory, uint32_t page_bytes, uint64_t budget_bytes) {
+    memory->page_bytes = page_bytes;
+    memory->budget_bytes = budget_bytes;
+    memory->slots_max = slots_within(memory, budget_bytes);
+    memory->resident = 0;
+    memory->in_use = 0;
+    memory->warm = NULL;
+    memory->cold = NULL;
+    memory->slabs = NULL;
+    return pthread_mutex_init(&memory->lock, NULL) == 0 ? AUR_OK : AUR_ERR_MEMORY;
+}
+
+void auri_memory_close(auri_memory *memory) {
+    while (memory->slabs != NULL) {
+        auri_slab *slab = memory->slabs;
+        memory->slabs = slab->next;
+        (void)munmap(slab->pages, slab->page_region_bytes);
+        free(slab);
+    }
+    (void)pthread_mutex_destroy(&memory->lock);
+}
+
+static auri_slab *slab_create(uint32_t page_bytes) {
+    auri_slab *slab = malloc(sizeof *slab);
+    if (slab == NULL) {
+        return NULL;
+    }
+    slab->slots_used = 0;
+    slab->page_region_bytes = (size_t)page_bytes * SLAB_SLOTS;
+    slab->pages = mmap(NULL, slab->page_region_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (slab->pages == MAP_FAILED) {
+        free(slab);
+        return NULL;
+    }
+    return slab;
+}
+
+/* A slot that was never used, from the newest slab or a new one. Lock held. */
+static aur_version *fresh_slot(auri_memory *memory) {
+    auri_slab *slab = memory->slabs;
+    if (slab == NULL || slab->slots_used == SLAB_SLOTS) {
+        slab = slab_create(memory->page_bytes);
+        if (slab == NULL) {
+            return NULL;
+        }
+        slab->next = memory->slabs;
+        memory->slabs = slab;
+    }
+    aur_version *version = &slab->versions[slab->slots_used];
+    version->page = slab->pages + (size_t)slab->slots_used * memory->page_bytes;
+    slab->slots_used++;
+    return version;
+}
+
+static aur_version *pop_free(aur_version **list) {
+    aur_version *version = *list;
+    if (version != NULL) {
+        *list = version->older;
+    }
+    return version;
+}
+
+static void push_free(aur_version **list, aur_version *version) {
+    version->older = *list;
+    *list = version;
+}
+
+aur_version *auri_memory_take(auri_memory *memory, bool overshoot) {
+    (void)pthread_mutex_lock(&memory->lock);
+    aur_version *version = pop_free(&memory->warm);
+    if (version == NULL && (overshoot || memory->resident < memory->slots_max)) {
+        version = pop_free(&memory->cold);
+        if (version == NULL) {
+            version = fresh_slot(memory);
+        }
+        memory->resident += version != NULL;
+    }
+    memory->in_use += version != NULL;
+    (void)pthread_mutex_unlock(&memory->lock);
+    return version;
+}
+
+/* Moves a free slot to the cold list. Lock held: another thread must not take the slot while its
+ * memory goes away. */
+static void make_cold(auri_memory *memory, aur_version *version) {
+    (void)madvise(version->page, memory->page_bytes, MADV_DONTNEED);
+    memory->resident--;
+    push_free(&memory->cold, version);
+}
+
+void auri_memory_give(auri_memory *memory, aur_version *version) {
+    (void)pthread_mutex_lock(&memory->lock);
+    AUR_ASSERT(memory->in_use > 0);
+    memory->in_use--;
+    if (memory->resident > memory->slots_max) {
+        make_cold(memory, version);
+    } else {
+        push_free(&memory->warm, version);
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+}
+
+void auri_memory_set_budget(auri_memory *memory, uint64_t budget_bytes) {
+    (void)pthread_mutex_lock(&memory->lock);
+    memory->budget_bytes = budget_bytes;
+    memory->slots_max = slots_within(memory, budget_bytes);
+    while (memory->resident > memory->slots_max && memory->warm != NULL) {
+        make_cold(memory, pop_free(&memory->warm));
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+}
+
+bool auri_memory_is_over(auri_memory *memory) {
+    (void)pthread_mutex_lock(&memory->lock);
+    const bool is_over = memory->resident > memory->slots_max;
+    (void)pthread_mutex_unlock(&memory->lock);
+    return is_over;
+}

@@ -1,0 +1,199 @@
+/* Pins, and reading a page from the source on a miss (B4). */
+#include "base/assert.h"
+#include "buffer/buffer_private.h"
+
+static void set_ref(aur_page_ref *ref, aur_version *version) {
+    ref->page = version->page;
+    ref->version = version;
+}
+
+/* What a read at `read_point` has to ask the source for: the head, unless the head is known and
+ * too new. Lock held. */
+static aur_lsn point_to_load(const auri_partition *partition, aur_page_id page_id,
+                             aur_lsn read_point) {
+    const aur_version *newest = auri_partition_newest(partition, page_id);
+    return newest != NULL && newest->next_lsn == AUR_LSN_MAX ? read_point : AUR_LSN_MAX;
+}
+
+/* Pins from the pool; else waits for a read of this page that is under way and looks again; else
+ * enters `load` as the caller's own read. AUR_OK: pinned. AUR_NOT_FOUND: the caller loads. */
+static aur_status look_up(auri_partition *partition, aur_lsn read_point, bool cached_only,
+                          auri_load *load, aur_page_ref *ref_out) {
+    aur_status status = AUR_OK;
+    (void)pthread_mutex_lock(&partition->lock);
+    aur_version *version = auri_partition_find(partition, load->page_id, read_point);
+    while (version == NULL && !cached_only &&
+           auri_partition_wait_loaded(partition, load->page_id)) {
+        version = auri_partition_find(partition, load->page_id, read_point);
+    }
+    if (version != NULL) {
+        auri_version_pin(version);
+        version->used = true;
+        partition->hits++;
+        set_ref(ref_out, version);
+    } else if (cached_only) {
+        status = AUR_WOULD_BLOCK;
+    } else {
+        load->read_point = point_to_load(partition, load->page_id, read_point);
+        load->generation = partition->generation;
+        load->next = partition->loads;
+        partition->loads = load;
+        partition->misses++;
+        status = AUR_NOT_FOUND;
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+    return status;
+}
+
+/*
+ * Enters what was read into the chain of its page. Returns the version that now holds it: `fresh`,
+ * or one that was there already and is now known to be valid longer. NULL when the source
+ * contradicts what the pool knows. Lock held.
+ */
+static aur_version *enter_version(auri_partition *partition, aur_version *fresh,
+                                  aur_lsn read_point) {
+    const aur_lsn lsn = aur_page_lsn(fresh->page);
+    const aur_lsn next_lsn = read_point == AUR_LSN_MAX ? AUR_LSN_MAX : read_point + 1;
+    aur_version *newer = NULL;
+    aur_version *version = auri_partition_newest(partition, fresh->page_id);
+    while (version != NULL && version->first_lsn > lsn) {
+        newer = version;
+        version = version->older;
+    }
+    if (newer != NULL && newer->first_lsn < next_lsn) {
+        return NULL; /* the page changed at a point up to which the source saw no change */
+    }
+    if (version != NULL && lsn < version->next_lsn) {
+        if (version->next_lsn < next_lsn) {
+            version->next_lsn = next_lsn;
+        }
+        return version;
+    }
+    fresh->first_lsn = lsn;
+    fresh->next_lsn = next_lsn;
+    auri_partition_link(partition, fresh, newer);
+    return fresh;
+}
+
+/* Ends a read that succeeded: enters the page and pins it if a read at `read_point` sees it.
+ * `fresh` is consumed. AUR_OK without a pin: look again. */
+static aur_status finish_load(aur_buffer *buffer, auri_partition *partition, const auri_load *load,
+                              aur_version *fresh, aur_lsn read_point, aur_page_ref *ref_out) {
+    aur_status status = AUR_OK;
+    aur_version *version = NULL;
+    (void)pthread_mutex_lock(&partition->lock);
+    if (load->generation == partition->generation) {
+        version = enter_version(partition, fresh, load->read_point);
+        status = version != NULL ? AUR_OK : AUR_ERR_CORRUPT;
+    }
+    if (version != NULL && version->first_lsn <= read_point) {
+        if (version != fresh) {
+            auri_version_pin(version);
+        }
+        set_ref(ref_out, version);
+    } else if (version == fresh) {
+        /* The head, newer than what this reader wants: left unpinned for others. */
+        (void)atomic_fetch_sub_explicit(&fresh->pins, 1, memory_order_release);
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+    if (version != fresh) {
+        auri_memory_give(&buffer->memory, fresh);
+    }
+    return status;
+}
+
+/* Takes the read off the list; those who wait for it look again. */
+static void leave_loads(auri_partition *partition, const auri_load *load) {
+    (void)pthread_mutex_lock(&partition->lock);
+    auri_load **place = &partition->loads;
+    while (*place != load) {
+        place = &(*place)->next;
+    }
+    *place = load->next;
+    (void)pthread_cond_broadcast(&partition->loaded);
+    (void)pthread_mutex_unlock(&partition->lock);
+}
+
+/* Reads the page that `load` names. On AUR_OK without a pin the caller looks again. */
+static aur_status load_page(aur_buffer *buffer, auri_partition *partition, const auri_load *load,
+                            aur_lsn read_point, aur_page_ref *ref_out, aur_error *error) {
+    aur_version *fresh;
+    /* Not as the writer, even if it is: harden may not run while others wait for this read. */
+    aur_status status = auri_buffer_take(buffer, false, &fresh, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    fresh->page_id = load->page_id;
+    status = buffer->source.read_page(buffer->source.context, load->page_id, load->read_point,
+                                      fresh->page, error);
+    if (status == AUR_OK && (aur_page_number(fresh->page) != load->page_id ||
+                             aur_page_lsn(fresh->page) > load->read_point)) {
+        status = AUR_ERR_CORRUPT;
+    }
+    if (status != AUR_OK) {
+        auri_memory_give(&buffer->memory, fresh);
+    } else {
+        status = finish_load(buffer, partition, load, fresh, read_point, ref_out);
+    }
+    return status;
+}
+
+aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_point,
+                          bool cached_only, aur_page_ref *ref_out, aur_error *error) {
+    auri_partition *partition = auri_partition_of(buffer, page_id);
+    auri_load load = {.page_id = page_id};
+    for (;;) {
+        aur_status status = look_up(partition, read_point, cached_only, &load, ref_out);
+        if (status != AUR_NOT_FOUND) {
+            return status;
+        }
+        *ref_out = (aur_page_ref){NULL, NULL};
+        status = load_page(buffer, partition, &load, read_point, ref_out, error);
+        leave_loads(partition, &load);
+        if (status == AUR_ERR_CORRUPT) {
+            return aur_fail(error, status, "page %llu as read from storage is not what it must be",
+                            (unsigned long long)page_id);
+        }
+        if (status != AUR_OK || ref_out->version != NULL) {
+            return status;
+        }
+    }
+}
+
+aur_status aur_buffer_pin_head(aur_buffer *buffer, aur_page_id page_id, aur_page_ref *ref_out,
+                               aur_error *error) {
+    return aur_buffer_pin(buffer, page_id, AUR_LSN_MAX, false, ref_out, error);
+}
+
+/* Release: what this thread did with the page comes before its reuse by whoever sees no pin. */
+static void end_pin(aur_buffer *buffer, aur_version *version) {
+    const uint32_t pins = atomic_fetch_sub_explicit(&version->pins, 1, memory_order_acq_rel);
+    AUR_DEBUG_ASSERT((pins & ~AURI_DETACHED) > 0);
+    if (pins == (AURI_DETACHED | 1)) {
+        auri_memory_give(&buffer->memory, version);
+    }
+}
+
+void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref) {
+    if (ref->version != NULL) {
+        end_pin(buffer, ref->version);
+        *ref = (aur_page_ref){NULL, NULL};
+    }
+}
+
+void aur_buffer_unpin_once(aur_buffer *buffer, aur_page_ref *ref) {
+    aur_version *version = ref->version;
+    if (version == NULL) {
+        return;
+    }
+    const aur_lsn hardened = buffer->source.hardened(buffer->source.context);
+    auri_partition *partition = auri_partition_of(buffer, version->page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    /* One pin, not detached: it is this one, and under the lock there can be no other. */
+    const bool is_alone = atomic_load_explicit(&version->pins, memory_order_acquire) == 1;
+    if (is_alone && !version->used && aur_page_lsn(version->page) <= hardened) {
+        auri_partition_drop(partition, version, &buffer->memory);
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+    aur_buffer_unpin(buffer, ref);
+}

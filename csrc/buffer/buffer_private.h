@@ -1,0 +1,179 @@
+/*
+ * What the files of the buffer pool share.
+ *
+ *   buffer.c            the whole: create, destroy, budget, counts
+ *   buffer_memory.c     slots of page memory and their versions
+ *   buffer_partition.c  hash table, version chains, the clock's ring; all under the partition lock
+ *   buffer_evict.c      the clock, and finding a slot for a new version
+ *   buffer_pin.c        pins, and reading on a miss
+ *   buffer_write.c      what the writer does
+ *
+ * Lock order: a partition, then the memory. Neither is held while the source is called.
+ */
+#ifndef AUR_BUFFER_BUFFER_PRIVATE_H
+#define AUR_BUFFER_BUFFER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "buffer/buffer.h"
+
+enum {
+    AURI_PARTITION_BITS = 6,
+    AURI_PARTITIONS = 1 << AURI_PARTITION_BITS,
+};
+
+/* In aur_version.pins beside the count: nobody can find the version any more, and whoever takes the
+ * last pin away frees it. */
+#define AURI_DETACHED (UINT32_C(1) << 31)
+
+/*
+ * A version and the slot of page memory that belongs to it for good. Linked ones change under the
+ * partition lock, except for the pin count, which only grows under it but shrinks without.
+ */
+struct aur_version {
+    aur_page_id page_id;      /* constant while linked */
+    aur_lsn first_lsn;        /* constant while linked */
+    aur_lsn next_lsn;         /* read points from here on do not see it; AUR_LSN_MAX: it is head */
+    aur_version *older;       /* chain of the page; free slots: the next free one */
+    aur_version *bucket_next; /* next page in the bucket; only in the newest version of a page */
+    uint8_t *page;
+    atomic_uint pins;
+    bool used; /* second chance: pinned since the clock's hand came by */
+    aur_version *ring_next;
+    aur_version *ring_previous;
+};
+
+/* A page that some thread is reading from the source. Lives on that thread's stack. */
+typedef struct auri_load {
+    aur_page_id page_id;
+    aur_lsn read_point; /* what the source is asked for */
+    uint64_t generation;
+    struct auri_load *next;
+} auri_load;
+
+typedef struct auri_partition {
+    _Alignas(64) pthread_mutex_t lock;
+    aur_version **buckets;
+    size_t bucket_count; /* a power of two */
+    size_t pages;
+    size_t versions;
+    aur_version *hand; /* the clock's ring of all versions; the hand is its oldest end */
+    auri_load *loads;
+    uint64_t generation; /* counts discard_above: what was read before it is thrown away */
+    uint64_t hits;
+    uint64_t misses;
+    uint64_t evictions;
+    pthread_cond_t loaded;
+} auri_partition;
+
+struct auri_slab;
+
+/* Page memory. A slot is resident from its first use until it is given back to the system. */
+typedef struct auri_memory {
+    _Alignas(64) pthread_mutex_t lock;
+    uint32_t page_bytes;
+    uint64_t budget_bytes;
+    uint64_t slots_max; /* resident slots that the budget allows */
+    uint64_t resident;
+    uint64_t in_use;
+    aur_version *warm;       /* free and resident */
+    aur_version *cold;       /* free, memory given back */
+    struct auri_slab *slabs; /* newest first; only this one may have slots that were never used */
+} auri_memory;
+
+/* Versions of which the writer has to think again. A ring; when it cannot grow, entries are dropped
+ * and the clock finds the versions in its own time. */
+typedef struct auri_reminder {
+    aur_page_id page_id;
+    aur_lsn first_lsn;
+    aur_lsn limit; /* superseded: next_lsn; streamed: page LSN */
+} auri_reminder;
+
+typedef struct auri_queue {
+    auri_reminder *entries;
+    size_t capacity; /* 0 or a power of two */
+    size_t head;
+    size_t count;
+} auri_queue;
+
+struct aur_buffer {
+    auri_partition partitions[AURI_PARTITIONS];
+    auri_memory memory;
+    atomic_uint evict_cursor; /* partition where the next search for a victim begins */
+    uint32_t page_bytes;
+    aur_page_source source;
+    auri_queue fresh;    /* writer's: superseded since the last publish */
+    auri_queue retained; /* writer's: superseded earlier, kept for a read point */
+    auri_queue streamed; /* writer's: to be dropped when hardened */
+};
+
+/* ---- memory ---- */
+
+aur_status auri_memory_open(auri_memory *memory, uint32_t page_bytes,
+                            uint64_t budget_bytes) AUR_CHECKED;
+void auri_memory_close(auri_memory *memory);
+/* A slot, or NULL when the budget is used up (`overshoot`: when the system has no more). */
+aur_version *auri_memory_take(auri_memory *memory, bool overshoot);
+/* Takes a slot back; beyond the budget its memory goes to the system. */
+void auri_memory_give(auri_memory *memory, aur_version *version);
+/* Sets the budget and gives free slots beyond it to the system. */
+void auri_memory_set_budget(auri_memory *memory, uint64_t budget_bytes);
+/* True iff more slots are resident than the budget allows. */
+bool auri_memory_is_over(auri_memory *memory);
+/* Bytes that one version costs: page, struct aur_version, share of the hash table. */
+uint64_t auri_memory_slot_cost(const auri_memory *memory);
+
+/* ---- partitions; all but open, close and of are called with the lock held ---- */
+
+aur_status auri_partition_open(auri_partition *partition) AUR_CHECKED;
+void auri_partition_close(auri_partition *partition);
+auri_partition *auri_partition_of(aur_buffer *buffer, aur_page_id page_id);
+
+/* The newest version of a page, or NULL. */
+aur_version *auri_partition_newest(const auri_partition *partition, aur_page_id page_id);
+/* The version that a read point sees, or NULL. */
+aur_version *auri_partition_find(const auri_partition *partition, aur_page_id page_id,
+                                 aur_lsn read_point);
+/* Puts a version below `newer` in the chain of its page (NULL: on top) and into the ring. */
+void auri_partition_link(auri_partition *partition, aur_version *version, aur_version *newer);
+void auri_partition_unlink(auri_partition *partition, aur_version *version);
+/* Waits, with the lock given up meanwhile, until nobody reads the page from the source. False when
+ * nobody did. */
+bool auri_partition_wait_loaded(auri_partition *partition, aur_page_id page_id);
+/* Cuts off every version newer than `lsn`, gives what is not pinned to `memory`, and makes what is
+ * valid at `lsn` the head. */
+void auri_partition_discard_above(auri_partition *partition, aur_lsn lsn, auri_memory *memory);
+
+/* Unlinks a version and gives its slot back, now or with its last pin. */
+void auri_partition_drop(auri_partition *partition, aur_version *version, auri_memory *memory);
+
+static inline void auri_version_pin(aur_version *version) {
+    /* The partition lock orders this against eviction; the count itself needs no order. */
+    (void)atomic_fetch_add_explicit(&version->pins, 1, memory_order_relaxed);
+}
+
+/* True iff unpinned. Acquire: what the last holder did with the page comes before what the caller
+ * does with it. */
+static inline bool auri_version_is_idle(const aur_version *version) {
+    return atomic_load_explicit(&version->pins, memory_order_acquire) == 0;
+}
+
+/* ---- finding room ---- */
+
+/* Takes some version out of the pool and returns its slot; NULL when none may go. *blocked_out
+ * tells that B1 kept some unpinned version back. */
+aur_version *auri_buffer_evict(aur_buffer *buffer, bool *blocked_out);
+/* A slot for a new version with one pin and every link empty. A reader gets one in any case but
+ * AUR_ERR_MEMORY; `is_writer` hardens first when that helps. No lock held. */
+aur_status auri_buffer_take(aur_buffer *buffer, bool is_writer, aur_version **version_out,
+                            aur_error *error) AUR_CHECKED;
+
+/* ---- reminders ---- */
+
+void auri_queue_push(auri_queue *queue, const auri_reminder *reminder);
+/* Precondition: count > 0. */
+auri_reminder auri_queue_pop(auri_queue *queue);
+void auri_queue_clear(auri_queue *queue);
+
+#endif

@@ -1,0 +1,211 @@
+/* What the writer does to the pool: new versions, and the end of old ones. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer/buffer_private.h"
+
+enum { QUEUE_AT_FIRST = 64, REVISITS_AT_LEAST = 8 };
+
+void auri_queue_push(auri_queue *queue, const auri_reminder *reminder) {
+    if (queue->count == queue->capacity) {
+        const size_t wanted = queue->capacity > 0 ? queue->capacity * 2 : QUEUE_AT_FIRST;
+        auri_reminder *entries = malloc(wanted * sizeof *entries);
+        if (entries == NULL) {
+            return;
+        }
+        for (size_t at = 0; at < queue->count; at++) {
+            entries[at] = queue->entries[(queue->head + at) & (queue->capacity - 1)];
+        }
+        free(queue->entries);
+        queue->entries = entries;
+        queue->capacity = wanted;
+        queue->head = 0;
+    }
+    queue->entries[(queue->head + queue->count) & (queue->capacity - 1)] = *reminder;
+    queue->count++;
+}
+
+auri_reminder auri_queue_pop(auri_queue *queue) {
+    const auri_reminder reminder = queue->entries[queue->head];
+    queue->head = (queue->head + 1) & (queue->capacity - 1);
+    queue->count--;
+    return reminder;
+}
+
+void auri_queue_clear(auri_queue *queue) {
+    free(queue->entries);
+    *queue = (auri_queue){NULL, 0, 0, 0};
+}
+
+/* Makes `fresh` the head of its page for the mini-transaction that started at `start`, ending the
+ * validity of what was head. Partition lock held. */
+static void link_head(aur_buffer *buffer, auri_partition *partition, aur_version *fresh,
+                      aur_page_id page_id, aur_lsn start) {
+    aur_version *newest = auri_partition_newest(partition, page_id);
+    fresh->page_id = page_id;
+    fresh->first_lsn = start + 1;
+    fresh->next_lsn = AUR_LSN_MAX;
+    fresh->used = true;
+    if (newest != NULL && newest->next_lsn == AUR_LSN_MAX) {
+        newest->next_lsn = fresh->first_lsn;
+        newest->used = false;
+        auri_queue_push(&buffer->fresh, &(auri_reminder){.page_id = page_id,
+                                                         .first_lsn = newest->first_lsn,
+                                                         .limit = fresh->first_lsn});
+    }
+    auri_partition_link(partition, fresh, NULL);
+}
+
+aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn start,
+                             aur_page_ref *ref, aur_error *error) {
+    aur_status status;
+    if (ref->version == NULL) {
+        status = aur_buffer_pin_head(buffer, page_id, ref, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    /* Above `start` there is only this mini-transaction, so such a version is its own, and head. */
+    if (ref->version->first_lsn > start) {
+        return AUR_OK;
+    }
+    aur_version *fresh;
+    status = auri_buffer_take(buffer, true, &fresh, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    memcpy(fresh->page, ref->page, buffer->page_bytes);
+    auri_partition *partition = auri_partition_of(buffer, page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    link_head(buffer, partition, fresh, page_id, start);
+    (void)pthread_mutex_unlock(&partition->lock);
+    aur_buffer_unpin(buffer, ref);
+    *ref = (aur_page_ref){fresh->page, fresh};
+    return AUR_OK;
+}
+
+aur_status aur_buffer_create_page(aur_buffer *buffer, aur_page_id page_id, aur_lsn start,
+                                  aur_page_ref *ref_out, aur_error *error) {
+    aur_version *fresh;
+    aur_status status = auri_buffer_take(buffer, true, &fresh, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    auri_partition *partition = auri_partition_of(buffer, page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    /* A read of the old head that is under way comes in first, or it would contradict the new. */
+    auri_partition_wait_loaded(partition, page_id);
+    aur_version *head = auri_partition_newest(partition, page_id);
+    const bool is_own = head != NULL && head->first_lsn > start;
+    if (is_own) {
+        auri_version_pin(head); /* freed and allocated again in one mini-transaction */
+    } else {
+        link_head(buffer, partition, fresh, page_id, start);
+        head = fresh;
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+    if (is_own) {
+        auri_memory_give(&buffer->memory, fresh);
+    }
+    *ref_out = (aur_page_ref){head->page, head};
+    return AUR_OK;
+}
+
+/* Drops the version that a reminder names, if it is still what it was and `may_drop` agrees. */
+static void drop_named(aur_buffer *buffer, const auri_reminder *reminder,
+                       bool (*may_drop)(const aur_version *version)) {
+    auri_partition *partition = auri_partition_of(buffer, reminder->page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    aur_version *version = auri_partition_newest(partition, reminder->page_id);
+    while (version != NULL && version->first_lsn > reminder->first_lsn) {
+        version = version->older;
+    }
+    if (version != NULL && version->first_lsn == reminder->first_lsn && may_drop(version)) {
+        auri_partition_drop(partition, version, &buffer->memory);
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+}
+
+static bool is_superseded(const aur_version *version) { return version->next_lsn != AUR_LSN_MAX; }
+
+static bool is_untouched(const aur_version *version) {
+    return !version->used && auri_version_is_idle(version);
+}
+
+/* Drops streamed pages that storage has by now. */
+static void drop_hardened(aur_buffer *buffer) {
+    auri_queue *streamed = &buffer->streamed;
+    if (streamed->count == 0) {
+        return;
+    }
+    const aur_lsn hardened = buffer->source.hardened(buffer->source.context);
+    while (streamed->count > 0 && streamed->entries[streamed->head].limit <= hardened) {
+        const auri_reminder reminder = auri_queue_pop(streamed);
+        drop_named(buffer, &reminder, is_untouched);
+    }
+}
+
+void aur_buffer_unpin_streamed(aur_buffer *buffer, aur_page_ref *ref) {
+    aur_version *version = ref->version;
+    const auri_reminder reminder = {.page_id = version->page_id,
+                                    .first_lsn = version->first_lsn,
+                                    .limit = aur_page_lsn(version->page)};
+    auri_partition *partition = auri_partition_of(buffer, version->page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    version->used = false;
+    (void)pthread_mutex_unlock(&partition->lock);
+    aur_buffer_unpin(buffer, ref);
+    auri_queue_push(&buffer->streamed, &reminder);
+    drop_hardened(buffer);
+}
+
+/* True iff some point lies in [first, limit). */
+static bool is_wanted(const aur_lsn *points, size_t count, aur_lsn first, aur_lsn limit) {
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (points[middle] < first) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && points[low] < limit;
+}
+
+/* Looks at `visits` superseded versions of `queue`: drops them, or retains them for a point. */
+static void review(aur_buffer *buffer, auri_queue *queue, size_t visits, const aur_lsn *points,
+                   size_t count) {
+    for (; visits > 0; visits--) {
+        const auri_reminder reminder = auri_queue_pop(queue);
+        if (is_wanted(points, count, reminder.first_lsn, reminder.limit)) {
+            auri_queue_push(&buffer->retained, &reminder);
+        } else {
+            drop_named(buffer, &reminder, is_superseded);
+        }
+    }
+}
+
+void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count) {
+    /* Revisiting twice what is new keeps what is retained bounded by what points really want, at a
+     * cost in proportion to the mini-transaction. */
+    const size_t allowance = 2 * buffer->fresh.count + REVISITS_AT_LEAST;
+    const size_t revisits = buffer->retained.count < allowance ? buffer->retained.count : allowance;
+    review(buffer, &buffer->retained, revisits, points, count);
+    review(buffer, &buffer->fresh, buffer->fresh.count, points, count);
+    drop_hardened(buffer);
+}
+
+void aur_buffer_discard_above(aur_buffer *buffer, aur_lsn lsn) {
+    auri_queue_clear(&buffer->fresh);
+    auri_queue_clear(&buffer->retained);
+    auri_queue_clear(&buffer->streamed);
+    for (size_t at = 0; at < AURI_PARTITIONS; at++) {
+        auri_partition *partition = &buffer->partitions[at];
+        (void)pthread_mutex_lock(&partition->lock);
+        partition->generation++;
+        auri_partition_discard_above(partition, lsn, &buffer->memory);
+        (void)pthread_mutex_unlock(&partition->lock);
+    }
+}
