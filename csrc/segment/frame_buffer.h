@@ -11,6 +11,7 @@
 
 typedef struct aur_frame {
     atomic_uint references;
+    atomic_uint records_checked; /* 1 once some segment of the group has decoded every record */
     uint32_t capacity;       /* of bytes, a multiple of AUR_FRAME_ALIGN */
     uint8_t *bytes;          /* AUR_FRAME_ALIGN-aligned; zero-padded up to aur_frame_padded(header.length) once sealed */
     aur_frame_header header; /* decoded twin of the bytes; valid once sealed */

@@ -106,10 +106,17 @@ AUR_API size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t
  */
 AUR_API aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, aur_lsn *scl_out, aur_error *error) AUR_CHECKED;
 
+/* As append, for a frame that recovery or a peer copies here: `epoch` is that of who copies it, not of who wrote the frame.
+ * A frame that a known truncation dropped is AUR_ERR_FENCED. */
+aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch epoch, aur_lsn *scl_out,
+                            aur_error *error) AUR_CHECKED;
+
 /*
  * The same in two halves around the I/O, for a ring: begin validates, chooses the place and fills `write` (AUR_OK: the
  * caller performs it, then calls end with its outcome; AUR_NOT_FOUND: nothing to write, the frame is here already).
  * Several frames may be begun before the first ends if they link to each other; they end in the order they began.
+ * AUR_WOULD_BLOCK: this very frame is begun and not yet ended. A frame that was in flight when set_epoch promised a
+ * higher epoch ends with AUR_ERR_FENCED.
  */
 aur_status aur_segment_append_begin(aur_segment *segment, aur_frame *frame, aur_ring_write *write,
                                     aur_error *error) AUR_CHECKED;

@@ -1,0 +1,196 @@
+/* The epoch promise and the list of rewinds: both durable before they take effect in memory. */
+#include <stdlib.h>
+
+#include "segment/segment_private.h"
+
+static aur_status refuse_epoch(const aur_segment *segment, aur_epoch epoch, aur_error *error) {
+    return aur_fail(error, AUR_ERR_FENCED, "epoch %llu is fenced: the segment promised %llu",
+                    (unsigned long long)epoch, (unsigned long long)segment->manifest.epoch);
+}
+
+/* Frames in flight belong to the writer that has just been fenced: their ends will say so, and the next
+ * frame links to what was acknowledged. */
+static void forget_in_flight(aur_segment *segment) {
+    pthread_mutex_lock(&segment->lock);
+    segment->chain_lsn = segment->scl;
+    pthread_mutex_unlock(&segment->lock);
+}
+
+aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch, aur_error *error) {
+    aur_status status = auri_segment_writable(segment, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&segment->manifest_lock);
+    if (epoch < segment->manifest.epoch) {
+        status = refuse_epoch(segment, epoch, error);
+    } else if (epoch > segment->manifest.epoch) {
+        auri_manifest draft;
+        status = auri_segment_draft(segment, &draft, error);
+        if (status == AUR_OK) {
+            draft.epoch = epoch;
+            status = auri_segment_install(segment, &draft, NULL, false, error);
+        }
+        if (status == AUR_OK) {
+            forget_in_flight(segment);
+        }
+    }
+    pthread_mutex_unlock(&segment->manifest_lock);
+    return status;
+}
+
+void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl, aur_lsn lowest_read_point) {
+    pthread_mutex_lock(&segment->lock);
+    if (vdl > segment->vdl) {
+        segment->vdl = vdl;
+    }
+    if (lowest_read_point > segment->lowest_read_point) {
+        segment->lowest_read_point = lowest_read_point;
+    }
+    pthread_mutex_unlock(&segment->lock);
+}
+
+size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity) {
+    pthread_mutex_lock(&segment->lock);
+    const size_t count = segment->manifest.rewind_count;
+    const size_t copied = count < capacity ? count : capacity;
+    if (copied > 0) {
+        memcpy(out, segment->manifest.rewinds, copied * sizeof *out);
+    }
+    pthread_mutex_unlock(&segment->lock);
+    return count;
+}
+
+static bool drops(const aur_rewind *rewind, const aur_frame_header *header) {
+    return rewind->kind == AUR_REWIND_TRUNCATION && header->epoch < rewind->epoch &&
+           header->last_lsn > rewind->to && header->last_lsn <= rewind->at;
+}
+
+/* What the SCL will be. AUR_ERR_INVALID when the rewind would touch a layer or cut a frame in two: a
+ * writer ends every boxcar at a CPL, or puts none into it, so that VDL never falls inside a frame. */
+static aur_status check_truncation(aur_segment *segment, const aur_rewind *rewind, aur_lsn *scl_out,
+                                   aur_error *error) {
+    aur_lsn layered = segment->manifest.flushed_lsn;
+    aur_status status = AUR_OK;
+    pthread_mutex_lock(&segment->lock);
+    if (segment->frozen != NULL) {
+        layered = segment->frozen->limit;
+    }
+    *scl_out = segment->scl;
+    if (rewind->kind == AUR_REWIND_TRUNCATION) {
+        if (layered > rewind->to && layered <= rewind->at) {
+            status = aur_fail(error, AUR_ERR_INVALID, "LSN %llu is in a layer and cannot be truncated to %llu",
+                              (unsigned long long)layered, (unsigned long long)rewind->to);
+        }
+        *scl_out = layered;
+        for (uint32_t at = 0; at < segment->active->slot_count; at++) {
+            const aur_frame_header *header = &segment->active->slots[at].frame->header;
+            if (!drops(rewind, header)) {
+                *scl_out = header->last_lsn;
+            } else if (header->first_lsn <= rewind->to && status == AUR_OK) {
+                status = aur_fail(error, AUR_ERR_INVALID, "a truncation to LSN %llu would cut frame %llu..%llu",
+                                  (unsigned long long)rewind->to, (unsigned long long)header->first_lsn,
+                                  (unsigned long long)header->last_lsn);
+            }
+        }
+    }
+    pthread_mutex_unlock(&segment->lock);
+    return status;
+}
+
+/* Takes the dropped frames out of the memtable. Readers that pinned the old one keep it. */
+static aur_status drop_frames(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
+    aur_status status = AUR_OK;
+    pthread_mutex_lock(&segment->lock);
+    auri_memtable *old = segment->active;
+    auri_memtable *kept = auri_segment_memtable_create();
+    aur_lsn scl = segment->frozen != NULL ? segment->frozen->limit : segment->manifest.flushed_lsn;
+    if (kept == NULL) {
+        status = AUR_ERR_MEMORY;
+    }
+    for (uint32_t at = 0; at < old->slot_count && status == AUR_OK; at++) {
+        const auri_slot *slot = &old->slots[at];
+        if (!drops(rewind, &slot->frame->header)) {
+            status = auri_segment_memtable_add(kept, slot->frame, slot->position);
+            scl = slot->frame->header.last_lsn;
+        }
+    }
+    if (status == AUR_OK) {
+        segment->active = kept;
+        segment->scl = scl;
+        segment->chain_lsn = scl;
+        kept = old;
+    }
+    pthread_mutex_unlock(&segment->lock);
+    auri_segment_memtable_release(kept);
+    return status == AUR_OK ? AUR_OK : aur_fail(error, status, "no memory for the index of the hot log");
+}
+
+/* Puts the rewind into its place by `at`; the oldest falls out when there are too many. */
+static void insert_rewind(auri_manifest *draft, const aur_rewind *rewind) {
+    uint32_t at = draft->rewind_count++;
+    for (; at > 0 && draft->rewinds[at - 1].at > rewind->at; at--) {
+        draft->rewinds[at] = draft->rewinds[at - 1];
+    }
+    draft->rewinds[at] = *rewind;
+    if (draft->rewind_count > AURI_REWINDS_MAX) {
+        draft->rewind_count--;
+        memmove(draft->rewinds, draft->rewinds + 1, draft->rewind_count * sizeof *draft->rewinds);
+    }
+}
+
+static aur_status record_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
+    auri_manifest draft;
+    aur_lsn scl;
+    aur_status status = check_truncation(segment, rewind, &scl, error);
+    if (status == AUR_OK) {
+        status = auri_segment_draft(segment, &draft, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    insert_rewind(&draft, rewind);
+    draft.epoch = rewind->epoch;
+    draft.proven_scl = scl;
+    auri_view *view = auri_segment_view_create(segment->view->layers, segment->view->layer_count,
+                                               draft.rewinds, draft.rewind_count);
+    if (view == NULL) {
+        auri_segment_manifest_free(&draft);
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of rewinds");
+    }
+    status = auri_segment_install(segment, &draft, view, false, error);
+    return status == AUR_OK ? drop_frames(segment, rewind, error) : status;
+}
+
+/* AUR_OK: recorded already. AUR_NOT_FOUND: new. AUR_ERR_INVALID: contradicts one that is recorded. */
+static aur_status find_rewind(const auri_manifest *manifest, const aur_rewind *rewind, aur_error *error) {
+    for (uint32_t at = 0; at < manifest->rewind_count; at++) {
+        const aur_rewind *known = &manifest->rewinds[at];
+        if (known->at == rewind->at) {
+            const bool same = known->to == rewind->to && known->kind == rewind->kind;
+            return same ? AUR_OK
+                        : aur_fail(error, AUR_ERR_INVALID, "another rewind at LSN %llu is recorded",
+                                   (unsigned long long)rewind->at);
+        }
+    }
+    return AUR_NOT_FOUND;
+}
+
+aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
+    aur_status status = auri_segment_writable(segment, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    if (rewind->to > rewind->at ||
+        (rewind->kind != AUR_REWIND_TRUNCATION && rewind->kind != AUR_REWIND_BACKTRACK)) {
+        return aur_fail(error, AUR_ERR_INVALID, "a rewind goes back from a higher LSN to a lower one");
+    }
+    pthread_mutex_lock(&segment->manifest_lock);
+    status = find_rewind(&segment->manifest, rewind, error);
+    if (status == AUR_NOT_FOUND) {
+        status = rewind->epoch < segment->manifest.epoch ? refuse_epoch(segment, rewind->epoch, error)
+                                                         : record_rewind(segment, rewind, error);
+    }
+    pthread_mutex_unlock(&segment->manifest_lock);
+    return status;
+}

@@ -1,0 +1,67 @@
+/* Walking a whole layer in order: for merges and for verification. */
+#include "segment/segment_private.h"
+
+void auri_segment_cursor_init(auri_cursor *cursor, auri_layer *layer) {
+    memset(cursor, 0, sizeof *cursor);
+    cursor->layer = auri_segment_layer_acquire(layer);
+}
+
+void auri_segment_cursor_free(auri_cursor *cursor) {
+    auri_segment_block_buffer_free(&cursor->index);
+    auri_segment_block_buffer_free(&cursor->data);
+    auri_segment_layer_release(cursor->layer);
+    cursor->layer = NULL;
+    cursor->valid = false;
+}
+
+/* AUR_NOT_FOUND after the last index block. */
+static aur_status next_index(auri_cursor *cursor, aur_error *error) {
+    auri_pointer pointer;
+    if (cursor->root_at == cursor->layer->root_count) {
+        return AUR_NOT_FOUND;
+    }
+    auri_segment_pointer_decode(cursor->layer->root + (size_t)cursor->root_at * AURI_POINTER_BYTES, &pointer);
+    cursor->root_at++;
+    cursor->index_at = 0;
+    cursor->index_count = pointer.raw_bytes / AURI_POINTER_BYTES;
+    return auri_segment_layer_read_block(cursor->layer, &pointer, &cursor->index, error);
+}
+
+static aur_status next_block(auri_cursor *cursor, aur_error *error) {
+    auri_pointer pointer;
+    while (cursor->index_at == cursor->index_count) {
+        const aur_status status = next_index(cursor, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    auri_segment_pointer_decode(cursor->index.raw + (size_t)cursor->index_at * AURI_POINTER_BYTES, &pointer);
+    cursor->index_at++;
+    cursor->data_at = 0;
+    cursor->data_bytes = pointer.raw_bytes;
+    cursor->block_offset = pointer.offset;
+    return auri_segment_layer_read_block(cursor->layer, &pointer, &cursor->data, error);
+}
+
+aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) {
+    aur_status status = auri_segment_layer_load(cursor->layer, error);
+    cursor->valid = false;
+    while (status == AUR_OK && cursor->data_at == cursor->data_bytes) {
+        status = next_block(cursor, error);
+    }
+    if (status != AUR_OK) {
+        return status == AUR_NOT_FOUND ? AUR_OK : status;
+    }
+    const auri_layer_info *info = &cursor->layer->info;
+    cursor->bytes = cursor->data.raw + cursor->data_at;
+    status = aur_record_decode(cursor->bytes, cursor->data_bytes - cursor->data_at, &cursor->record,
+                               &cursor->length);
+    if (status != AUR_OK || cursor->record.page_id < info->first_page ||
+        cursor->record.page_id > info->last_page) {
+        return auri_segment_layer_damage(cursor->layer, cursor->block_offset, UINT64_MAX,
+                                         "a record does not decode", error);
+    }
+    cursor->data_at += (uint32_t)cursor->length;
+    cursor->valid = true;
+    return AUR_OK;
+}

@@ -1,0 +1,349 @@
+/*
+ * Writing a layer: header, data blocks, index blocks, root, page bitmap, footer. One pass, little memory:
+ * the index is collected on the way (40 bytes for 32 KiB of records) and written behind the data.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <zstd.h>
+
+#include "segment/segment_private.h"
+
+enum { OUT_BYTES = 256 << 10, ZSTD_LEVEL = 1 };
+
+static const char HEADER_MAGIC[8] = {'A', 'U', 'R', 'L', 'A', 'Y', 'E', 'R'};
+static const char FOOTER_MAGIC[8] = {'A', 'U', 'R', 'L', 'F', 'O', 'O', 'T'};
+
+/* A byte buffer that grows. */
+typedef struct buffer {
+    uint8_t *bytes;
+    size_t length, capacity;
+} buffer;
+
+struct auri_layer_writer {
+    aur_disk *disk;
+    const aur_segment_identity *identity;
+    uint64_t volume_seed;
+    aur_file *file;
+    ZSTD_CCtx *packer;
+    auri_layer_info info;
+    buffer raw;          /* the data block that is being filled */
+    auri_pointer opened; /* its first record */
+    buffer packed;
+    buffer index; /* pointers to data blocks */
+    buffer root;  /* pointers to index blocks */
+    uint8_t *bitmap;
+    uint8_t *out;
+    size_t out_bytes;
+    uint64_t written; /* bytes of the file before `out` */
+};
+
+void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AURI_POINTER_BYTES]) {
+    aur_put64(out, pointer->first_page);
+    aur_put64(out + 8, pointer->first_lsn);
+    aur_put64(out + 16, pointer->offset);
+    aur_put32(out + 24, pointer->stored_bytes);
+    aur_put32(out + 28, pointer->raw_bytes);
+    aur_put64(out + 32, pointer->sum);
+}
+
+void auri_segment_layer_name(uint64_t number, char name[AURI_NAME_BYTES]) {
+    (void)snprintf(name, AURI_NAME_BYTES, "layer-%016llx", (unsigned long long)number);
+}
+
+static aur_status no_memory(aur_error *error) {
+    return aur_fail(error, AUR_ERR_MEMORY, "no memory for writing a layer");
+}
+
+static bool reserve(buffer *buffer, size_t more) {
+    if (buffer->length + more <= buffer->capacity) {
+        return true;
+    }
+    size_t capacity = buffer->capacity == 0 ? 4096 : buffer->capacity;
+    while (capacity < buffer->length + more) {
+        capacity *= 2;
+    }
+    uint8_t *grown = realloc(buffer->bytes, capacity);
+    if (grown == NULL) {
+        return false;
+    }
+    buffer->bytes = grown;
+    buffer->capacity = capacity;
+    return true;
+}
+
+static aur_status write_out(auri_layer_writer *writer, aur_error *error) {
+    if (writer->out_bytes == 0) {
+        return AUR_OK;
+    }
+    const aur_status status =
+        aur_file_write(writer->file, writer->written, writer->out, writer->out_bytes, error);
+    writer->written += writer->out_bytes;
+    writer->out_bytes = 0;
+    return status;
+}
+
+static aur_status put_bytes(auri_layer_writer *writer, const uint8_t *bytes, size_t length,
+                            aur_error *error) {
+    while (length > 0) {
+        const size_t room = OUT_BYTES - writer->out_bytes;
+        const size_t part = length < room ? length : room;
+        memcpy(writer->out + writer->out_bytes, bytes, part);
+        writer->out_bytes += part;
+        bytes += part;
+        length -= part;
+        if (writer->out_bytes == OUT_BYTES) {
+            const aur_status status = write_out(writer, error);
+            if (status != AUR_OK) {
+                return status;
+            }
+        }
+    }
+    return AUR_OK;
+}
+
+/* Writes a block, compressed when asked and when that makes it smaller; fills in where it is. */
+static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, size_t length, bool pack,
+                            auri_pointer *pointer, aur_error *error) {
+    const uint8_t *stored = bytes;
+    size_t stored_bytes = length;
+    writer->packed.length = 0;
+    if (pack && length > 0) {
+        if (!reserve(&writer->packed, ZSTD_compressBound(length))) {
+            return no_memory(error);
+        }
+        const size_t packed = ZSTD_compressCCtx(writer->packer, writer->packed.bytes,
+                                                writer->packed.capacity, bytes, length, ZSTD_LEVEL);
+        if (!ZSTD_isError(packed) && packed < length) {
+            stored = writer->packed.bytes;
+            stored_bytes = packed;
+        }
+    }
+    pointer->offset = writer->written + writer->out_bytes;
+    pointer->stored_bytes = (uint32_t)stored_bytes;
+    pointer->raw_bytes = (uint32_t)length;
+    pointer->sum = aur_checksum(stored, stored_bytes,
+                                auri_segment_layer_seed(writer->volume_seed, writer->info.number,
+                                                        pointer->offset));
+    return put_bytes(writer, stored, stored_bytes, error);
+}
+
+static aur_status put_header(auri_layer_writer *writer, aur_error *error) {
+    uint8_t head[AURI_LAYER_HEADER_BYTES] = {0};
+    memcpy(head + AURI_LAYER_MAGIC_AT, HEADER_MAGIC, sizeof HEADER_MAGIC);
+    aur_put32(head + AURI_LAYER_VERSION_AT, AURI_FORMAT_VERSION);
+    aur_put32(head + AURI_LAYER_GROUP_AT, writer->identity->group);
+    memcpy(head + AURI_LAYER_VOLUME_AT, writer->identity->volume_id, AUR_VOLUME_ID_BYTES);
+    aur_put64(head + AURI_LAYER_NUMBER_AT, writer->info.number);
+    aur_put32(head + AURI_LAYER_PAGE_AT, writer->identity->page_bytes);
+    aur_put64(head + AURI_LAYER_SUM_AT, aur_checksum(head, AURI_LAYER_SUM_AT, 0));
+    return put_bytes(writer, head, sizeof head, error);
+}
+
+aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number, uint32_t tier,
+                                          auri_layer_writer **writer_out, aur_error *error) {
+    char name[AURI_NAME_BYTES];
+    *writer_out = NULL;
+    auri_layer_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL) {
+        return no_memory(error);
+    }
+    writer->disk = segment->disk;
+    writer->identity = &segment->identity;
+    writer->volume_seed = segment->volume_seed;
+    writer->info.number = number;
+    writer->info.tier = tier;
+    writer->bitmap = calloc((size_t)(segment->identity.group_pages + 7) / 8, 1);
+    writer->out = malloc(OUT_BYTES);
+    writer->packer = ZSTD_createCCtx();
+    aur_status status = AUR_OK;
+    if (writer->bitmap == NULL || writer->out == NULL || writer->packer == NULL) {
+        status = no_memory(error);
+    }
+    if (status == AUR_OK) {
+        auri_segment_layer_name(number, name);
+        status = aur_disk_open_file(segment->disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &writer->file, error);
+    }
+    if (status == AUR_OK) {
+        status = put_header(writer, error);
+    }
+    if (status != AUR_OK) {
+        auri_segment_layer_writer_close(writer);
+        return status;
+    }
+    *writer_out = writer;
+    return AUR_OK;
+}
+
+/* Ends the data block that is being filled. Tier 0 stays uncompressed: it is merged soon. */
+static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
+    if (writer->raw.length == 0) {
+        return AUR_OK;
+    }
+    const bool pack = writer->info.tier > 0;
+    const aur_status status =
+        put_block(writer, writer->raw.bytes, writer->raw.length, pack, &writer->opened, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    if (!reserve(&writer->index, AURI_POINTER_BYTES)) {
+        return no_memory(error);
+    }
+    auri_segment_pointer_encode(&writer->opened, writer->index.bytes + writer->index.length);
+    writer->index.length += AURI_POINTER_BYTES;
+    writer->raw.length = 0;
+    return AUR_OK;
+}
+
+static void note_record(auri_layer_writer *writer, const aur_record *record) {
+    auri_layer_info *info = &writer->info;
+    const uint64_t bit = record->page_id - (aur_page_id)writer->identity->group * writer->identity->group_pages;
+    writer->bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
+    if (info->records == 0) {
+        info->first_page = record->page_id;
+        info->first_lsn = record->lsn;
+    }
+    info->last_page = record->page_id;
+    info->first_lsn = record->lsn < info->first_lsn ? record->lsn : info->first_lsn;
+    info->last_lsn = record->lsn > info->last_lsn ? record->lsn : info->last_lsn;
+    info->records++;
+}
+
+aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
+                                         const uint8_t *bytes, size_t length, aur_error *error) {
+    if (writer->raw.length > 0 && writer->raw.length + length > AURI_BLOCK_RAW_BYTES) {
+        const aur_status status = close_block(writer, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    if (!reserve(&writer->raw, length)) {
+        return no_memory(error);
+    }
+    if (writer->raw.length == 0) {
+        writer->opened.first_page = record->page_id;
+        writer->opened.first_lsn = record->lsn;
+    }
+    memcpy(writer->raw.bytes + writer->raw.length, bytes, length);
+    writer->raw.length += length;
+    note_record(writer, record);
+    return AUR_OK;
+}
+
+uint64_t auri_segment_layer_writer_bytes(const auri_layer_writer *writer) {
+    return writer->written + writer->out_bytes + writer->raw.length;
+}
+
+/* Writes the collected pointers in blocks, and pointers to those into the root. */
+static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_error *error) {
+    const size_t step = (size_t)AURI_INDEX_ENTRIES * AURI_POINTER_BYTES;
+    for (size_t at = 0; at < writer->index.length; at += step) {
+        const size_t left = writer->index.length - at;
+        const uint8_t *bytes = writer->index.bytes + at;
+        auri_pointer pointer;
+        auri_segment_pointer_decode(bytes, &pointer);
+        const aur_status status = put_block(writer, bytes, left < step ? left : step, false, &pointer, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+        if (!reserve(&writer->root, AURI_POINTER_BYTES)) {
+            return no_memory(error);
+        }
+        auri_segment_pointer_encode(&pointer, writer->root.bytes + writer->root.length);
+        writer->root.length += AURI_POINTER_BYTES;
+    }
+    return put_block(writer, writer->root.bytes, writer->root.length, false, root, error);
+}
+
+/* The bitmap from the first page of the layer to its last, the first bit being the first page's. */
+static aur_status put_bitmap(auri_layer_writer *writer, auri_pointer *pointer, aur_error *error) {
+    const auri_layer_info *info = &writer->info;
+    const aur_page_id base = (aur_page_id)writer->identity->group * writer->identity->group_pages;
+    const size_t pages = (size_t)(info->last_page - info->first_page) + 1;
+    uint8_t *bits = calloc((pages + 7) / 8, 1);
+    if (bits == NULL) {
+        return no_memory(error);
+    }
+    for (size_t at = 0; at < pages; at++) {
+        const uint64_t from = info->first_page - base + at;
+        if ((writer->bitmap[from / 8] >> (from % 8) & 1) != 0) {
+            bits[at / 8] |= (uint8_t)(1u << (at % 8));
+        }
+    }
+    const aur_status status = put_block(writer, bits, (pages + 7) / 8, true, pointer, error);
+    free(bits);
+    return status;
+}
+
+static void encode_reference(const auri_pointer *pointer, uint8_t *out) {
+    aur_put64(out, pointer->offset);
+    aur_put32(out + 8, pointer->stored_bytes);
+    aur_put32(out + 12, pointer->raw_bytes);
+    aur_put64(out + 16, pointer->sum);
+}
+
+static aur_status put_footer(auri_layer_writer *writer, const auri_pointer *root,
+                             const auri_pointer *bitmap, aur_error *error) {
+    uint8_t foot[AURI_LAYER_FOOTER_BYTES] = {0};
+    auri_layer_info *info = &writer->info;
+    memcpy(foot + AURI_FOOTER_MAGIC_AT, FOOTER_MAGIC, sizeof FOOTER_MAGIC);
+    aur_put32(foot + AURI_FOOTER_VERSION_AT, AURI_FORMAT_VERSION);
+    aur_put32(foot + AURI_FOOTER_TIER_AT, info->tier);
+    aur_put64(foot + AURI_FOOTER_NUMBER_AT, info->number);
+    aur_put64(foot + AURI_FOOTER_RECORDS_AT, info->records);
+    aur_put64(foot + AURI_FOOTER_FIRST_LSN_AT, info->first_lsn);
+    aur_put64(foot + AURI_FOOTER_LAST_LSN_AT, info->last_lsn);
+    aur_put64(foot + AURI_FOOTER_FIRST_PAGE_AT, info->first_page);
+    aur_put64(foot + AURI_FOOTER_LAST_PAGE_AT, info->last_page);
+    encode_reference(root, foot + AURI_FOOTER_ROOT_AT);
+    encode_reference(bitmap, foot + AURI_FOOTER_BITMAP_AT);
+    info->footer_sum = aur_checksum(foot, AURI_FOOTER_SUM_AT,
+                                    auri_segment_layer_seed(writer->volume_seed, info->number, 0));
+    aur_put64(foot + AURI_FOOTER_SUM_AT, info->footer_sum);
+    return put_bytes(writer, foot, sizeof foot, error);
+}
+
+aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, auri_layer_info *info_out,
+                                            aur_error *error) {
+    auri_pointer root = {0};
+    auri_pointer bitmap = {0};
+    aur_status status = close_block(writer, error);
+    if (status == AUR_OK) {
+        status = put_index(writer, &root, error);
+    }
+    if (status == AUR_OK) {
+        status = put_bitmap(writer, &bitmap, error);
+    }
+    if (status == AUR_OK) {
+        status = put_footer(writer, &root, &bitmap, error);
+    }
+    if (status == AUR_OK) {
+        status = write_out(writer, error);
+    }
+    if (status == AUR_OK) {
+        status = aur_file_sync(writer->file, error);
+    }
+    if (status == AUR_OK) {
+        status = aur_disk_sync_directory(writer->disk, error);
+    }
+    writer->info.size_bytes = writer->written;
+    *info_out = writer->info;
+    return status;
+}
+
+void auri_segment_layer_writer_close(auri_layer_writer *writer) {
+    if (writer == NULL) {
+        return;
+    }
+    if (writer->file != NULL) {
+        aur_file_close(writer->file);
+    }
+    ZSTD_freeCCtx(writer->packer);
+    free(writer->raw.bytes);
+    free(writer->packed.bytes);
+    free(writer->index.bytes);
+    free(writer->root.bytes);
+    free(writer->bitmap);
+    free(writer->out);
+    free(writer);
+}

@@ -1,0 +1,341 @@
+/*
+ * The files of the hot log. An extent is zeroed and given its header before it takes a frame, so that the
+ * append path writes frames and nothing else. Extents grow from 1 MiB to options.extent_bytes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "segment/segment_private.h"
+
+/* Byte places of the header block; docs/format/segment.md is normative. */
+enum {
+    MAGIC_AT = 0,     /* 8 bytes "AUREXTNT" */
+    VERSION_AT = 8,   /* u32 */
+    GROUP_AT = 12,    /* u32 */
+    VOLUME_AT = 16,   /* 16 bytes */
+    COPY_AT = 32,     /* u32 */
+    SEQUENCE_AT = 40, /* u64 */
+    SIZE_AT = 48,     /* u64 */
+    STALE_AT = 56,    /* u64 */
+    SUM_AT = 64,      /* u64 XXH3 of bytes 0..63 */
+};
+
+static const char MAGIC[8] = {'A', 'U', 'R', 'E', 'X', 'T', 'N', 'T'};
+
+void auri_segment_extent_name(uint64_t sequence, char name[AURI_NAME_BYTES]) {
+    (void)snprintf(name, AURI_NAME_BYTES, "log-%016llx", (unsigned long long)sequence);
+}
+
+bool auri_segment_parse_name(const char *name, const char *prefix, uint64_t *number_out) {
+    const size_t prefix_bytes = strlen(prefix);
+    if (strncmp(name, prefix, prefix_bytes) != 0 || strlen(name) != prefix_bytes + 16) {
+        return false;
+    }
+    uint64_t number = 0;
+    for (const char *digit = name + prefix_bytes; *digit != '\0'; digit++) {
+        uint64_t value;
+        if (*digit >= '0' && *digit <= '9') {
+            value = (uint64_t)(*digit - '0');
+        } else if (*digit >= 'a' && *digit <= 'f') {
+            value = (uint64_t)(*digit - 'a' + 10);
+        } else {
+            return false;
+        }
+        number = number << 4 | value;
+    }
+    *number_out = number;
+    return true;
+}
+
+static aur_status write_header(const auri_extent *extent, const aur_segment_identity *identity,
+                               aur_error *error) {
+    uint8_t *block = aligned_alloc(AUR_FRAME_ALIGN, AURI_EXTENT_HEADER_BYTES);
+    if (block == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for an extent header");
+    }
+    memset(block, 0, AURI_EXTENT_HEADER_BYTES);
+    memcpy(block + MAGIC_AT, MAGIC, sizeof MAGIC);
+    aur_put32(block + VERSION_AT, AURI_FORMAT_VERSION);
+    aur_put32(block + GROUP_AT, identity->group);
+    memcpy(block + VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES);
+    aur_put32(block + COPY_AT, identity->copy);
+    aur_put64(block + SEQUENCE_AT, extent->sequence);
+    aur_put64(block + SIZE_AT, extent->size_bytes);
+    aur_put64(block + STALE_AT, extent->stale_lsn);
+    aur_put64(block + SUM_AT, aur_checksum(block, SUM_AT, 0));
+    const aur_status status = aur_file_write(extent->file, 0, block, AURI_EXTENT_HEADER_BYTES, error);
+    free(block);
+    return status;
+}
+
+static auri_extent *extent_allocate(uint64_t sequence, uint64_t size_bytes) {
+    auri_extent *extent = calloc(1, sizeof *extent);
+    if (extent != NULL) {
+        atomic_init(&extent->references, 1);
+        extent->sequence = sequence;
+        extent->size_bytes = size_bytes;
+        extent->used_bytes = AURI_EXTENT_HEADER_BYTES;
+        extent->header_good = true;
+    }
+    return extent;
+}
+
+auri_extent *auri_segment_extent_acquire(auri_extent *extent) {
+    atomic_fetch_add_explicit(&extent->references, 1, memory_order_relaxed);
+    return extent;
+}
+
+void auri_segment_extent_release(auri_extent *extent) {
+    if (extent != NULL &&
+        atomic_fetch_sub_explicit(&extent->references, 1, memory_order_acq_rel) == 1) {
+        aur_file_close(extent->file);
+        free(extent);
+    }
+}
+
+aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
+                                      uint64_t sequence, uint64_t size_bytes,
+                                      auri_extent **extent_out, aur_error *error) {
+    char name[AURI_NAME_BYTES];
+    *extent_out = NULL;
+    auri_segment_extent_name(sequence, name);
+    auri_extent *extent = extent_allocate(sequence, size_bytes);
+    if (extent == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
+    }
+    aur_status status = aur_disk_create(disk, name, size_bytes, error);
+    if (status == AUR_OK) {
+        status = aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
+    }
+    if (status == AUR_OK) {
+        status = write_header(extent, identity, error);
+    }
+    if (status != AUR_OK) {
+        auri_segment_extent_release(extent);
+        return status;
+    }
+    *extent_out = extent;
+    return AUR_OK;
+}
+
+/* A header that does not verify is damage that frames survive, as they verify by themselves; one that
+ * verifies and names another segment means that the file does not belong here. */
+static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity, aur_error *error) {
+    uint8_t head[SUM_AT + 8];
+    size_t length;
+    const aur_status status = aur_file_read(extent->file, 0, head, sizeof head, &length, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    extent->header_good = length == sizeof head && memcmp(head, MAGIC, sizeof MAGIC) == 0 &&
+                          aur_get64(head + SUM_AT) == aur_checksum(head, SUM_AT, 0) &&
+                          aur_get32(head + VERSION_AT) == AURI_FORMAT_VERSION;
+    if (!extent->header_good) {
+        return AUR_OK;
+    }
+    if (memcmp(head + VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
+        aur_get32(head + GROUP_AT) != identity->group || aur_get32(head + COPY_AT) != identity->copy) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "the log extent belongs to another segment");
+    }
+    /* A recycled extent whose new header was never written still carries its old sequence number. */
+    extent->header_good = aur_get64(head + SEQUENCE_AT) == extent->sequence;
+    extent->stale_lsn = extent->header_good ? aur_get64(head + STALE_AT) : 0;
+    return AUR_OK;
+}
+
+aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
+                                    uint64_t sequence, uint64_t size_bytes,
+                                    auri_extent **extent_out, aur_error *error) {
+    char name[AURI_NAME_BYTES];
+    *extent_out = NULL;
+    auri_segment_extent_name(sequence, name);
+    auri_extent *extent = extent_allocate(sequence, size_bytes);
+    if (extent == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
+    }
+    aur_status status =
+        aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
+    if (status == AUR_OK) {
+        status = read_header(extent, identity, error);
+    }
+    if (status != AUR_OK) {
+        auri_segment_extent_release(extent);
+        return status;
+    }
+    *extent_out = extent;
+    return AUR_OK;
+}
+
+aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) {
+    if (log->count == log->capacity) {
+        const uint32_t capacity = log->capacity == 0 ? 8 : log->capacity * 2;
+        auri_extent **grown = realloc(log->extents, capacity * sizeof(auri_extent *));
+        if (grown == NULL) {
+            return AUR_ERR_MEMORY;
+        }
+        log->extents = grown;
+        log->capacity = capacity;
+    }
+    uint32_t at = log->count++;
+    for (; at > 0 && log->extents[at - 1]->sequence > extent->sequence; at--) {
+        log->extents[at] = log->extents[at - 1];
+    }
+    log->extents[at] = extent;
+    log->bytes += extent->size_bytes;
+    if (extent->sequence >= log->next_sequence) {
+        log->next_sequence = extent->sequence + 1;
+    }
+    return AUR_OK;
+}
+
+void auri_segment_log_take_out(auri_log *log, auri_extent *extent) {
+    uint32_t kept = 0;
+    for (uint32_t at = 0; at < log->count; at++) {
+        if (log->extents[at] != extent) {
+            log->extents[kept++] = log->extents[at];
+        }
+    }
+    AUR_ASSERT(kept + 1 == log->count);
+    log->count = kept;
+    log->bytes -= extent->size_bytes;
+}
+
+aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,
+                                  uint64_t *offset_out) {
+    auri_extent *chosen = log->active;
+    if (chosen == NULL || length > chosen->size_bytes - chosen->used_bytes) {
+        chosen = NULL;
+        for (uint32_t at = 0; at < log->count && chosen == NULL; at++) {
+            auri_extent *extent = log->extents[at];
+            if (extent->sequence > log->floor &&
+                length <= extent->size_bytes - AURI_EXTENT_HEADER_BYTES) {
+                chosen = extent;
+            }
+        }
+        if (chosen == NULL) {
+            return AUR_NOT_FOUND;
+        }
+        log->active = chosen;
+        log->floor = chosen->sequence;
+    }
+    *extent_out = chosen;
+    *offset_out = chosen->used_bytes;
+    chosen->used_bytes += length;
+    return AUR_OK;
+}
+
+/* Extents double up to the full size, so that a small volume stays small. Holds `lock`. */
+static uint64_t next_size(const aur_segment *segment) {
+    const auri_log *log = &segment->log;
+    uint64_t size = AURI_FIRST_EXTENT_BYTES;
+    if (log->count > 0) {
+        size = 2 * log->extents[log->count - 1]->size_bytes;
+    }
+    return size < segment->options.extent_bytes ? size : segment->options.extent_bytes;
+}
+
+aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) {
+    pthread_mutex_lock(&segment->lock);
+    const uint64_t sequence = segment->log.next_sequence++;
+    uint64_t size = next_size(segment);
+    pthread_mutex_unlock(&segment->lock);
+    if (size < length + AURI_EXTENT_HEADER_BYTES) {
+        size = length + AURI_EXTENT_HEADER_BYTES;
+    }
+    auri_extent *extent;
+    aur_status status = auri_segment_extent_create(segment->disk, &segment->identity, sequence, size,
+                                                   &extent, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&segment->lock);
+    status = auri_segment_log_insert(&segment->log, extent);
+    pthread_mutex_unlock(&segment->lock);
+    if (status != AUR_OK) {
+        auri_segment_extent_release(extent);
+        return aur_fail(error, status, "no memory for the list of log extents");
+    }
+    return AUR_OK;
+}
+
+/* Takes the oldest extent that replay no longer needs out of the list; NULL when there is none.
+ * *spares_out counts the extents that wait for frames. Holds `lock`. */
+static auri_extent *take_flushed(aur_segment *segment, uint32_t *spares_out) {
+    auri_log *log = &segment->log;
+    auri_extent *flushed = NULL;
+    *spares_out = 0;
+    for (uint32_t at = 0; at < log->count; at++) {
+        auri_extent *extent = log->extents[at];
+        if (extent->sequence > log->floor) {
+            (*spares_out)++;
+        } else if (flushed == NULL && extent != log->active &&
+                   extent->sequence < segment->manifest.replay.sequence) {
+            flushed = extent;
+        }
+    }
+    if (flushed != NULL) {
+        auri_segment_log_take_out(log, flushed);
+    }
+    return flushed;
+}
+
+/* Gives a flushed extent's file a new sequence number. Its old frames stay in it: stale_lsn tells a scan
+ * what they are, and none of them can link to the chain. */
+static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error *error) {
+    char from[AURI_NAME_BYTES];
+    char to[AURI_NAME_BYTES];
+    auri_segment_extent_name(flushed->sequence, from);
+    pthread_mutex_lock(&segment->lock);
+    auri_extent *extent = extent_allocate(segment->log.next_sequence++, flushed->size_bytes);
+    const aur_lsn stale_lsn = segment->manifest.flushed_lsn;
+    pthread_mutex_unlock(&segment->lock);
+    auri_segment_extent_release(flushed);
+    if (extent == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
+    }
+    extent->stale_lsn = stale_lsn;
+    auri_segment_extent_name(extent->sequence, to);
+    aur_status status = aur_disk_rename(segment->disk, from, to, error);
+    if (status == AUR_OK) {
+        status = aur_disk_open_file(segment->disk, to, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file,
+                                    error);
+    }
+    if (status == AUR_OK) {
+        status = write_header(extent, &segment->identity, error);
+    }
+    if (status == AUR_OK) {
+        pthread_mutex_lock(&segment->lock);
+        status = auri_segment_log_insert(&segment->log, extent);
+        pthread_mutex_unlock(&segment->lock);
+    }
+    if (status != AUR_OK) {
+        auri_segment_extent_release(extent);
+    }
+    return status;
+}
+
+static aur_status discard(aur_segment *segment, auri_extent *extent, aur_error *error) {
+    char name[AURI_NAME_BYTES];
+    auri_segment_extent_name(extent->sequence, name);
+    auri_segment_extent_release(extent);
+    const aur_status status = aur_disk_remove(segment->disk, name, error);
+    return status == AUR_NOT_FOUND ? AUR_OK : status;
+}
+
+aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
+    uint32_t spares;
+    pthread_mutex_lock(&segment->lock);
+    auri_extent *flushed = take_flushed(segment, &spares);
+    const auri_extent *active = segment->log.active;
+    const bool wanted = spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    pthread_mutex_unlock(&segment->lock);
+    if (flushed != NULL && spares < AURI_SPARE_EXTENTS &&
+        flushed->size_bytes == segment->options.extent_bytes) {
+        return recycle(segment, flushed, error);
+    }
+    if (flushed != NULL) {
+        return discard(segment, flushed, error);
+    }
+    return wanted ? auri_segment_log_grow(segment, 0, error) : AUR_NOT_FOUND;
+}

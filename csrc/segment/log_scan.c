@@ -1,0 +1,284 @@
+/*
+ * Reading the hot log back at open.
+ *
+ * The chain decides: a frame belongs to it iff its prev_lsn is the SCL reached so far. Frames of an earlier
+ * life of a recycled extent (up to stale_lsn), frames that were written twice, and frames that a truncation
+ * dropped are passed over. Where an extent has no further frame, the chain goes on in the next extent or
+ * ends. At its end the scan looks ahead: a later frame that knows of a VDL above the SCL, or an SCL below
+ * the one that the manifest has seen, means that frames were here and are gone. That is damage; without
+ * either it is the torn tail of writes that nobody was told of.
+ */
+#include <stdlib.h>
+
+#include "base/planted.h"
+#include "segment/segment_private.h"
+
+enum {
+    WINDOW_BYTES = 1 << 20,
+    LOOK_AHEAD_BYTES = 1 << 20,   /* past a clean end */
+    LOOK_AHEAD_BROKEN = 16 << 20, /* past something that is no frame and no zeros */
+};
+
+typedef struct log_scan {
+    aur_segment *segment;
+    const auri_extent *extent;
+    uint8_t *window;
+    uint64_t window_at;
+    size_t window_bytes;
+    uint64_t end;          /* where the scan of the present extent stopped */
+    bool broken;           /* it stopped at bytes that are neither zeros nor stale */
+    uint64_t chain_extent; /* sequence and offset where the chain ended */
+    uint64_t chain_end;
+    bool chain_broken;
+    uint64_t dirty;        /* highest sequence that holds anything not to be overwritten */
+    aur_lsn beyond_vdl;    /* highest VDL known to frames after the chain's end */
+    aur_error error;
+} log_scan;
+
+/* `length` bytes at `offset` of the extent, or NULL when they are not there or unreadable. */
+static const uint8_t *peek(log_scan *scan, uint64_t offset, size_t length) {
+    if (offset + length > scan->extent->size_bytes || length > WINDOW_BYTES) {
+        return NULL;
+    }
+    if (offset < scan->window_at || offset + length > scan->window_at + scan->window_bytes) {
+        scan->window_at = offset;
+        scan->window_bytes = 0;
+        const aur_status status = aur_file_read(scan->extent->file, offset, scan->window, WINDOW_BYTES,
+                                                &scan->window_bytes, &scan->error);
+        if (status != AUR_OK) {
+            auri_segment_note_damage(scan->segment, &scan->error);
+            scan->window_bytes = 0;
+        }
+        if (scan->window_bytes < length) {
+            return NULL;
+        }
+    }
+    return scan->window + (offset - scan->window_at);
+}
+
+static bool is_zero(const uint8_t *bytes, size_t length) {
+    for (size_t at = 0; at < length; at++) {
+        if (bytes[at] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_truncated(const aur_segment *segment, const aur_frame_header *header) {
+    return aur_history_truncated(segment->manifest.rewinds, segment->manifest.rewind_count,
+                                 header->last_lsn, header->epoch);
+}
+
+/* Reads the frame at `offset` whole and verifies it. AUR_ERR_CORRUPT for a torn or foreign one. */
+static aur_status read_frame(log_scan *scan, uint64_t offset, const aur_frame_header *header,
+                             aur_frame **frame_out) {
+    aur_segment *segment = scan->segment;
+    const size_t padded = aur_frame_padded(header->length);
+    *frame_out = NULL;
+    if (header->group != segment->identity.group || offset + padded > scan->extent->size_bytes) {
+        return AUR_ERR_CORRUPT;
+    }
+    aur_frame *frame = aur_frame_create(header->length);
+    if (frame == NULL) {
+        return AUR_ERR_MEMORY;
+    }
+    aur_status status = AUR_OK;
+    const uint8_t *bytes = peek(scan, offset, padded);
+    if (bytes != NULL) {
+        memcpy(frame->bytes, bytes, padded);
+    } else {
+        size_t length = 0;
+        status = aur_file_read(scan->extent->file, offset, frame->bytes, padded, &length, &scan->error);
+        if (status == AUR_OK && length < padded) {
+            status = AUR_ERR_CORRUPT;
+        }
+    }
+    frame->header = *header;
+    if (status == AUR_OK && !AUR_PLANTED(segment->options.planted_bugs,
+                                         AUR_BUG_TORN_FRAME | AUR_BUG_NO_CHECKSUM)) {
+        status = aur_frame_check_payload(frame->bytes, header, segment->volume_seed);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_check_records(frame, &segment->identity);
+    }
+    if (status != AUR_OK) {
+        aur_frame_release(frame);
+        return status;
+    }
+    *frame_out = frame;
+    return AUR_OK;
+}
+
+static aur_status accept(log_scan *scan, uint64_t offset, const aur_frame_header *header) {
+    aur_segment *segment = scan->segment;
+    aur_frame *frame;
+    aur_status status = read_frame(scan, offset, header, &frame);
+    if (status != AUR_OK) {
+        return status;
+    }
+    const auri_log_position position = {.sequence = scan->extent->sequence, .offset = offset};
+    status = auri_segment_memtable_add(segment->active, frame, position);
+    aur_frame_release(frame);
+    if (status == AUR_OK) {
+        segment->scl = header->last_lsn;
+        if (header->vdl > segment->vdl) {
+            segment->vdl = header->vdl;
+        }
+        scan->dirty = scan->extent->sequence;
+    }
+    return status;
+}
+
+/* Follows the chain through one extent from `offset`; leaves in scan->end where it stopped. */
+static aur_status scan_extent(log_scan *scan, uint64_t offset) {
+    aur_segment *segment = scan->segment;
+    aur_status status = AUR_OK;
+    bool linked = false;
+    scan->window_bytes = 0;
+    scan->broken = false;
+    for (;;) {
+        aur_frame_header header;
+        const uint8_t *bytes = peek(scan, offset, AUR_FRAME_ALIGN);
+        if (bytes == NULL) {
+            break;
+        }
+        status = aur_frame_decode(bytes, AUR_FRAME_ALIGN, segment->volume_seed, &header);
+        if (status != AUR_OK) {
+            scan->broken = !is_zero(bytes, AUR_FRAME_ALIGN);
+            break;
+        }
+        if (header.last_lsn <= scan->extent->stale_lsn) {
+            break;
+        }
+        if (header.last_lsn > segment->scl && !is_truncated(segment, &header)) {
+            if (header.prev_lsn != segment->scl) {
+                break;
+            }
+            status = accept(scan, offset, &header);
+            if (status == AUR_ERR_MEMORY) {
+                return status;
+            }
+            if (status != AUR_OK) {
+                scan->broken = true;
+                break;
+            }
+            linked = true;
+        }
+        offset += aur_frame_padded(header.length);
+    }
+    scan->end = offset;
+    if (linked || scan->chain_extent == 0) {
+        scan->chain_extent = scan->extent->sequence;
+        scan->chain_end = offset;
+        scan->chain_broken = scan->broken;
+    }
+    return AUR_OK;
+}
+
+/* Looks for live frames after the chain's end; they may not be overwritten. */
+static void look_ahead(log_scan *scan, uint64_t offset, uint64_t limit) {
+    aur_segment *segment = scan->segment;
+    const uint64_t end = offset + limit;
+    scan->window_bytes = 0;
+    while (offset < end) {
+        aur_frame_header header;
+        const uint8_t *bytes = peek(scan, offset, AUR_FRAME_ALIGN);
+        if (bytes == NULL) {
+            break;
+        }
+        const aur_status status =
+            aur_frame_decode(bytes, AUR_FRAME_ALIGN, segment->volume_seed, &header);
+        if (status == AUR_OK && header.last_lsn > segment->scl && !is_truncated(segment, &header)) {
+            scan->dirty = scan->extent->sequence;
+            if (header.vdl > scan->beyond_vdl) {
+                scan->beyond_vdl = header.vdl;
+            }
+        }
+        offset += AUR_FRAME_ALIGN;
+    }
+}
+
+static void look_ahead_everywhere(log_scan *scan) {
+    const auri_log *log = &scan->segment->log;
+    for (uint32_t at = 0; at < log->count; at++) {
+        scan->extent = log->extents[at];
+        if (scan->extent->sequence == scan->chain_extent) {
+            look_ahead(scan, scan->chain_end, scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
+        } else if (scan->extent->sequence > scan->chain_extent &&
+                   scan->extent->sequence >= scan->segment->manifest.replay.sequence) {
+            look_ahead(scan, AURI_EXTENT_HEADER_BYTES,
+                       scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
+        }
+    }
+}
+
+static void report_hole(log_scan *scan) {
+    aur_segment *segment = scan->segment;
+    char name[AURI_NAME_BYTES];
+    aur_error error;
+    aur_error_clear(&error);
+    auri_segment_extent_name(scan->chain_extent, name);
+    (void)aur_fail(&error, AUR_ERR_CORRUPT,
+                   "the hot log breaks off after LSN %llu, although it held later frames",
+                   (unsigned long long)segment->scl);
+    aur_error_locate(&error, (int32_t)segment->identity.group, (int32_t)segment->identity.copy, name,
+                     scan->chain_end, segment->scl);
+    auri_segment_note_damage(segment, &error);
+}
+
+/* Appends go on right behind the chain when nothing but zeros or stale frames is there; else in an
+ * extent that holds nothing. */
+static void set_tail(log_scan *scan) {
+    auri_log *log = &scan->segment->log;
+    log->active = NULL;
+    log->floor = scan->dirty;
+    for (uint32_t at = 0; at < log->count; at++) {
+        auri_extent *extent = log->extents[at];
+        if (extent->sequence == scan->chain_extent && extent->sequence >= scan->dirty &&
+            !scan->chain_broken && extent->header_good) {
+            extent->used_bytes = scan->chain_end;
+            log->active = extent;
+            log->floor = extent->sequence;
+        }
+    }
+    if (log->active == NULL && scan->chain_extent > log->floor) {
+        log->floor = scan->chain_extent;
+    }
+    if (log->floor >= log->next_sequence) {
+        log->next_sequence = log->floor + 1;
+    }
+}
+
+aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) {
+    const auri_log *log = &segment->log;
+    const auri_log_position replay = segment->manifest.replay;
+    log_scan scan = {.segment = segment, .dirty = replay.sequence - 1};
+    aur_status status = AUR_OK;
+    aur_error_clear(&scan.error);
+    scan.window = aligned_alloc(AUR_FRAME_ALIGN, WINDOW_BYTES);
+    if (scan.window == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for reading the hot log");
+    }
+    segment->scl = segment->manifest.flushed_lsn;
+    for (uint32_t at = 0; at < log->count && status == AUR_OK; at++) {
+        scan.extent = log->extents[at];
+        if (scan.extent->sequence >= replay.sequence) {
+            const bool first = scan.extent->sequence == replay.sequence;
+            const uint64_t from = first && replay.offset > 0 ? replay.offset : AURI_EXTENT_HEADER_BYTES;
+            status = scan_extent(&scan, from);
+        }
+    }
+    if (status == AUR_OK) {
+        look_ahead_everywhere(&scan);
+        if (scan.beyond_vdl > segment->scl || segment->manifest.proven_scl > segment->scl) {
+            report_hole(&scan);
+        }
+        set_tail(&scan);
+        segment->chain_lsn = segment->scl;
+    } else {
+        status = aur_fail(error, status, "no memory for the hot log's index");
+    }
+    free(scan.window);
+    return status;
+}

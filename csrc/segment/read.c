@@ -1,0 +1,213 @@
+/*
+ * Pages and frames out. A page is its chain: the newest visible record at or below the read point, and
+ * older ones down to one that needs no predecessor. The memtables have the newest part, the layers the
+ * rest. What is read is pinned first, so no lock is held during I/O.
+ */
+#include <stdlib.h>
+
+#include "segment/segment_private.h"
+
+bool auri_segment_chain_wants(const auri_chain *chain, aur_lsn lsn) {
+    return lsn <= chain->read_point &&
+           (chain->view->rewind_count == 0 ||
+            aur_history_visible(chain->view->rewinds, chain->view->rewind_count, chain->read_point, lsn));
+}
+
+aur_status auri_segment_chain_add(auri_chain *chain, const uint8_t *bytes, const auri_layer *layer,
+                                  uint64_t offset, bool init) {
+    if (chain->count == chain->capacity) {
+        const uint32_t capacity = chain->capacity == 0 ? 64 : chain->capacity * 2;
+        auri_link *grown = realloc(chain->links, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return AUR_ERR_MEMORY;
+        }
+        chain->links = grown;
+        chain->capacity = capacity;
+    }
+    chain->links[chain->count++] = (auri_link){.bytes = bytes, .layer = layer, .offset = offset};
+    chain->complete = init;
+    return AUR_OK;
+}
+
+static void chain_free(auri_chain *chain) {
+    for (uint32_t at = 0; at < chain->block_count; at++) {
+        free(chain->blocks[at]);
+    }
+    free(chain->blocks);
+    free(chain->links);
+    auri_segment_block_buffer_free(&chain->index);
+    auri_segment_block_buffer_free(&chain->data);
+}
+
+static aur_status collect_memtable(const auri_memtable *table, auri_chain *chain) {
+    uint32_t at = auri_segment_memtable_find(table, chain->page_id);
+    while (at != 0 && !chain->complete) {
+        const auri_entry *entry = &table->entries[at - 1];
+        if (entry->lsn <= table->limit && auri_segment_chain_wants(chain, entry->lsn)) {
+            const aur_status status =
+                auri_segment_chain_add(chain, auri_segment_entry_bytes(table, entry), NULL, 0,
+                                       (entry->flags & AUR_RECORD_INIT) != 0);
+            if (status != AUR_OK) {
+                return status;
+            }
+        }
+        at = entry->previous;
+    }
+    return AUR_OK;
+}
+
+/* What a read relies on while it runs. */
+typedef struct pins {
+    auri_memtable *active;
+    auri_memtable *frozen;
+    auri_view *view;
+} pins;
+
+/* Pins, and walks the active memtable, which may grow as soon as the lock is released. */
+static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
+    pthread_mutex_lock(&segment->lock);
+    pinned->active = auri_segment_memtable_acquire(segment->active);
+    pinned->frozen = segment->frozen == NULL ? NULL : auri_segment_memtable_acquire(segment->frozen);
+    pinned->view = auri_segment_view_acquire(segment->view);
+    chain->view = pinned->view;
+    const aur_status status = collect_memtable(pinned->active, chain);
+    pthread_mutex_unlock(&segment->lock);
+    return status;
+}
+
+static void unpin(pins *pinned) {
+    auri_segment_memtable_release(pinned->active);
+    auri_segment_memtable_release(pinned->frozen);
+    auri_segment_view_release(pinned->view);
+}
+
+static aur_status collect(aur_segment *segment, pins *pinned, auri_chain *chain, aur_error *error) {
+    aur_status status = pin(segment, pinned, chain);
+    if (status == AUR_OK && !chain->complete && pinned->frozen != NULL) {
+        status = collect_memtable(pinned->frozen, chain);
+    }
+    for (uint32_t at = 0; at < pinned->view->layer_count && status == AUR_OK && !chain->complete; at++) {
+        auri_layer *layer = pinned->view->layers[at];
+        if (layer->info.first_lsn <= chain->read_point && chain->page_id >= layer->info.first_page &&
+            chain->page_id <= layer->info.last_page) {
+            status = auri_segment_layer_collect(layer, chain, error);
+        }
+    }
+    return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page's chain") : status;
+}
+
+static aur_status chain_damage(const aur_segment *segment, const auri_link *link, aur_lsn lsn,
+                               const char *what, aur_error *error) {
+    if (link->layer != NULL) {
+        return auri_segment_layer_damage(link->layer, link->offset, lsn, what, error);
+    }
+    const aur_status status = aur_fail(error, AUR_ERR_CORRUPT, "%s", what);
+    aur_error_locate(error, (int32_t)segment->identity.group, (int32_t)segment->identity.copy,
+                     "the hot log", UINT64_MAX, lsn);
+    return status;
+}
+
+/* Applies the links from the oldest to the newest. aur_page_apply checks that each record follows the
+ * state that the one before it left, so a record that is missing shows. */
+static aur_status apply(const aur_segment *segment, const auri_chain *chain, uint8_t *page,
+                        aur_error *error) {
+    const uint32_t page_bytes = segment->identity.page_bytes;
+    uint8_t *scratch = malloc(page_bytes);
+    aur_status status = scratch != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for a page");
+    for (uint32_t left = chain->count; left > 0 && status == AUR_OK; left--) {
+        const auri_link *link = &chain->links[left - 1];
+        aur_record record;
+        size_t used;
+        status = aur_record_decode(link->bytes, aur_get32(link->bytes), &record, &used);
+        if (status == AUR_OK) {
+            status = aur_page_apply(page, page_bytes, &record, scratch);
+        }
+        if (status != AUR_OK) {
+            status = chain_damage(segment, link, aur_get64(link->bytes + AUR_RECORD_LSN_AT),
+                                  "a redo record does not fit its page", error);
+        }
+    }
+    free(scratch);
+    return status;
+}
+
+aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
+                                   uint8_t *page, aur_error *error) {
+    auri_chain chain = {.page_id = page_id, .read_point = read_point};
+    pins pinned = {0};
+    aur_status status = collect(segment, &pinned, &chain, error);
+    if (status == AUR_OK && chain.count == 0) {
+        status = AUR_NOT_FOUND;
+    } else if (status == AUR_OK && !chain.complete) {
+        const auri_link *oldest = &chain.links[chain.count - 1];
+        status = chain_damage(segment, oldest, aur_get64(oldest->bytes + AUR_RECORD_LSN_AT),
+                              "the page's older records are missing", error);
+    } else if (status == AUR_OK) {
+        status = apply(segment, &chain, page, error);
+    }
+    if (status == AUR_OK && (aur_page_number(page) != page_id ||
+                             aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
+        status = chain_damage(segment, &chain.links[0], aur_get64(chain.links[0].bytes + AUR_RECORD_LSN_AT),
+                              "the page that the records build is broken", error);
+    }
+    chain_free(&chain);
+    unpin(&pinned);
+    return status;
+}
+
+aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
+                                 uint8_t *page, aur_error *error) {
+    if (page_id / segment->identity.group_pages != segment->identity.group) {
+        return aur_fail(error, AUR_ERR_INVALID, "page %llu is not in group %u", (unsigned long long)page_id,
+                        segment->identity.group);
+    }
+    aur_error damage;
+    aur_error_clear(&damage);
+    const aur_status status = auri_segment_build_page(segment, page_id, read_point, page, &damage);
+    if (status == AUR_ERR_CORRUPT || status == AUR_ERR_IO) {
+        auri_segment_note_damage(segment, &damage);
+    }
+    if (status < AUR_OK && error != NULL) {
+        *error = damage;
+    }
+    return status;
+}
+
+/* The frame that links to `after_lsn`; NULL when this memtable has none. Chain order is LSN order. */
+static aur_frame *find_frame(const auri_memtable *table, aur_lsn after_lsn) {
+    uint32_t low = 0;
+    uint32_t high = table->slot_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (table->slots[middle].frame->header.prev_lsn < after_lsn) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == table->slot_count || table->slots[low].frame->header.prev_lsn != after_lsn) {
+        return NULL;
+    }
+    return aur_frame_acquire(table->slots[low].frame);
+}
+
+aur_status aur_segment_next_frame(aur_segment *segment, aur_lsn after_lsn, aur_frame **frame_out,
+                                  aur_error *error) {
+    aur_status status = AUR_OK;
+    *frame_out = NULL;
+    pthread_mutex_lock(&segment->lock);
+    if (after_lsn == segment->scl) {
+        status = AUR_NOT_FOUND;
+    } else if (after_lsn > segment->scl) {
+        status = aur_fail(error, AUR_ERR_INVALID, "LSN %llu is above the SCL %llu",
+                          (unsigned long long)after_lsn, (unsigned long long)segment->scl);
+    } else {
+        *frame_out = segment->frozen == NULL ? NULL : find_frame(segment->frozen, after_lsn);
+        if (*frame_out == NULL) {
+            *frame_out = find_frame(segment->active, after_lsn);
+        }
+        status = *frame_out == NULL ? AUR_GAP : AUR_OK;
+    }
+    pthread_mutex_unlock(&segment->lock);
+    return status;
+}
