@@ -101,6 +101,20 @@ static void on_advance(void *context) {
         }
     }
     auri_wait_wake(&log->progress);
+    if (log->on_news != NULL) {
+        log->on_news(log->news_context);
+    }
+}
+
+void aur_log_listen(aur_log *log, void (*on_news)(void *context), void *context) {
+    auri_log_lock(log);
+    log->on_news = on_news;
+    log->news_context = context;
+    auri_log_unlock(log);
+}
+
+size_t aur_log_boundaries(aur_log *log, aur_lsn *out, size_t capacity) {
+    return aur_quorum_boundaries(log->quorum, out, capacity);
 }
 
 aur_status aur_log_create(const aur_log_options *options, aur_quorum *quorum, aur_log **log_out) {
@@ -219,7 +233,11 @@ aur_status aur_log_start_at(aur_log *log, const aur_log_start *start, aur_error 
     }
     auri_log_unlock(log);
     auri_wait_wake_all(log);
-    return status == AUR_OK ? AUR_OK : aur_fail(error, status, "no memory to start the log");
+    if (status != AUR_OK) {
+        return aur_fail(error, status, "no memory to start the log");
+    }
+    aur_quorum_set_epoch(log->quorum, start->epoch);
+    return AUR_OK;
 }
 
 aur_status aur_log_add_group(aur_log *log) {

@@ -61,6 +61,8 @@ struct aur_log {
     aur_quorum *quorum;
     uint64_t volume_seed;
     pthread_mutex_t lock;
+    void (*on_news)(void *context); /* set before the start, never while the quorum reports */
+    void *news_context;
 
     /* The open boxcar. */
     auri_open_frame *groups;

@@ -55,7 +55,8 @@ enum auri_work auri_copy_take(auri_copy *copy, uint32_t limit, aur_frame **frame
         return AURI_WORK_NONE;
     }
     const bool fetch = auri_copy_lagging(copy);
-    if (fetch ? copy->writing > 0 : copy->position == copy->group->tail_end) {
+    if (fetch ? copy->writing > 0 || quorum->epoch == 0
+              : copy->position == copy->group->tail_end) {
         return AURI_WORK_NONE;
     }
     if (!auri_copy_pin(copy)) {
@@ -142,23 +143,32 @@ static void settle_gap(auri_copy *copy, const aur_frame *frame, aur_lsn scl,
     copy->position = copy->group->tail_first;
 }
 
-static void settle_status(auri_copy *copy, const aur_frame *frame, bool fetched, aur_status status,
-                          aur_lsn scl, const aur_error *error) {
-    if (status == AUR_OK) {
-        if (scl > copy->scl) {
-            copy->scl = scl;
-        }
-        if (!copy->failed) {
-            auri_watermarks_advance(copy->group);
-        }
-    } else if (status == AUR_GAP) {
-        settle_gap(copy, frame, scl, error);
-    } else if (status == AUR_ERR_FENCED && !fetched) {
-        copy->group->quorum->fenced = true;
-        auri_watermarks_judge(copy->group->quorum);
+static void settle_ok(auri_copy *copy, aur_lsn scl) {
+    if (scl > copy->scl) {
+        copy->scl = scl;
+    }
+    if (!copy->failed) {
+        auri_watermarks_advance(copy->group);
+    }
+}
+
+/* An append that was not acknowledged. The segment of a copy that catches up also refuses frames that a truncation
+ * has dropped; that is the copy's trouble, and a newer epoch is everybody's. */
+static void settle_refusal(auri_copy *copy, const aur_frame *frame, bool fetched, aur_status status,
+                           const aur_error *error) {
+    aur_quorum *quorum = copy->group->quorum;
+    aur_segment_state state;
+    aur_segment_get_state(copy->segment, &state);
+    auri_quorum_lock(quorum);
+    if (status == AUR_GAP) {
+        settle_gap(copy, frame, state.scl, error);
+    } else if (status == AUR_ERR_FENCED && (!fetched || state.epoch > quorum->epoch)) {
+        quorum->fenced = true;
+        auri_watermarks_judge(quorum);
     } else {
         auri_copy_fail(copy, error);
     }
+    auri_quorum_unlock(quorum);
 }
 
 /* Whether background work is so far behind that the copy should wait for it. */
@@ -180,14 +190,14 @@ void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_statu
                       aur_lsn scl, const aur_error *error) {
     aur_quorum *quorum = copy->group->quorum;
     const bool behind = is_behind(copy, frame, status);
-    if (status == AUR_GAP) {
-        aur_segment_state state;
-        aur_segment_get_state(copy->segment, &state);
-        scl = state.scl;
+    if (status != AUR_OK) {
+        settle_refusal(copy, frame, fetched, status, error);
     }
     auri_quorum_lock(quorum);
     copy->writing--;
-    settle_status(copy, frame, fetched, status, scl, error);
+    if (status == AUR_OK) {
+        settle_ok(copy, scl);
+    }
     if (copy->writing == 0) {
         copy->sent = copy->scl;
     }
@@ -219,12 +229,15 @@ bool auri_copy_step(auri_copy *copy) {
     if (work == AURI_WORK_NONE) {
         return false;
     }
+    const aur_epoch epoch = quorum->epoch;
     auri_quorum_unlock(quorum);
     aur_error_clear(&error);
     if (work == AURI_WORK_FETCH) {
         status = auri_copy_fetch(copy, &frame, &error);
     }
-    if (status == AUR_OK) {
+    if (status == AUR_OK && work == AURI_WORK_FETCH) {
+        status = aur_segment_fill(copy->segment, frame, epoch, &scl, &error);
+    } else if (status == AUR_OK) {
         status = aur_segment_append(copy->segment, frame, &scl, &error);
     }
     auri_copy_settle(copy, frame, work == AURI_WORK_FETCH, status, scl, &error);

@@ -309,6 +309,24 @@ static aur_status read_states(aur_quorum *quorum) {
     return AUR_OK;
 }
 
+/* Gives every copy a chance to look for work. Lock held. */
+static void enqueue_all(aur_quorum *quorum) {
+    for (uint32_t g = 0; quorum->transport != NULL && g < quorum->group_count; g++) {
+        for (uint32_t c = 0; c < quorum->options.copies; c++) {
+            quorum->transport->enqueue(quorum->transport, &quorum->groups[g]->copies[c]);
+        }
+    }
+}
+
+void aur_quorum_set_epoch(aur_quorum *quorum, aur_epoch epoch) {
+    auri_quorum_lock(quorum);
+    if (epoch > quorum->epoch) {
+        quorum->epoch = epoch;
+        enqueue_all(quorum);
+    }
+    auri_quorum_unlock(quorum);
+}
+
 static void go(aur_quorum *quorum, aur_lsn vdl) {
     quorum->vcl = vdl;
     quorum->vdl = vdl;
@@ -318,13 +336,10 @@ static void go(aur_quorum *quorum, aur_lsn vdl) {
     quorum->news = true;
     auri_watermarks_judge(quorum);
     for (uint32_t g = 0; g < quorum->group_count; g++) {
-        auri_group *group = quorum->groups[g];
-        group->pgcl = 0;
-        auri_watermarks_advance(group);
-        for (uint32_t c = 0; quorum->transport != NULL && c < quorum->options.copies; c++) {
-            quorum->transport->enqueue(quorum->transport, &group->copies[c]);
-        }
+        quorum->groups[g]->pgcl = 0;
+        auri_watermarks_advance(quorum->groups[g]);
     }
+    enqueue_all(quorum);
 }
 
 aur_status aur_quorum_start(aur_quorum *quorum, aur_lsn vdl, aur_error *error) {
@@ -365,7 +380,10 @@ static bool someone_writes(const aur_quorum *quorum) {
 
 void aur_quorum_stop(aur_quorum *quorum) {
     auri_quorum_lock(quorum);
-    quorum->running = false;
+    if (quorum->running) {
+        quorum->running = false;
+        quorum->epoch = 0;
+    }
     while (someone_writes(quorum)) {
         (void)pthread_cond_wait(&quorum->idle, &quorum->lock);
     }

@@ -105,6 +105,11 @@ aur_status aur_quorum_add_group(aur_quorum *quorum, aur_segment *const *segments
  * drive. Also called again after a recovery in place; boxcars that were in flight are forgotten. */
 aur_status aur_quorum_start(aur_quorum *quorum, aur_lsn vdl, aur_error *error) AUR_CHECKED;
 
+/* The epoch of the writer that ships through this quorum, monotone until the quorum is stopped. Copies catch up from
+ * their peers in its name, so that a writer that was fenced cannot complete anything that way either (I4); before it
+ * is known nobody catches up. The log tells it when it starts. */
+void aur_quorum_set_epoch(aur_quorum *quorum, aur_epoch epoch);
+
 /* Stops sending and drops all queues; when it returns no write is under way. Watermarks stay.
  * start() goes on. */
 void aur_quorum_stop(aur_quorum *quorum);

@@ -106,6 +106,7 @@ struct aur_quorum {
     uint64_t flight_first;
     uint64_t flight_end;
     uint64_t flight_bytes;
+    aur_epoch epoch; /* of the writer; 0 until it is known */
     aur_lsn vcl;
     aur_lsn vdl;
     aur_lsn lowest_read_point;
