@@ -1,0 +1,439 @@
+/*
+ * The commit of a transaction, and the steps that all commits share.
+ *
+ * Under the latch: check what was read, make sure of the room, apply the write set in one
+ * mini-transaction, tell the journal, free old page versions.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "transaction/transaction_private.h"
+
+enum {
+    LISTENER_COMMITS = 256, /* the lowest read point is told once in so many commits */
+    LSN_LIST_MIN = 64,
+    /* A new table takes its root and, with its catalog entry, may split pages of the catalog. */
+    TABLE_RECORDS = 2,
+    TABLE_BYTES = 2 * (AUR_TABLE_NAME_LIMIT + AUR_CATALOG_VALUE_BYTES),
+};
+
+/* ---- room ---- */
+
+/* Pages of the volume that commits may use now. */
+static uint64_t usable_pages(const aur_transactions *transactions) {
+    const uint64_t pages = transactions->groups * transactions->options.group_pages;
+    return pages < transactions->options.volume_pages ? pages : transactions->options.volume_pages;
+}
+
+/* The pages behind the extent do not suffice: the volume grows, or, when it may not, what was freed
+ * inside is counted too. */
+static aur_status look_for_room(aur_transactions *transactions, uint64_t wanted_end,
+                                uint64_t needed, aur_error *error) {
+    const aur_transactions_options *options = &transactions->options;
+    const uint64_t end = wanted_end < options->volume_pages ? wanted_end : options->volume_pages;
+    const uint64_t groups = (end + options->group_pages - 1) / options->group_pages;
+    uint64_t used;
+    if (groups > transactions->groups) {
+        atomic_store_explicit(&transactions->groups_wanted, (uint32_t)groups, memory_order_relaxed);
+        return AUR_NEEDS_GROUPS;
+    }
+    const aur_status status = aur_space_used(transactions->space, &used, error);
+    if (status == AUR_OK && used + needed > options->volume_pages) {
+        return aur_fail(error, AUR_ERR_FULL,
+                        "the commit may need %llu pages; %llu of the volume's %llu are used",
+                        (unsigned long long)needed, (unsigned long long)used,
+                        (unsigned long long)options->volume_pages);
+    }
+    return status;
+}
+
+aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records, uint64_t bytes,
+                               aur_error *error) {
+    if (records == 0) {
+        return AUR_OK;
+    }
+    const uint64_t needed = aur_tree_pages_needed(transactions->options.page_bytes, records, bytes);
+    if (needed <= transactions->slack_pages) {
+        transactions->slack_pages -= needed;
+        return AUR_OK;
+    }
+    aur_page_id extent;
+    const aur_status status = aur_space_extent(transactions->space, &extent, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    const uint64_t usable = usable_pages(transactions);
+    if (extent + needed <= usable) {
+        transactions->slack_pages = usable - extent - needed;
+        return AUR_OK;
+    }
+    transactions->slack_pages = 0;
+    return look_for_room(transactions, extent + needed, needed, error);
+}
+
+/* ---- the mini-transaction ---- */
+
+aur_status auri_commit_begin(auri_commit *commit, aur_transactions *transactions,
+                             aur_error *error) {
+    const aur_transactions_options *options = &transactions->options;
+    commit->transactions = transactions;
+    commit->writer = (aur_writer){&commit->mtr, transactions->space};
+    return aur_mtr_begin(&commit->mtr, options->buffer, options->log, options->page_bytes,
+                         transactions->scratch, error);
+}
+
+/* Gives up the volatile head: those who wait for it are told why. */
+static void lose_head(auri_commit *commit, aur_status status, const aur_error *cause) {
+    const aur_transactions_options *options = &commit->transactions->options;
+    const bool has_text = cause != NULL && cause->status == status;
+    aur_error why;
+    aur_error_clear(&why);
+    (void)aur_fail(&why, status == AUR_ERR_FENCED ? AUR_ERR_FENCED : AUR_ERR_QUORUM,
+                   "commits that were not durable yet were given up, because one failed half-way: "
+                   "%.120s",
+                   has_text ? cause->message : aur_status_text(status));
+    aur_mtr_fail(&commit->mtr, &why);
+    if (options->on_head_lost != NULL) {
+        options->on_head_lost(options->listener_context);
+    }
+}
+
+aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_error *cause) {
+    /* These come from the log, which has then begun to give the mini-transaction up. */
+    const bool is_of_log =
+        status == AUR_ERR_QUORUM || status == AUR_ERR_FENCED || status == AUR_ERR_MEMORY;
+    if (commit->mtr.records == 0 && !is_of_log) {
+        (void)aur_mtr_end(&commit->mtr);
+    } else {
+        lose_head(commit, status, cause);
+    }
+    return status;
+}
+
+static bool grow_list(auri_lsn_list *list, size_t wanted) {
+    if (wanted <= list->capacity) {
+        return true;
+    }
+    const size_t capacity = wanted < LSN_LIST_MIN ? LSN_LIST_MIN : wanted * 2;
+    aur_lsn *items = realloc(list->items, capacity * sizeof *items);
+    if (items == NULL) {
+        return false;
+    }
+    list->items = items;
+    list->capacity = capacity;
+    return true;
+}
+
+/* Fills transactions->boundaries; false: out of memory. */
+static bool list_boundaries(aur_transactions *transactions) {
+    auri_lsn_list *list = &transactions->boundaries;
+    do {
+        if (!grow_list(list, list->count)) {
+            return false;
+        }
+        list->count = aur_log_boundaries(transactions->options.log, list->items, list->capacity);
+    } while (list->count > list->capacity);
+    return true;
+}
+
+/* Fills transactions->keep with the read points in use; false: out of memory. Takes the points'
+ * lock, and leaves it taken. */
+static bool list_points(aur_transactions *transactions) {
+    auri_read_points *points = &transactions->points;
+    auri_lsn_list *list = &transactions->keep;
+    (void)pthread_mutex_lock(&points->lock);
+    while (points->distinct + transactions->boundaries.count > list->capacity) {
+        const size_t wanted = points->distinct + transactions->boundaries.count;
+        (void)pthread_mutex_unlock(&points->lock);
+        const bool has_grown = grow_list(list, wanted);
+        (void)pthread_mutex_lock(&points->lock);
+        if (!has_grown) {
+            return false;
+        }
+    }
+    list->count = auri_read_points_list(points, list->items);
+    return true;
+}
+
+/* Puts an LSN into its place in the ascending list, which has the room. */
+static void insert_lsn(auri_lsn_list *list, aur_lsn lsn) {
+    size_t at = list->count;
+    while (at > 0 && list->items[at - 1] > lsn) {
+        at--;
+    }
+    if (at > 0 && list->items[at - 1] == lsn) {
+        return;
+    }
+    memmove(&list->items[at + 1], &list->items[at], (list->count - at) * sizeof *list->items);
+    list->items[at] = lsn;
+    list->count++;
+}
+
+/* Frees the page versions that the commit superseded. The order is what T4 rests on: boundaries
+ * before points; whoever begins after the points were listed reads at a boundary or at the new
+ * head. Returns what the journal wants to know. */
+typedef struct commit_view {
+    bool others_check; /* read-write transactions that must check against this commit */
+    aur_lsn oldest_writer;
+    aur_lsn lowest;
+} commit_view;
+
+static commit_view publish(aur_transactions *transactions, auri_point *own) {
+    auri_read_points *points = &transactions->points;
+    const bool has_boundaries = list_boundaries(transactions);
+    const bool has_points = list_points(transactions);
+    auri_read_points_remove(points, own);
+    const aur_lsn oldest_writer = auri_read_points_lowest(points, AURI_POINT_WRITER);
+    const aur_lsn oldest_reader = auri_read_points_lowest(points, AURI_POINT_READER);
+    const commit_view view = {.others_check = points->references[AURI_POINT_WRITER] > 0,
+                              .oldest_writer = oldest_writer,
+                              .lowest =
+                                  oldest_reader < oldest_writer ? oldest_reader : oldest_writer};
+    (void)pthread_mutex_unlock(&points->lock);
+    /* Without the memory for the lists the old versions stay for now. */
+    if (has_boundaries && has_points) {
+        auri_lsn_list *keep = &transactions->keep;
+        for (size_t at = 0; at < transactions->boundaries.count; at++) {
+            insert_lsn(keep, transactions->boundaries.items[at]);
+        }
+        aur_buffer_publish(transactions->options.buffer, keep->items, keep->count);
+    }
+    return view;
+}
+
+static void tell_lowest(aur_transactions *transactions, aur_lsn lowest) {
+    const aur_transactions_options *options = &transactions->options;
+    const aur_lsn vdl = aur_log_vdl(options->log);
+    if (options->on_lowest_read_point != NULL) {
+        options->on_lowest_read_point(options->listener_context, lowest < vdl ? lowest : vdl);
+    }
+}
+
+aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
+                        void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
+                        void *context) {
+    aur_transactions *transactions = commit->transactions;
+    const aur_lsn lsn = aur_mtr_end(&commit->mtr);
+    const commit_view view = publish(transactions, own);
+    if (view.others_check && record != NULL) {
+        record(context, &transactions->journal, lsn);
+    }
+    auri_journal_prune(&transactions->journal, view.oldest_writer);
+    auri_note_own_commit(transactions, lsn);
+    const uint64_t commits =
+        atomic_fetch_add_explicit(&transactions->commits, 1, memory_order_relaxed);
+    if (commits % LISTENER_COMMITS == 0) {
+        tell_lowest(transactions, view.lowest);
+    }
+    return lsn;
+}
+
+/* ---- a transaction's commit ---- */
+
+static bool is_created_here(const aur_transaction *transaction, const aur_table *table) {
+    return atomic_load_explicit(&table->creator, memory_order_relaxed) == transaction;
+}
+
+/* T2. The latch is given up between the slices of a long check; it is held when this returns. */
+static aur_status check_reads(aur_transaction *transaction, aur_error *error) {
+    aur_transactions *transactions = transaction->transactions;
+    aur_lsn checked_to = transaction->read_point;
+    aur_status status = auri_transaction_check(transaction, error);
+    while (status == AUR_OK && !auri_read_set_is_empty(&transaction->reads)) {
+        const aur_status found =
+            auri_journal_check(&transactions->journal, &transaction->reads, &checked_to);
+        if (found == AUR_OK) {
+            break;
+        }
+        if (found == AUR_ERR_CONFLICT) {
+            return aur_fail(error, AUR_ERR_CONFLICT,
+                            "another transaction changed what this one read; run it again");
+        }
+        (void)pthread_mutex_unlock(&transactions->latch);
+        (void)pthread_mutex_lock(&transactions->latch);
+        status = auri_transaction_check(transaction, error);
+    }
+    /* To use a table is to read that it exists. */
+    for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
+        const aur_table *table = transaction->uses[at].table;
+        if (!auri_table_exists(table, AUR_LSN_MAX) && !is_created_here(transaction, table)) {
+            status = aur_fail(error, AUR_ERR_CONFLICT,
+                              "another transaction dropped table '%.*s', which this one used",
+                              (int)table->name_bytes, table->name);
+        }
+    }
+    return status;
+}
+
+static aur_status reserve_room(aur_transaction *transaction, aur_error *error) {
+    uint64_t records = 0;
+    uint64_t bytes = 0;
+    for (size_t at = 0; at < transaction->use_count; at++) {
+        const auri_use *use = &transaction->uses[at];
+        if (use->has_writes && !use->is_dropped) {
+            records += use->writes.puts;
+            bytes += use->writes.put_bytes;
+        }
+    }
+    for (size_t at = 0; at < transaction->change_count; at++) {
+        records += TABLE_RECORDS;
+        bytes += TABLE_BYTES + transaction->transactions->options.page_bytes;
+    }
+    return auri_commit_reserve(transaction->transactions, records, bytes, error);
+}
+
+/* A change that a later one of this transaction undoes: a created table that is dropped again. */
+static bool is_void(const aur_transaction *transaction, size_t index) {
+    const auri_change *change = &transaction->changes[index];
+    if (change->is_drop) {
+        return is_created_here(transaction, change->table);
+    }
+    for (size_t at = index + 1; at < transaction->change_count; at++) {
+        if (transaction->changes[at].table == change->table) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Catalog entries go and come in the order of the calls, so that a name may be used again. */
+static aur_status change_catalog(aur_transaction *transaction, auri_commit *commit,
+                                 aur_error *error) {
+    static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};
+    auri_tables *tables = &transaction->transactions->tables;
+    int64_t added = 0;
+    aur_status status = AUR_OK;
+    for (size_t at = 0; at < transaction->change_count && status == AUR_OK; at++) {
+        aur_table *table = transaction->changes[at].table;
+        if (is_void(transaction, at)) {
+            continue;
+        }
+        status = transaction->changes[at].is_drop
+                     ? auri_tables_remove_entry(&commit->writer, table, &added, error)
+                     : auri_tables_create_tree(tables, &commit->writer, table, &added, error);
+    }
+    if (status == AUR_OK && added != 0) {
+        status = aur_tree_add_count(&commit->writer, &catalog, added, error);
+    }
+    return status;
+}
+
+static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_error *error) {
+    const aur_tree *tree = &use->table->tree;
+    int64_t added = 0;
+    aur_status status = AUR_OK;
+    const auri_write *write = use->writes.first[0];
+    for (; write != NULL && status == AUR_OK; write = write->next[0]) {
+        const uint8_t *key = auri_write_key(write);
+        if (write->is_delete) {
+            status = aur_tree_delete(&commit->writer, tree, key, write->key_bytes, error);
+            added -= status == AUR_OK;
+            status = status == AUR_NOT_FOUND ? AUR_OK : status;
+        } else {
+            bool is_new = false;
+            status = aur_tree_put(&commit->writer, tree, key, write->key_bytes, write->value,
+                                  write->value_bytes, &is_new, error);
+            added += is_new;
+        }
+    }
+    if (status == AUR_OK && added != 0) {
+        status = aur_tree_add_count(&commit->writer, tree, added, error);
+    }
+    return status;
+}
+
+static aur_status apply(aur_transaction *transaction, auri_commit *commit, aur_error *error) {
+    aur_status status = change_catalog(transaction, commit, error);
+    for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
+        const auri_use *use = &transaction->uses[at];
+        if (use->has_writes && !use->is_dropped) {
+            status = apply_writes(use, commit, error);
+        }
+    }
+    for (size_t at = 0; at < transaction->change_count && status == AUR_OK; at++) {
+        const auri_change *change = &transaction->changes[at];
+        if (change->is_drop && !is_void(transaction, at)) {
+            status = aur_tree_drop(&commit->writer, &change->table->tree, error);
+        }
+    }
+    return status;
+}
+
+static void record_writes(void *context, auri_journal *journal, aur_lsn lsn) {
+    const aur_transaction *transaction = context;
+    for (size_t at = 0; at < transaction->use_count; at++) {
+        const auri_use *use = &transaction->uses[at];
+        const auri_write *write = use->has_writes && !use->is_dropped ? use->writes.first[0] : NULL;
+        for (; write != NULL; write = write->next[0]) {
+            auri_journal_add(journal, lsn, use->table->tree.table, auri_write_key(write),
+                             write->key_bytes);
+        }
+    }
+    for (size_t at = 0; at < transaction->change_count; at++) {
+        const aur_table *table = transaction->changes[at].table;
+        auri_journal_add(journal, lsn, AUR_CATALOG_TABLE, (const uint8_t *)table->name,
+                         table->name_bytes);
+    }
+}
+
+/* Latch held. */
+static aur_status commit_writes(aur_transaction *transaction, aur_lsn *lsn_out, aur_error *error) {
+    auri_commit commit;
+    aur_status status = check_reads(transaction, error);
+    if (status == AUR_OK) {
+        status = reserve_room(transaction, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_commit_begin(&commit, transaction->transactions, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    status = apply(transaction, &commit, error);
+    if (status != AUR_OK) {
+        return auri_commit_fail(&commit, status, error);
+    }
+    *lsn_out = auri_commit_end(&commit, transaction->point, record_writes, transaction);
+    transaction->point = NULL;
+    return AUR_OK;
+}
+
+static bool has_writes(const aur_transaction *transaction) {
+    bool writes = transaction->change_count > 0;
+    for (size_t at = 0; at < transaction->use_count && !writes; at++) {
+        writes = transaction->uses[at].has_writes;
+    }
+    return writes;
+}
+
+static aur_status commit_locked(aur_transaction *transaction, aur_lsn *lsn_out, aur_error *error) {
+    aur_transactions *transactions = transaction->transactions;
+    aur_status status = auri_transaction_check(transaction, error);
+    if (!aur_transaction_is_open(transaction)) {
+        return status;
+    }
+    if (status == AUR_OK) {
+        *lsn_out = transaction->read_point;
+        if (has_writes(transaction)) {
+            auri_read_set_sort(&transaction->reads);
+            (void)pthread_mutex_lock(&transactions->latch);
+            status = commit_writes(transaction, lsn_out, error);
+            (void)pthread_mutex_unlock(&transactions->latch);
+        }
+    }
+    if (status == AUR_ERR_CONFLICT) {
+        (void)atomic_fetch_add_explicit(&transactions->conflicts, 1, memory_order_relaxed);
+    }
+    if (status != AUR_NEEDS_GROUPS) {
+        auri_transaction_end(transaction, status == AUR_OK);
+    }
+    return status;
+}
+
+aur_status aur_transaction_commit(aur_transaction *transaction, uint64_t *lsn_out,
+                                  aur_error *error) {
+    (void)pthread_mutex_lock(&transaction->lock);
+    const aur_status status = commit_locked(transaction, lsn_out, error);
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}

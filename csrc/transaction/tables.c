@@ -1,0 +1,320 @@
+#include "transaction/tables_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "transaction/read_set_private.h"
+
+static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};
+static const uint8_t next_id_key[1] = {0}; /* used with length 0 */
+
+static aur_table *create_object(const char *name, size_t name_bytes) {
+    aur_table *table = calloc(1, sizeof *table + name_bytes);
+    if (table != NULL) {
+        atomic_init(&table->created, AUR_LSN_MAX);
+        atomic_init(&table->dropped, AUR_LSN_MAX);
+        memcpy(table->name, name, name_bytes);
+        table->name_bytes = name_bytes;
+        table->name_hash = auri_key_hash(AUR_CATALOG_TABLE, (const uint8_t *)name, name_bytes);
+    }
+    return table;
+}
+
+aur_status auri_tables_init(auri_tables *tables) {
+    static const char name[] = "the database";
+    memset(tables, 0, sizeof *tables);
+    tables->database = create_object(name, sizeof name - 1);
+    if (tables->database == NULL) {
+        return AUR_ERR_MEMORY;
+    }
+    tables->database->tree = (aur_tree){AUR_DEFAULT_ROOT_PAGE, AUR_DEFAULT_TABLE};
+    atomic_store_explicit(&tables->database->created, 0, memory_order_relaxed);
+    (void)pthread_mutex_init(&tables->lock, NULL);
+    return AUR_OK;
+}
+
+void auri_tables_destroy(auri_tables *tables) {
+    if (tables->database == NULL) {
+        return;
+    }
+    free(tables->database);
+    while (tables->first != NULL) {
+        aur_table *next = tables->first->next;
+        free(tables->first);
+        tables->first = next;
+    }
+    (void)pthread_mutex_destroy(&tables->lock);
+}
+
+static bool has_name(const aur_table *table, const char *name, size_t name_bytes) {
+    return table->name_bytes == name_bytes && memcmp(table->name, name, name_bytes) == 0;
+}
+
+static aur_table *find_object(auri_tables *tables, const char *name, size_t name_bytes,
+                              aur_lsn read_point) {
+    aur_table *table = tables->first;
+    while (table != NULL &&
+           !(has_name(table, name, name_bytes) && auri_table_exists(table, read_point))) {
+        table = table->next;
+    }
+    return table;
+}
+
+typedef struct catalog_entry {
+    aur_tree tree;
+    aur_lsn created;
+} catalog_entry;
+
+static aur_status decode_entry(const aur_value *value, catalog_entry *out, aur_error *error) {
+    if (value->data == NULL || value->length != AUR_CATALOG_VALUE_BYTES) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "a catalog entry has %llu bytes instead of %d",
+                        (unsigned long long)value->length, AUR_CATALOG_VALUE_BYTES);
+    }
+    out->tree.table = aur_get32(value->data + AUR_CATALOG_TABLE_AT);
+    out->tree.root = aur_get64(value->data + AUR_CATALOG_ROOT_AT);
+    out->created = aur_get64(value->data + AUR_CATALOG_CREATED_AT);
+    if (out->tree.table < AUR_FIRST_USER_TABLE || out->created == AUR_LSN_MAX) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "a catalog entry names table %u", out->tree.table);
+    }
+    return AUR_OK;
+}
+
+/* A table whose creation was lost with the volatile head has an id that was given out again. */
+static bool is_object_of(const aur_table *table, const catalog_entry *entry) {
+    return table->tree.table == entry->tree.table &&
+           atomic_load_explicit(&table->created, memory_order_relaxed) != AUR_LSN_MAX;
+}
+
+/* The object of a table that the catalog has; several threads may have read its entry at once. */
+static aur_status intern(auri_tables *tables, const catalog_entry *entry, const char *name,
+                         size_t name_bytes, aur_table **table_out, aur_error *error) {
+    aur_status status = AUR_OK;
+    (void)pthread_mutex_lock(&tables->lock);
+    aur_table *table = tables->first;
+    while (table != NULL && !is_object_of(table, entry)) {
+        table = table->next;
+    }
+    if (table == NULL) {
+        table = create_object(name, name_bytes);
+        if (table == NULL) {
+            status = aur_fail(error, AUR_ERR_MEMORY, "no memory to open a table");
+        } else {
+            table->tree = entry->tree;
+            atomic_store_explicit(&table->created, entry->created, memory_order_release);
+            table->next = tables->first;
+            tables->first = table;
+        }
+    }
+    (void)pthread_mutex_unlock(&tables->lock);
+    *table_out = table;
+    return status;
+}
+
+aur_status auri_tables_find(auri_tables *tables, const aur_reader *reader, const char *name,
+                            size_t name_bytes, aur_table **table_out, aur_error *error) {
+    (void)pthread_mutex_lock(&tables->lock);
+    *table_out = find_object(tables, name, name_bytes, reader->read_point);
+    (void)pthread_mutex_unlock(&tables->lock);
+    if (*table_out != NULL) {
+        return AUR_OK;
+    }
+    if (reader->read_point == 0) {
+        return AUR_NOT_FOUND;
+    }
+    aur_value value;
+    catalog_entry entry;
+    aur_status status =
+        aur_tree_get(reader, &catalog, (const uint8_t *)name, name_bytes, &value, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    status = decode_entry(&value, &entry, error);
+    aur_value_release(reader, &value);
+    return status == AUR_OK ? intern(tables, &entry, name, name_bytes, table_out, error) : status;
+}
+
+aur_status auri_tables_next_name(const aur_reader *reader, const char *after, size_t after_bytes,
+                                 char *name_out, size_t *name_bytes_out, aur_error *error) {
+    if (reader->read_point == 0) {
+        return AUR_NOT_FOUND;
+    }
+    /* The smallest key above `after` is `after` with a zero byte; no name is empty, so this steps
+     * over the empty key too. */
+    uint8_t above[AUR_TABLE_NAME_LIMIT + 1];
+    memcpy(above, after, after_bytes);
+    above[after_bytes] = 0;
+    aur_tree_cursor cursor;
+    const uint8_t *key;
+    aur_value value;
+    aur_tree_cursor_open(&cursor, reader, &catalog);
+    aur_status status = aur_tree_cursor_seek(&cursor, above, after_bytes + 1, false, error);
+    if (status == AUR_OK) {
+        status = aur_tree_cursor_entry(&cursor, &key, name_bytes_out, &value, error);
+    }
+    if (status == AUR_OK && *name_bytes_out > AUR_TABLE_NAME_LIMIT) {
+        status = aur_fail(error, AUR_ERR_CORRUPT, "a table name of %zu bytes is in the catalog",
+                          *name_bytes_out);
+    }
+    if (status == AUR_OK) {
+        memcpy(name_out, key, *name_bytes_out);
+    }
+    aur_tree_cursor_close(&cursor);
+    return status;
+}
+
+aur_status auri_tables_visit(const aur_reader *reader,
+                             aur_status (*visit)(void *context, const aur_tree *tree,
+                                                 aur_error *error),
+                             void *context, aur_error *error) {
+    static const uint8_t first_name[1] = {0};
+    aur_tree_cursor cursor;
+    aur_tree_cursor_open(&cursor, reader, &catalog);
+    aur_status status = aur_tree_cursor_seek(&cursor, first_name, 1, false, error);
+    while (status == AUR_OK) {
+        const uint8_t *key;
+        size_t key_bytes;
+        aur_value value;
+        catalog_entry entry;
+        status = aur_tree_cursor_entry(&cursor, &key, &key_bytes, &value, error);
+        if (status == AUR_OK) {
+            status = decode_entry(&value, &entry, error);
+        }
+        if (status == AUR_OK) {
+            status = visit(context, &entry.tree, error);
+        }
+        if (status == AUR_OK) {
+            status = aur_tree_cursor_next(&cursor, error);
+        }
+    }
+    aur_tree_cursor_close(&cursor);
+    return status == AUR_NOT_FOUND ? AUR_OK : status;
+}
+
+/* An object of that name that was prepared before and never came to be. */
+static aur_table *find_abandoned(auri_tables *tables, const char *name, size_t name_bytes) {
+    aur_table *table = tables->first;
+    while (table != NULL &&
+           !(has_name(table, name, name_bytes) && table->tree.table == 0 &&
+             atomic_load_explicit(&table->creator, memory_order_relaxed) == NULL)) {
+        table = table->next;
+    }
+    return table;
+}
+
+aur_status auri_tables_prepare(auri_tables *tables, const void *creator, const char *name,
+                               size_t name_bytes, aur_table **table_out, aur_error *error) {
+    (void)pthread_mutex_lock(&tables->lock);
+    aur_table *table = find_abandoned(tables, name, name_bytes);
+    if (table == NULL) {
+        table = create_object(name, name_bytes);
+        if (table != NULL) {
+            table->next = tables->first;
+            tables->first = table;
+        }
+    }
+    if (table != NULL) {
+        atomic_store_explicit(&table->creator, creator, memory_order_release);
+    }
+    (void)pthread_mutex_unlock(&tables->lock);
+    *table_out = table;
+    return table != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory to create a table");
+}
+
+void auri_tables_abandon(auri_tables *tables, aur_table *table) {
+    (void)pthread_mutex_lock(&tables->lock);
+    atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
+    atomic_store_explicit(&table->creator, NULL, memory_order_release);
+    (void)pthread_mutex_unlock(&tables->lock);
+}
+
+void auri_tables_settle(auri_tables *tables, aur_table *table) {
+    (void)pthread_mutex_lock(&tables->lock);
+    atomic_store_explicit(&table->creator, NULL, memory_order_release);
+    (void)pthread_mutex_unlock(&tables->lock);
+}
+
+/* Takes the next table id from the catalog, and counts it up there. */
+static aur_status draw_id(aur_writer *writer, uint32_t *id_out, int64_t *entries_added,
+                          aur_error *error) {
+    const aur_reader reader = {writer->mtr->buffer, writer->mtr->page_bytes, AUR_LSN_MAX, false};
+    aur_value value;
+    uint32_t id = AUR_FIRST_USER_TABLE;
+    aur_status status = aur_tree_get(&reader, &catalog, next_id_key, 0, &value, error);
+    if (status == AUR_OK) {
+        const bool is_sound = value.data != NULL && value.length == AUR_CATALOG_NEXT_BYTES;
+        id = is_sound ? aur_get32(value.data + AUR_CATALOG_NEXT_ID_AT) : 0;
+        aur_value_release(&reader, &value);
+    }
+    if (status != AUR_OK && status != AUR_NOT_FOUND) {
+        return status;
+    }
+    if (id < AUR_FIRST_USER_TABLE || id == UINT32_MAX) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "the catalog's next table id is damaged");
+    }
+    uint8_t next[AUR_CATALOG_NEXT_BYTES];
+    bool is_new;
+    aur_put32(next + AUR_CATALOG_NEXT_ID_AT, id + 1);
+    status = aur_tree_put(writer, &catalog, next_id_key, 0, next, sizeof next, &is_new, error);
+    if (status == AUR_OK) {
+        *entries_added += is_new;
+        *id_out = id;
+    }
+    return status;
+}
+
+aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_table *table,
+                                   int64_t *entries_added, aur_error *error) {
+    aur_tree tree;
+    uint32_t id = 0;
+    aur_status status = draw_id(writer, &id, entries_added, error);
+    if (status == AUR_OK) {
+        status = aur_tree_create(writer, id, &tree, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    uint8_t entry[AUR_CATALOG_VALUE_BYTES];
+    bool is_new;
+    aur_put32(entry + AUR_CATALOG_TABLE_AT, tree.table);
+    aur_put64(entry + AUR_CATALOG_ROOT_AT, tree.root);
+    aur_put64(entry + AUR_CATALOG_CREATED_AT, writer->mtr->start);
+    status = aur_tree_put(writer, &catalog, (const uint8_t *)table->name, table->name_bytes, entry,
+                          sizeof entry, &is_new, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    *entries_added += is_new;
+    (void)pthread_mutex_lock(&tables->lock);
+    table->tree = tree;
+    atomic_store_explicit(&table->created, writer->mtr->start, memory_order_release);
+    (void)pthread_mutex_unlock(&tables->lock);
+    return AUR_OK;
+}
+
+aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_t *entries_added,
+                                    aur_error *error) {
+    aur_status status =
+        aur_tree_delete(writer, &catalog, (const uint8_t *)table->name, table->name_bytes, error);
+    if (status == AUR_NOT_FOUND) {
+        status = aur_fail(error, AUR_ERR_CORRUPT, "a table that is dropped is not in the catalog");
+    }
+    if (status == AUR_OK) {
+        *entries_added -= 1;
+        atomic_store_explicit(&table->dropped, writer->mtr->start, memory_order_release);
+    }
+    return status;
+}
+
+void auri_tables_rewind(auri_tables *tables, aur_lsn vdl) {
+    (void)pthread_mutex_lock(&tables->lock);
+    for (aur_table *table = tables->first; table != NULL; table = table->next) {
+        if (atomic_load_explicit(&table->created, memory_order_relaxed) >= vdl) {
+            atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
+        }
+        if (atomic_load_explicit(&table->dropped, memory_order_relaxed) >= vdl) {
+            atomic_store_explicit(&table->dropped, AUR_LSN_MAX, memory_order_release);
+        }
+    }
+    (void)pthread_mutex_unlock(&tables->lock);
+}

@@ -1,0 +1,472 @@
+/* A transaction's life, and its reads and writes of single keys. */
+#include "transaction/transaction_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { USES_MIN = 4, USES_KEPT = 16 };
+
+/* ---- begin and end ---- */
+
+static aur_transaction *create_transaction(aur_transactions *transactions) {
+    aur_transaction *transaction = calloc(1, sizeof *transaction);
+    if (transaction != NULL) {
+        transaction->transactions = transactions;
+        (void)pthread_mutex_init(&transaction->lock, NULL);
+    }
+    return transaction;
+}
+
+/* A transaction at a registered read point. The points' lock is held. NULL: out of memory. */
+static aur_transaction *open_transaction(aur_transactions *transactions, bool read_only) {
+    aur_transaction *transaction = transactions->spare;
+    if (transaction == NULL) {
+        transaction = create_transaction(transactions);
+        if (transaction == NULL) {
+            return NULL;
+        }
+    } else {
+        transactions->spare = transaction->next_spare;
+    }
+    /* Before the read point: a loss of the head in between then shows as another generation. */
+    transaction->generation = atomic_load_explicit(&transactions->generation, memory_order_acquire);
+    const aur_lsn read_point =
+        read_only ? auri_reading_point(transactions) : aur_log_head(transactions->options.log);
+    transaction->point = auri_read_points_add(
+        &transactions->points, read_only ? AURI_POINT_READER : AURI_POINT_WRITER, read_point);
+    if (transaction->point == NULL) {
+        transaction->next_spare = transactions->spare;
+        transactions->spare = transaction;
+        return NULL;
+    }
+    transaction->read_point = read_point;
+    transaction->read_only = read_only;
+    atomic_store_explicit(&transaction->is_open, true, memory_order_relaxed);
+    return transaction;
+}
+
+aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
+                                  aur_transaction **transaction_out, aur_error *error) {
+    *transaction_out = NULL;
+    aur_status status = auri_check_open(transactions, error);
+    if (status == AUR_OK && read_only) {
+        status = auri_await_own_commits(transactions, false, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&transactions->points.lock);
+    *transaction_out = open_transaction(transactions, read_only);
+    (void)pthread_mutex_unlock(&transactions->points.lock);
+    return *transaction_out != NULL
+               ? AUR_OK
+               : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a transaction");
+}
+
+/* Makes it as good as new, keeping the memory that the next transaction will want. */
+static void clear_transaction(aur_transaction *transaction) {
+    auri_read_set_clear(&transaction->reads);
+    transaction->use_count = 0;
+    transaction->last_use = 0;
+    transaction->change_count = 0;
+    transaction->listed_index = 0;
+    transaction->listed_bytes = 0;
+    if (transaction->use_capacity > USES_KEPT) {
+        free(transaction->uses);
+        transaction->uses = NULL;
+        transaction->use_capacity = 0;
+    }
+    if (transaction->arena == NULL) {
+        return;
+    }
+    if (auri_arena_is_private(transaction->arena)) {
+        auri_arena_reset(transaction->arena);
+    } else {
+        auri_arena_release(transaction->arena); /* the values that were found in it keep it */
+        transaction->arena = NULL;
+    }
+}
+
+void auri_transaction_end(aur_transaction *transaction, bool is_committed) {
+    aur_transactions *transactions = transaction->transactions;
+    for (size_t at = 0; at < transaction->change_count; at++) {
+        const auri_change *change = &transaction->changes[at];
+        if (change->is_drop) {
+            continue;
+        }
+        if (is_committed) {
+            auri_tables_settle(&transactions->tables, change->table);
+        } else {
+            auri_tables_abandon(&transactions->tables, change->table);
+        }
+    }
+    if (transaction->point != NULL) {
+        (void)pthread_mutex_lock(&transactions->points.lock);
+        auri_read_points_remove(&transactions->points, transaction->point);
+        (void)pthread_mutex_unlock(&transactions->points.lock);
+        transaction->point = NULL;
+    }
+    atomic_store_explicit(&transaction->is_open, false, memory_order_relaxed);
+    clear_transaction(transaction);
+}
+
+void aur_transaction_rollback(aur_transaction *transaction) {
+    (void)pthread_mutex_lock(&transaction->lock);
+    if (aur_transaction_is_open(transaction)) {
+        auri_transaction_end(transaction, false);
+    }
+    (void)pthread_mutex_unlock(&transaction->lock);
+}
+
+void aur_transaction_destroy(aur_transaction *transaction) {
+    if (transaction == NULL) {
+        return;
+    }
+    aur_transactions *transactions = transaction->transactions;
+    aur_transaction_rollback(transaction);
+    (void)pthread_mutex_lock(&transactions->points.lock);
+    transaction->next_spare = transactions->spare;
+    transactions->spare = transaction;
+    (void)pthread_mutex_unlock(&transactions->points.lock);
+}
+
+bool aur_transaction_is_open(const aur_transaction *transaction) {
+    return atomic_load_explicit(&transaction->is_open, memory_order_relaxed);
+}
+
+aur_lsn aur_transaction_read_point(const aur_transaction *transaction) {
+    return transaction->read_point;
+}
+
+/* ---- what every operation asks first ---- */
+
+static bool head_was_lost(const aur_transaction *transaction) {
+    return transaction->generation !=
+           atomic_load_explicit(&transaction->transactions->generation, memory_order_acquire);
+}
+
+/* Whether the transaction stands on commits that were lost. */
+static aur_status check_head(const aur_transaction *transaction, aur_error *error) {
+    if (!head_was_lost(transaction)) {
+        return AUR_OK;
+    }
+    if (!transaction->read_only) {
+        return aur_fail(error, AUR_ERR_CONFLICT,
+                        "what this transaction read was lost with the write quorum; run it again");
+    }
+    /* A read point at or below VDL outlives the head. */
+    if (transaction->transactions->options.read_volatile) {
+        return aur_fail(error, AUR_ERR_SNAPSHOT,
+                        "the moment of this view was lost with the "
+                        "write quorum; begin another");
+    }
+    return AUR_OK;
+}
+
+aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) {
+    if (!aur_transaction_is_open(transaction)) {
+        return aur_fail(error, AUR_ERR_CLOSED, "the transaction is over");
+    }
+    const aur_status status = auri_check_open(transaction->transactions, error);
+    return status == AUR_OK ? check_head(transaction, error) : status;
+}
+
+aur_status auri_transaction_judge(const aur_transaction *transaction, aur_status status,
+                                  aur_error *error) {
+    if (status >= AUR_OK) {
+        return status;
+    }
+    const aur_status head_status = check_head(transaction, error);
+    return head_status == AUR_OK ? status : head_status;
+}
+
+static aur_status add_use(aur_transaction *transaction, aur_table *table, aur_error *error) {
+    if (transaction->use_count == transaction->use_capacity) {
+        const size_t capacity =
+            transaction->use_capacity == 0 ? USES_MIN : transaction->use_capacity * 2;
+        auri_use *uses = realloc(transaction->uses, capacity * sizeof *uses);
+        if (uses == NULL) {
+            return aur_fail(error, AUR_ERR_MEMORY, "no memory to use another table");
+        }
+        transaction->uses = uses;
+        transaction->use_capacity = capacity;
+    }
+    auri_use *use = &transaction->uses[transaction->use_count++];
+    use->table = table;
+    use->is_dropped = false;
+    use->has_writes = false;
+    return AUR_OK;
+}
+
+static bool exists_for(const aur_transaction *transaction, const aur_table *table) {
+    return table == transaction->transactions->tables.database ||
+           auri_table_exists(table, transaction->read_point) ||
+           atomic_load_explicit(&table->creator, memory_order_acquire) == transaction;
+}
+
+aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, auri_use **use_out,
+                                aur_error *error) {
+    table = auri_table_or_database(transaction->transactions, table);
+    size_t at = transaction->last_use;
+    if (at >= transaction->use_count || transaction->uses[at].table != table) {
+        for (at = 0; at < transaction->use_count && transaction->uses[at].table != table; at++) {
+        }
+    }
+    if (at == transaction->use_count) {
+        if (!exists_for(transaction, table)) {
+            return auri_no_table(table, error);
+        }
+        const aur_status status = add_use(transaction, table, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    transaction->last_use = at;
+    *use_out = &transaction->uses[at];
+    return (*use_out)->is_dropped ? auri_no_table(table, error) : AUR_OK;
+}
+
+bool auri_transaction_sees_no_tree(const aur_transaction *transaction, const aur_table *table) {
+    return !auri_table_exists(table, transaction->read_point);
+}
+
+auri_arena *auri_transaction_arena(aur_transaction *transaction) {
+    if (transaction->arena == NULL) {
+        transaction->arena = auri_arena_create();
+    }
+    return transaction->arena;
+}
+
+auri_write *auri_use_find(const auri_use *use, const uint8_t *key, size_t key_bytes) {
+    return use->has_writes ? auri_write_map_find(&use->writes, key, key_bytes) : NULL;
+}
+
+/* Checks transaction and key, and gives what is done with the table. */
+static aur_status begin_operation(aur_transaction *transaction, aur_table *table, size_t key_bytes,
+                                  bool is_write, auri_use **use_out, aur_error *error) {
+    aur_status status = auri_transaction_check(transaction, error);
+    if (status == AUR_OK && is_write && transaction->read_only) {
+        status = aur_fail(error, AUR_ERR_READ_ONLY, "a read-only transaction cannot write");
+    }
+    if (status == AUR_OK) {
+        status = auri_check_key(key_bytes, error);
+    }
+    return status == AUR_OK ? auri_transaction_use(transaction, table, use_out, error) : status;
+}
+
+/* ---- reading ---- */
+
+/* Reads a key in the tree, and remembers that it was read. */
+static aur_status read_tree(aur_transaction *transaction, const aur_table *table,
+                            const uint8_t *key, size_t key_bytes, bool cached_only,
+                            aur_value *value_out, aur_error *error) {
+    if (auri_transaction_sees_no_tree(transaction, table)) {
+        return AUR_NOT_FOUND;
+    }
+    if (!transaction->read_only) {
+        const uint64_t hash = auri_key_hash(table->tree.table, key, key_bytes);
+        if (auri_read_set_add(&transaction->reads, hash) != AUR_OK) {
+            return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
+        }
+    }
+    const aur_reader reader =
+        auri_reader(transaction->transactions, transaction->read_point, cached_only);
+    const aur_status status = aur_tree_get(&reader, &table->tree, key, key_bytes, value_out, error);
+    return auri_transaction_judge(transaction, status, error);
+}
+
+static aur_status get_locked(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                             size_t key_bytes, bool cached_only, aur_found *found_out,
+                             aur_error *error) {
+    auri_use *use;
+    aur_value value;
+    aur_status status = begin_operation(transaction, table, key_bytes, false, &use, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    const auri_write *write = auri_use_find(use, key, key_bytes);
+    if (write != NULL) {
+        if (write->is_delete) {
+            return AUR_NOT_FOUND;
+        }
+        auri_found_in_arena(transaction->arena, write, found_out);
+        return AUR_OK;
+    }
+    status = read_tree(transaction, use->table, key, key_bytes, cached_only, &value, error);
+    if (status == AUR_OK) {
+        auri_found_in_tree(transaction->transactions, &value, transaction->point, found_out);
+    }
+    return status;
+}
+
+aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                               size_t key_bytes, bool cached_only, aur_found *found_out,
+                               aur_error *error) {
+    (void)pthread_mutex_lock(&transaction->lock);
+    const aur_status status =
+        get_locked(transaction, table, key, key_bytes, cached_only, found_out, error);
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}
+
+/* Whether the key of a write is in the tree at the read point. */
+static aur_status learn_existence(aur_transaction *transaction, const aur_table *table,
+                                  auri_write *write, aur_error *error) {
+    if (write->existence != AURI_EXISTENCE_UNKNOWN) {
+        return AUR_OK;
+    }
+    const aur_status status =
+        read_tree(transaction, table, auri_write_key(write), write->key_bytes, false, NULL, error);
+    if (status == AUR_OK || status == AUR_NOT_FOUND) {
+        write->existence = status == AUR_OK ? AURI_EXISTENCE_PRESENT : AURI_EXISTENCE_ABSENT;
+        return AUR_OK;
+    }
+    return status;
+}
+
+/* Adds what own writes change to the number of records. */
+static aur_status count_writes(aur_transaction *transaction, const auri_use *use, uint64_t *count,
+                               aur_error *error) {
+    aur_status status = AUR_OK;
+    auri_write *write = use->has_writes ? use->writes.first[0] : NULL;
+    for (; write != NULL && status == AUR_OK; write = write->next[0]) {
+        status = learn_existence(transaction, use->table, write, error);
+        if (write->is_delete && write->existence == AURI_EXISTENCE_PRESENT) {
+            *count -= 1;
+        } else if (!write->is_delete && write->existence == AURI_EXISTENCE_ABSENT) {
+            *count += 1;
+        }
+    }
+    return status;
+}
+
+/* A count reads every key there is and every key there is not. */
+static aur_status note_whole_table(aur_transaction *transaction, uint32_t table, aur_error *error) {
+    size_t index;
+    if (transaction->read_only) {
+        return AUR_OK;
+    }
+    if (auri_read_set_add_range(&transaction->reads, table, &index) != AUR_OK) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
+    }
+    transaction->reads.ranges[index].end = AURI_RANGE_UNBOUNDED;
+    return AUR_OK;
+}
+
+static aur_status count_locked(aur_transaction *transaction, aur_table *table, uint64_t *count_out,
+                               aur_error *error) {
+    auri_use *use;
+    uint64_t count = 0;
+    aur_status status = begin_operation(transaction, table, 0, false, &use, error);
+    if (status == AUR_OK && !auri_transaction_sees_no_tree(transaction, use->table)) {
+        const aur_reader reader =
+            auri_reader(transaction->transactions, transaction->read_point, false);
+        status = note_whole_table(transaction, use->table->tree.table, error);
+        if (status == AUR_OK) {
+            status = auri_transaction_judge(
+                transaction, aur_tree_count(&reader, &use->table->tree, &count, error), error);
+        }
+    }
+    if (status == AUR_OK) {
+        status = count_writes(transaction, use, &count, error);
+    }
+    *count_out = count;
+    return status;
+}
+
+aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table,
+                                 uint64_t *count_out, aur_error *error) {
+    (void)pthread_mutex_lock(&transaction->lock);
+    const aur_status status = count_locked(transaction, table, count_out, error);
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}
+
+/* ---- writing ---- */
+
+/* Puts or deletes (value NULL and `is_delete`) in the write set. */
+static aur_status write_key(aur_transaction *transaction, auri_use *use, const uint8_t *key,
+                            size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+                            bool is_delete, auri_write **write_out, aur_error *error) {
+    auri_arena *arena = auri_transaction_arena(transaction);
+    if (arena != NULL && !use->has_writes) {
+        auri_write_map_init(&use->writes, arena);
+        use->has_writes = true;
+    }
+    if (arena == NULL || auri_write_map_set(&use->writes, key, key_bytes, value, value_bytes,
+                                            is_delete, write_out) != AUR_OK) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for another write of this transaction");
+    }
+    return AUR_OK;
+}
+
+aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                               size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+                               aur_error *error) {
+    auri_use *use;
+    auri_write *write;
+    (void)pthread_mutex_lock(&transaction->lock);
+    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    if (status == AUR_OK) {
+        status = auri_check_value(value_bytes, error);
+    }
+    if (status == AUR_OK) {
+        status =
+            write_key(transaction, use, key, key_bytes, value, value_bytes, false, &write, error);
+    }
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}
+
+aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table,
+                                     const uint8_t *keys, size_t key_bytes, size_t key_stride,
+                                     const uint8_t *values, size_t value_bytes, size_t value_stride,
+                                     size_t count, aur_error *error) {
+    auri_use *use;
+    auri_write *write;
+    (void)pthread_mutex_lock(&transaction->lock);
+    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    if (status == AUR_OK) {
+        status = auri_check_value(value_bytes, error);
+    }
+    for (size_t at = 0; at < count && status == AUR_OK; at++) {
+        status = write_key(transaction, use, keys + at * key_stride, key_bytes,
+                           values + at * value_stride, value_bytes, false, &write, error);
+    }
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}
+
+static aur_status delete_locked(aur_transaction *transaction, aur_table *table, const uint8_t *key,
+                                size_t key_bytes, bool cached_only, aur_error *error) {
+    auri_use *use;
+    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    auri_write *write = auri_use_find(use, key, key_bytes);
+    const bool is_own = write != NULL;
+    if (is_own && write->is_delete) {
+        return AUR_NOT_FOUND;
+    }
+    if (!is_own) {
+        status = read_tree(transaction, use->table, key, key_bytes, cached_only, NULL, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    status = write_key(transaction, use, key, key_bytes, NULL, 0, true, &write, error);
+    if (status == AUR_OK && !is_own) {
+        write->existence = AURI_EXISTENCE_PRESENT;
+    }
+    return status;
+}
+
+aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table,
+                                  const uint8_t *key, size_t key_bytes, bool cached_only,
+                                  aur_error *error) {
+    (void)pthread_mutex_lock(&transaction->lock);
+    const aur_status status = delete_locked(transaction, table, key, key_bytes, cached_only, error);
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}

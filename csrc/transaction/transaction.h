@@ -1,0 +1,101 @@
+/*
+ * Transactions and tables on top of the trees of one volume. The public functions on transactions
+ * and cursors (<aurora/transaction.h>) are implemented in this layer; those that start from an
+ * engine are forwarded to the functions below by api.
+ *
+ * T1  A commit is one mini-transaction under the commit latch; what is uncommitted lives only in
+ *     the write set of its transaction.
+ * T2  A read-write transaction commits only if no key that it read was committed by another since
+ *     its read point; so its reads hold at the place of its commit in LSN order.
+ * T3  Everybody else reads at a VDL (read_volatile: at a head): a consistency point, so a state
+ *     between two commits; and never before the caller's own commits.
+ * T4  A read point is registered in one critical section with its choice, and a commit frees page
+ *     versions only after it has looked at all read points and at all places where VDL may stop.
+ *
+ * Locks, in the order in which they are taken: a transaction's lock, the commit latch, then one of
+ * the read points' lock and the tables' lock.
+ */
+#ifndef AUR_TRANSACTION_TRANSACTION_H
+#define AUR_TRANSACTION_TRANSACTION_H
+
+#include <aurora/transaction.h>
+
+#include "btree/btree.h"
+
+/* All transactions and tables of one opened volume. */
+typedef struct aur_transactions aur_transactions;
+
+typedef struct aur_transactions_options {
+    aur_buffer *buffer;
+    aur_log *log;
+    uint32_t page_bytes;
+    uint64_t group_pages;
+    uint64_t volume_pages;  /* growth ends here: AUR_ERR_FULL */
+    bool read_volatile;     /* readers see the head, not VDL */
+    uint64_t wait_slice_ns; /* a read that waits for own commits gives up after this: AUR_TIMEOUT */
+    uint64_t journal_bytes; /* memory for recently committed keys; 0: 64 MiB */
+    /* Called now and then after a commit with the lowest read point in use. May be NULL. */
+    void (*on_lowest_read_point)(void *context, aur_lsn lowest);
+    /* A commit failed half-way and took the volatile head with it: a recovery in place is due. May
+     * be NULL; called under the commit latch. */
+    void (*on_head_lost)(void *context);
+    void *listener_context;
+} aur_transactions_options;
+
+/* Buffer and log outlive it. */
+aur_status aur_transactions_create(const aur_transactions_options *options,
+                                   aur_transactions **transactions_out,
+                                   aur_error *error) AUR_CHECKED;
+/* Precondition: every transaction, cursor and found value is gone. NULL is ignored. */
+void aur_transactions_destroy(aur_transactions *transactions);
+
+/* Keeps commits out: takes and releases the commit latch. */
+void aur_transactions_pause(aur_transactions *transactions);
+void aur_transactions_resume(aur_transactions *transactions);
+
+/* The volume has one more protection group. Paused. */
+void aur_transactions_add_group(aur_transactions *transactions);
+
+/* The volatile head was lost and the volume goes on at `vdl`: transactions that began before
+ * conflict, tables that were created or dropped above vdl were not. Paused; the pool and the log
+ * are at vdl already. */
+void aur_transactions_restart(aur_transactions *transactions, aur_lsn vdl);
+
+/* Formats a new volume in its first mini-transaction. Paused. */
+aur_status aur_transactions_format(aur_transactions *transactions, aur_lsn *lsn_out,
+                                   aur_error *error) AUR_CHECKED;
+
+/* From now on every call says AUR_ERR_CLOSED. */
+void aur_transactions_close(aur_transactions *transactions);
+
+/* The functions of <aurora/transaction.h> of the same names. */
+aur_status aur_transactions_get(aur_transactions *transactions, aur_table *table,
+                                const uint8_t *key, size_t key_bytes, bool cached_only,
+                                aur_found *found_out, aur_error *error) AUR_CHECKED;
+aur_status aur_transactions_put(aur_transactions *transactions, aur_table *table,
+                                const uint8_t *key, size_t key_bytes, const uint8_t *value,
+                                uint64_t value_bytes, aur_lsn *lsn_out,
+                                aur_error *error) AUR_CHECKED;
+aur_status aur_transactions_delete(aur_transactions *transactions, aur_table *table,
+                                   const uint8_t *key, size_t key_bytes, aur_lsn *lsn_out,
+                                   aur_error *error) AUR_CHECKED;
+aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
+                                  aur_transaction **transaction_out, aur_error *error) AUR_CHECKED;
+
+/* After AUR_NEEDS_GROUPS: how many groups the volume must have. */
+uint32_t aur_transactions_groups_wanted(const aur_transactions *transactions);
+
+typedef struct aur_transactions_counts {
+    uint64_t commits, conflicts;
+    uint64_t snapshots;                /* read points in use, each reader counted */
+    aur_lsn lowest_read_point;         /* VDL when nobody reads */
+    uint64_t pages_used, pages_extent; /* as of the last time the latch was free; 0 before */
+} aur_transactions_counts;
+void aur_transactions_get_counts(aur_transactions *transactions, aur_transactions_counts *out);
+
+/* Walks the catalog and every tree at the newest commit, and compares them with the allocation
+ * maps. AUR_ERR_CORRUPT names the page. */
+aur_status aur_transactions_verify(aur_transactions *transactions, aur_engine_verified *out,
+                                   aur_error *error) AUR_CHECKED;
+
+#endif

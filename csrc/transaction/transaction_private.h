@@ -1,0 +1,183 @@
+/* The manager, a transaction and what they share inside this layer. */
+#ifndef AUR_TRANSACTION_TRANSACTION_PRIVATE_H
+#define AUR_TRANSACTION_TRANSACTION_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "transaction/arena_private.h"
+#include "transaction/journal_private.h"
+#include "transaction/read_points_private.h"
+#include "transaction/read_set_private.h"
+#include "transaction/tables_private.h"
+#include "transaction/transaction.h"
+#include "transaction/write_map_private.h"
+
+enum { AURI_OWN_COMMIT_SLOTS = 256 };
+
+typedef struct auri_lsn_list {
+    aur_lsn *items;
+    size_t count;
+    size_t capacity;
+} auri_lsn_list;
+
+struct aur_transactions {
+    aur_transactions_options options;
+    atomic_bool is_closed;
+    atomic_uint generation; /* counts losses of the volatile head */
+    atomic_uint groups_wanted;
+    atomic_uint_least64_t commits, conflicts;
+    atomic_uint_least64_t pages_used, pages_extent;
+
+    /* The newest commit of the threads that hash to a slot: their reads do not go before it. */
+    _Atomic aur_lsn own_commit[AURI_OWN_COMMIT_SLOTS];
+
+    auri_read_points points;
+    aur_transaction *spare; /* ended transactions, for the next ones; under points.lock */
+    auri_tables tables;
+
+    /* The commit latch, and what it guards. */
+    pthread_mutex_t latch;
+    aur_space *space;
+    uint8_t *scratch;
+    auri_journal journal;
+    uint64_t groups;
+    uint64_t slack_pages; /* free pages behind the extent, as of its last look, less all needs */
+    auri_lsn_list keep;   /* of the commit under way: points to keep page versions for, */
+    auri_lsn_list boundaries; /* and among them where VDL may come to stand */
+};
+
+/* What a transaction does with one table. */
+typedef struct auri_use {
+    aur_table *table;
+    bool is_dropped; /* by this transaction */
+    bool has_writes;
+    auri_write_map writes;
+} auri_use;
+
+/* A table that it creates or drops. In order; the last entry of a name counts. */
+typedef struct auri_change {
+    aur_table *table;
+    bool is_drop;
+} auri_change;
+
+struct aur_transaction {
+    aur_transactions *transactions;
+    aur_transaction *next_spare;
+    pthread_mutex_t lock;
+    auri_point *point; /* NULL once it has ended */
+    aur_lsn read_point;
+    unsigned generation;
+    bool read_only;
+    atomic_bool is_open;
+    auri_arena *arena; /* of writes and bounds; made with the first one */
+    auri_use *uses;
+    size_t use_count;
+    size_t use_capacity;
+    size_t last_use; /* index of the use that was asked for last */
+    auri_change *changes;
+    size_t change_count;
+    size_t change_capacity;
+    auri_read_set reads;
+    size_t listed_index; /* table_name: the last index and its name, to go on from there */
+    size_t listed_bytes;
+    char listed_name[AUR_TABLE_NAME_LIMIT];
+};
+
+/* ---- transactions.c: the manager ---- */
+
+/* AUR_ERR_CLOSED after aur_transactions_close. */
+aur_status auri_check_open(const aur_transactions *transactions, aur_error *error) AUR_CHECKED;
+
+/* AUR_ERR_INVALID for a key or value that is too long. */
+aur_status auri_check_key(size_t key_bytes, aur_error *error) AUR_CHECKED;
+aur_status auri_check_value(uint64_t value_bytes, aur_error *error) AUR_CHECKED;
+
+static inline aur_table *auri_table_or_database(aur_transactions *transactions, aur_table *table) {
+    return table == NULL ? transactions->tables.database : table;
+}
+
+aur_status auri_no_table(const aur_table *table, aur_error *error);
+
+/* Remembers a commit of the calling thread. */
+void auri_note_own_commit(aur_transactions *transactions, aur_lsn lsn);
+
+/* Waits until the calling thread's commits may be read: for one slice (AUR_TIMEOUT), or not at all
+ * when cached_only (AUR_WOULD_BLOCK). When they can no longer become durable the volatile head is
+ * gone, and reads go on at VDL: AUR_OK. */
+aur_status auri_await_own_commits(aur_transactions *transactions, bool cached_only,
+                                  aur_error *error) AUR_CHECKED;
+
+/* Where readers read now. */
+aur_lsn auri_reading_point(const aur_transactions *transactions);
+
+static inline aur_reader auri_reader(const aur_transactions *transactions, aur_lsn read_point,
+                                     bool cached_only) {
+    return (aur_reader){transactions->options.buffer, transactions->options.page_bytes, read_point,
+                        cached_only};
+}
+
+/* ---- found.c ---- */
+
+/* Fills *found_out; takes over the value's pin. A big value shares `point`, which is where it was
+ * found. */
+void auri_found_in_tree(aur_transactions *transactions, const aur_value *value, auri_point *point,
+                        aur_found *found_out);
+void auri_found_in_arena(auri_arena *arena, const auri_write *write, aur_found *found_out);
+
+/* ---- commit.c ---- */
+
+typedef struct auri_commit {
+    aur_transactions *transactions;
+    aur_mtr mtr;
+    aur_writer writer;
+} auri_commit;
+
+/* Makes sure that `records` puts of `bytes` fit into the volume. AUR_NEEDS_GROUPS, AUR_ERR_FULL.
+ * Latch held. */
+aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records, uint64_t bytes,
+                               aur_error *error) AUR_CHECKED;
+
+/* Begins the mini-transaction of a commit. Latch held, here and below. */
+aur_status auri_commit_begin(auri_commit *commit, aur_transactions *transactions,
+                             aur_error *error) AUR_CHECKED;
+
+/* Gives it up after `status`: a mini-transaction that has changed nothing just ends; else the log
+ * fails and the head is lost. Returns `status`. */
+aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_error *cause);
+
+/* Ends it: it becomes visible. When others must check against it `record` is called to add its keys
+ * to the journal. `own` (may be NULL) is the read point of the committer, released here. Returns
+ * the LSN. */
+aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
+                        void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
+                        void *context);
+
+/* ---- transaction.c: for cursors ---- */
+
+/* AUR_OK, or why it takes no more calls. Its lock held, here and below. */
+aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) AUR_CHECKED;
+
+/* What it does with a table (NULL: the database), valid until it uses another one. Checks that the
+ * table exists for it: AUR_NO_TABLE. */
+aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, auri_use **use_out,
+                                aur_error *error) AUR_CHECKED;
+
+/* True when the table has no pages that this transaction could see. */
+bool auri_transaction_sees_no_tree(const aur_transaction *transaction, const aur_table *table);
+
+/* The final word on a read that ended in `status`: a failure may come from a loss of the volatile
+ * head in its middle, and then that is what is told. */
+aur_status auri_transaction_judge(const aur_transaction *transaction, aur_status status,
+                                  aur_error *error);
+
+/* Its arena, made at the first call; NULL: out of memory. */
+auri_arena *auri_transaction_arena(aur_transaction *transaction);
+
+/* The write to a key, NULL when there is none. */
+auri_write *auri_use_find(const auri_use *use, const uint8_t *key, size_t key_bytes);
+
+/* Ends it: prepared tables are abandoned unless it has committed. */
+void auri_transaction_end(aur_transaction *transaction, bool is_committed);
+
+#endif

@@ -1,0 +1,196 @@
+#include "transaction/write_map_private.h"
+
+#include <string.h>
+
+#include "base/random.h"
+
+enum { PREFIX_BYTES = 8 };
+
+int auri_key_compare(const uint8_t *left, size_t left_bytes, const uint8_t *right,
+                     size_t right_bytes) {
+    const size_t common = left_bytes < right_bytes ? left_bytes : right_bytes;
+    const int order = common == 0 ? 0 : memcmp(left, right, common);
+    if (order != 0) {
+        return order;
+    }
+    return (left_bytes > right_bytes) - (left_bytes < right_bytes);
+}
+
+static uint64_t prefix_of(const uint8_t *key, size_t key_bytes) {
+    uint64_t prefix = 0;
+    const size_t count = key_bytes < PREFIX_BYTES ? key_bytes : PREFIX_BYTES;
+    for (size_t at = 0; at < count; at++) {
+        prefix |= (uint64_t)key[at] << (8 * (PREFIX_BYTES - 1 - at));
+    }
+    return prefix;
+}
+
+/* The key that is looked for, prepared once for all comparisons. */
+typedef struct sought_key {
+    uint64_t prefix;
+    const uint8_t *bytes;
+    size_t length;
+} sought_key;
+
+static sought_key seek_for(const uint8_t *key, size_t key_bytes) {
+    return (sought_key){prefix_of(key, key_bytes), key, key_bytes};
+}
+
+static bool is_below(const auri_write *write, const sought_key *sought) {
+    if (write->prefix != sought->prefix) {
+        return write->prefix < sought->prefix;
+    }
+    return auri_key_compare(auri_write_key(write), write->key_bytes, sought->bytes,
+                            sought->length) < 0;
+}
+
+static bool is_equal(const auri_write *write, const sought_key *sought) {
+    return write != NULL && write->prefix == sought->prefix && write->key_bytes == sought->length &&
+           memcmp(auri_write_key(write), sought->bytes, sought->length) == 0;
+}
+
+void auri_write_map_init(auri_write_map *map, auri_arena *arena) {
+    memset(map, 0, sizeof *map);
+    map->arena = arena;
+}
+
+/* Heights fall off by 4, so that a node has 4/3 links on average. */
+static uint8_t draw_height(auri_write_map *map) {
+    aur_random random = {map->random};
+    uint64_t bits = aur_random_next(&random);
+    map->random = random.state;
+    uint8_t height = 1;
+    while (height < AURI_WRITE_HEIGHT_MAX && (bits & 3) == 0) {
+        height++;
+        bits >>= 2;
+    }
+    return height;
+}
+
+/* Finds, for each level, the last entry below the key (NULL: the map's start). */
+static void find_before(const auri_write_map *map, const sought_key *sought,
+                        auri_write *before[AURI_WRITE_HEIGHT_MAX]) {
+    auri_write *at = NULL;
+    for (int level = AURI_WRITE_HEIGHT_MAX - 1; level >= 0; level--) {
+        auri_write *next = at == NULL ? map->first[level] : at->next[level];
+        while (next != NULL && is_below(next, sought)) {
+            at = next;
+            next = at->next[level];
+        }
+        before[level] = at;
+    }
+}
+
+static auri_write *find_last_below(const auri_write_map *map, const sought_key *sought) {
+    auri_write *before[AURI_WRITE_HEIGHT_MAX];
+    if (map->last[0] != NULL && is_below(map->last[0], sought)) {
+        return map->last[0];
+    }
+    find_before(map, sought, before);
+    return before[0];
+}
+
+auri_write *auri_write_map_before(const auri_write_map *map, const uint8_t *key, size_t key_bytes) {
+    const sought_key sought = seek_for(key, key_bytes);
+    return find_last_below(map, &sought);
+}
+
+auri_write *auri_write_map_at_or_after(const auri_write_map *map, const uint8_t *key,
+                                       size_t key_bytes) {
+    const sought_key sought = seek_for(key, key_bytes);
+    const auri_write *below = find_last_below(map, &sought);
+    return below == NULL ? map->first[0] : below->next[0];
+}
+
+auri_write *auri_write_map_find(const auri_write_map *map, const uint8_t *key, size_t key_bytes) {
+    const sought_key sought = seek_for(key, key_bytes);
+    const auri_write *below = find_last_below(map, &sought);
+    auri_write *found = below == NULL ? map->first[0] : below->next[0];
+    return is_equal(found, &sought) ? found : NULL;
+}
+
+/* Puts a new entry behind before[level] on each of its levels. */
+static void link_write(auri_write_map *map, auri_write *write,
+                       auri_write *const before[AURI_WRITE_HEIGHT_MAX]) {
+    for (uint8_t level = 0; level < write->height; level++) {
+        auri_write **link =
+            before[level] == NULL ? &map->first[level] : &before[level]->next[level];
+        write->next[level] = *link;
+        *link = write;
+        if (write->next[level] == NULL) {
+            map->last[level] = write;
+        }
+    }
+    write->previous = before[0];
+    if (write->next[0] != NULL) {
+        write->next[0]->previous = write;
+    }
+}
+
+static auri_write *create_write(auri_write_map *map, const sought_key *sought) {
+    const uint8_t height = draw_height(map);
+    auri_write *write = auri_arena_allocate(
+        map->arena, sizeof *write + height * sizeof(auri_write *) + sought->length);
+    if (write == NULL) {
+        return NULL;
+    }
+    *write = (auri_write){
+        .prefix = sought->prefix, .key_bytes = (uint16_t)sought->length, .height = height};
+    if (sought->length > 0) {
+        memcpy(&write->next[height], sought->bytes, sought->length);
+    }
+    return write;
+}
+
+/* Room for a value: the old value's, when nobody else can be looking at it. NULL: no memory. */
+static uint8_t *room_for(const auri_write_map *map, const auri_write *old, uint64_t value_bytes) {
+    if (old != NULL && old->value != NULL && value_bytes <= old->value_bytes &&
+        auri_arena_is_private(map->arena)) {
+        return (uint8_t *)(uintptr_t)old->value;
+    }
+    return auri_arena_allocate(map->arena, value_bytes == 0 ? 1 : value_bytes);
+}
+
+static void count_write(auri_write_map *map, const auri_write *write, bool add) {
+    if (write->is_delete) {
+        return;
+    }
+    const uint64_t bytes = write->key_bytes + write->value_bytes;
+    map->puts = add ? map->puts + 1 : map->puts - 1;
+    map->put_bytes = add ? map->put_bytes + bytes : map->put_bytes - bytes;
+}
+
+aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t key_bytes,
+                              const uint8_t *value, uint64_t value_bytes, bool is_delete,
+                              auri_write **write_out) {
+    const sought_key sought = seek_for(key, key_bytes);
+    auri_write *before[AURI_WRITE_HEIGHT_MAX];
+    auri_write *found = NULL;
+    if (map->last[0] == NULL || is_below(map->last[0], &sought)) {
+        memcpy(before, map->last, sizeof before);
+    } else {
+        find_before(map, &sought, before);
+        auri_write *next = before[0] == NULL ? map->first[0] : before[0]->next[0];
+        found = is_equal(next, &sought) ? next : NULL;
+    }
+    uint8_t *room = is_delete ? NULL : room_for(map, found, value_bytes);
+    auri_write *write = found != NULL ? found : create_write(map, &sought);
+    if (write == NULL || (room == NULL && !is_delete)) {
+        return AUR_ERR_MEMORY;
+    }
+    if (value_bytes > 0 && !is_delete) {
+        memmove(room, value, value_bytes);
+    }
+    if (found == NULL) {
+        link_write(map, write, before);
+        map->writes++;
+    } else {
+        count_write(map, write, false);
+    }
+    write->value = room;
+    write->value_bytes = is_delete ? 0 : value_bytes;
+    write->is_delete = is_delete;
+    count_write(map, write, true);
+    *write_out = write;
+    return AUR_OK;
+}

@@ -1,0 +1,72 @@
+/*
+ * What one transaction writes to one table: an ordered map from key to put or delete, in an arena.
+ * A skip list: ascending inserts cost O(1) by a finger at its end, others O(log n); entries never
+ * move and never leave, so cursors may hold on to them.
+ *
+ * Thread rule: the transaction's lock.
+ */
+#ifndef AUR_TRANSACTION_WRITE_MAP_PRIVATE_H
+#define AUR_TRANSACTION_WRITE_MAP_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "transaction/arena_private.h"
+
+enum { AURI_WRITE_HEIGHT_MAX = 12 };
+
+/* Whether the key is in the table at the transaction's read point: learnt when somebody asks. */
+enum auri_existence {
+    AURI_EXISTENCE_UNKNOWN = 0,
+    AURI_EXISTENCE_ABSENT = 1,
+    AURI_EXISTENCE_PRESENT = 2,
+};
+
+/* One key's last put or delete. */
+typedef struct auri_write {
+    uint64_t
+        prefix; /* first 8 bytes of the key as a big-endian number: most comparisons end here */
+    const uint8_t *value; /* in the arena; NULL for a delete */
+    uint64_t value_bytes;
+    struct auri_write *previous;
+    uint16_t key_bytes;
+    uint8_t height;
+    uint8_t existence; /* enum auri_existence */
+    bool is_delete;
+    struct auri_write *next[]; /* `height` links, then the key */
+} auri_write;
+
+typedef struct auri_write_map {
+    auri_arena *arena;
+    uint64_t random; /* state of the generator of heights */
+    uint64_t puts;
+    uint64_t put_bytes; /* keys and values of the puts */
+    uint64_t writes;
+    auri_write *first[AURI_WRITE_HEIGHT_MAX];
+    auri_write *last[AURI_WRITE_HEIGHT_MAX];
+} auri_write_map;
+
+void auri_write_map_init(auri_write_map *map, auri_arena *arena);
+
+/* Sets key to value (copied), or to "deleted" when `is_delete`. AUR_ERR_MEMORY. */
+aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t key_bytes,
+                              const uint8_t *value, uint64_t value_bytes, bool is_delete,
+                              auri_write **write_out) AUR_CHECKED;
+
+/* Each gives NULL when there is none. */
+auri_write *auri_write_map_find(const auri_write_map *map, const uint8_t *key, size_t key_bytes);
+auri_write *auri_write_map_at_or_after(const auri_write_map *map, const uint8_t *key,
+                                       size_t key_bytes);
+auri_write *auri_write_map_before(const auri_write_map *map, const uint8_t *key, size_t key_bytes);
+
+static inline const uint8_t *auri_write_key(const auri_write *write) {
+    return (const uint8_t *)&write->next[write->height];
+}
+
+/* Orders keys as bytes: negative, 0 or positive. */
+int auri_key_compare(const uint8_t *left, size_t left_bytes, const uint8_t *right,
+                     size_t right_bytes);
+
+#endif
