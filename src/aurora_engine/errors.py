@@ -1,7 +1,9 @@
-"""The errors of aurora_engine: one class for each error status of the C core (csrc/include/aurora/errors.h).
+"""The errors of aurora_engine: one class for each error status of the C core.
 
-Every error is an `AuroraError`; misuse is `ValueError`, `TypeError` or `KeyError`, and want of memory is `MemoryError`.
-An error says what was tried and on what, and carries the place where it happened as attributes.
+The statuses are listed in csrc/include/aurora/errors.h.
+Every error is an `AuroraError`; misuse is `ValueError`, `TypeError` or `KeyError`, and want of
+memory is `MemoryError`. An error says what was tried and on what, and carries the place where it
+happened as attributes.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ class AuroraError(Exception):
     retryable : bool
         True when the same work may succeed if it is simply run again.
     in_doubt : bool
-        True when what was tried may have taken effect all the same, as with a commit whose quorum was lost while it
-        was on its way. Read the data back before doing it again.
+        True when what was tried may have taken effect all the same, as with a commit whose quorum
+        was lost while it was on its way. Read the data back before doing it again.
     group, copy : int or None
         Protection group and copy of the segment concerned, where known.
     file : str or None
@@ -57,7 +59,7 @@ class AuroraError(Exception):
 
 
 class CorruptionError(AuroraError):
-    """Stored bytes failed their checksum or break their format, and no other copy could serve instead."""
+    """Stored bytes failed their checksum or break their format, and no other copy could serve."""
 
     status_name = "AUR_ERR_CORRUPT"
 
@@ -75,7 +77,7 @@ class StorageIOError(AuroraError, OSError):
 
 
 class VolumeFullError(AuroraError):
-    """There is no space left: on the disks that a write quorum needs, or below the largest size of a volume."""
+    """No space is left on the disks that a write quorum needs, or a volume is at its largest."""
 
     status_name = "AUR_ERR_FULL"
 
@@ -93,13 +95,13 @@ class QuorumLostError(AuroraError):
 
 
 class FencedError(AuroraError):
-    """A newer writer has taken over the volume; this handle can never write again. Open the database anew."""
+    """A newer writer has taken over the volume; this handle can never write again."""
 
     status_name = "AUR_ERR_FENCED"
 
 
 class ConflictError(AuroraError):
-    """A concurrent transaction changed what this one read; run it again (`Database.transact` does)."""
+    """A concurrent transaction changed what this one read; `Database.transact` runs it again."""
 
     status_name = "AUR_ERR_CONFLICT"
     retryable = True
@@ -118,7 +120,7 @@ class DatabaseLockedError(AuroraError):
 
 
 class DatabaseClosedError(AuroraError, ValueError):
-    """The database, transaction, view or cursor is closed, or belongs to the parent of a forked process.
+    """The handle is closed, or belongs to the parent of a forked process.
 
     Also a `ValueError`, as with files of the standard library.
     """

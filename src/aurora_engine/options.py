@@ -28,14 +28,14 @@ ZONE_NAME_LENGTH_MAX = 64
 class Topology:
     """How many copies a volume has, and where they lie.
 
-    A zone is a place that fails as a whole: a disk, a machine, a data centre. A write is durable when more than half
-    of all copies have it.
+    A zone is a place that fails as a whole: a disk, a machine, a data centre. A write is durable
+    when more than half of all copies have it.
 
     Parameters
     ----------
     zones : iterable of str, or mapping of str to path
-        Names of the zones, which are folders inside the volume's directory; or names with the folder of each. Put the
-        folders on different disks to survive the loss of a disk.
+        Names of the zones, which are folders inside the volume's directory; or names with the
+        folder of each. Put the folders on different disks to survive the loss of a disk.
     copies_per_zone : int
         Copies of every protection group in each zone.
 
@@ -49,14 +49,15 @@ class Topology:
     Raises
     ------
     ValueError
-        If there is no zone, a name is used twice or does not fit a folder, or there are more than 64 copies.
+        If there is no zone, a name is used twice or does not fit a folder, or there are more than
+        64 copies.
 
     Examples
     --------
     >>> Topology().copies
     6
-    >>> Topology(zones={"a": "/mnt/disk1/volume", "b": "/mnt/disk2/volume", "c": "/mnt/disk3/volume"}).copies
-    6
+    >>> Topology(zones={"a": "/mnt/disk1/volume", "b": "/mnt/disk2/volume", "c":
+    "/mnt/disk3/volume"}).copies 6
     >>> Topology.single().copies
     1
     """
@@ -71,16 +72,26 @@ class Topology:
         copies_per_zone: int = 2,
     ) -> None:
         if isinstance(zones, str):
-            raise TypeError("zones is a sequence of names or a mapping of names to folders, not one str")
+            raise TypeError(
+                "zones is a sequence of names or a mapping of names to folders, not one str"
+            )
         names = tuple(_zone_name(name) for name in zones)
-        paths = tuple(os.fspath(folder) for folder in zones.values()) if isinstance(zones, Mapping) else names
+        paths = (
+            tuple(os.fspath(folder) for folder in zones.values())
+            if isinstance(zones, Mapping)
+            else names
+        )
         if not names:
             raise ValueError("a topology needs at least one zone")
         for what, given in (("names", names), ("folders", paths)):
             if len(set(given)) != len(given):
                 raise ValueError(f"the {what} of zones must differ: {list(given)}")
         object.__setattr__(self, "zones", names)
-        object.__setattr__(self, "copies_per_zone", _whole("copies_per_zone", copies_per_zone, 1, COPIES_MAX // len(names)))
+        object.__setattr__(
+            self,
+            "copies_per_zone",
+            _whole("copies_per_zone", copies_per_zone, 1, COPIES_MAX // len(names)),
+        )
         object.__setattr__(self, "paths", paths)
 
     @classmethod
@@ -101,8 +112,16 @@ class Topology:
 def _zone_name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"a zone's name is a str, not {type(name).__name__}")
-    if not 0 < len(name) <= ZONE_NAME_LENGTH_MAX or "/" in name or "\0" in name or name in {".", ".."}:
-        raise ValueError(f"{name!r} cannot name a zone: a name is also a folder's, up to {ZONE_NAME_LENGTH_MAX} long")
+    if (
+        not 0 < len(name) <= ZONE_NAME_LENGTH_MAX
+        or "/" in name
+        or "\0" in name
+        or name in {".", ".."}
+    ):
+        raise ValueError(
+            f"{name!r} cannot name a zone: a name is also a folder's, "
+            f"up to {ZONE_NAME_LENGTH_MAX} long"
+        )
     return name
 
 
@@ -145,12 +164,18 @@ class OpenOptions:
         if page_bytes & (page_bytes - 1):
             raise ValueError(f"page_bytes must be a power of two, not {page_bytes}")
         group_bytes = _whole(
-            "protection_group_bytes", self.protection_group_bytes, PROTECTION_GROUP_PAGES_MIN * page_bytes
+            "protection_group_bytes",
+            self.protection_group_bytes,
+            PROTECTION_GROUP_PAGES_MIN * page_bytes,
         )
         if group_bytes % page_bytes:
-            raise ValueError(f"protection_group_bytes must be a multiple of page_bytes, not {group_bytes}")
+            raise ValueError(
+                f"protection_group_bytes must be a multiple of page_bytes, not {group_bytes}"
+            )
         if not isinstance(self.backtrack_window, timedelta):
-            raise TypeError(f"backtrack_window must be a timedelta, not {type(self.backtrack_window).__name__}")
+            raise TypeError(
+                f"backtrack_window must be a timedelta, not {type(self.backtrack_window).__name__}"
+            )
         if self.backtrack_window < timedelta(0):
             raise ValueError(f"backtrack_window must not be negative: {self.backtrack_window}")
         if self.history_bytes is not None:

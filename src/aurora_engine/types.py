@@ -29,18 +29,20 @@ _ItemT_co = TypeVar("_ItemT_co", covariant=True)
 
 
 class FixedWidthArray(Protocol):
-    """An array of fixed-width items that gives its bytes through the buffer protocol, such as a numpy array."""
+    """An array of fixed-width items with the buffer protocol, such as a numpy array."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any, /) -> Any: ...
     @property
-    def itemsize(self) -> int: ...
+    def itemsize(self) -> int:
+        """Bytes of one item."""
 
 
 class SupportsItems(Protocol):
     """A mapping of keys to values."""
 
-    def items(self) -> Any: ...
+    def items(self) -> Any:
+        """Its pairs."""
 
 
 class SupportsIter(Protocol[_ItemT_co]):
@@ -55,7 +57,9 @@ ReadableBuffer: TypeAlias = "Buffer | FixedWidthArray"
 PairArrays: TypeAlias = "tuple[FixedWidthArray, FixedWidthArray]"
 """Two arrays of equal length and fixed-width items: keys and values."""
 
-Pairs: TypeAlias = "SupportsIter[tuple[ReadableBuffer, ReadableBuffer]] | SupportsItems | PairArrays"
+Pairs: TypeAlias = (
+    "SupportsIter[tuple[ReadableBuffer, ReadableBuffer]] | SupportsItems | PairArrays"
+)
 """What `put_many` takes: an iterable of (key, value), a mapping, or two arrays."""
 
 CopyState: TypeAlias = Literal["ok", "lagging", "failed", "rebuilding"]
@@ -76,8 +80,8 @@ class SegmentStatus:
     path : str
         Its folder.
     state : {"ok", "lagging", "failed", "rebuilding"}
-        ``"ok"`` keeps up; ``"lagging"`` is catching up from its peers; ``"failed"`` takes no writes;
-        ``"rebuilding"`` is being copied anew.
+        ``"ok"`` keeps up; ``"lagging"`` is catching up from its peers; ``"failed"`` takes no
+        writes; ``"rebuilding"`` is being copied anew.
     scl : int
         Segment complete LSN: every record of its group up to here is there.
     group, copy : int

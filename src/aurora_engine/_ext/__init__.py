@@ -1,4 +1,4 @@
-"""The C core as Python sees it: small Cython modules that convert, call and check, and hold no policy.
+"""The C core as Python sees it: small Cython modules that convert, call and check.
 
-Not a public interface; import from `aurora_engine`.
+They hold no policy. Not a public interface; import from `aurora_engine`.
 """

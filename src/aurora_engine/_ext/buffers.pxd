@@ -9,8 +9,9 @@ cdef struct Span:
     bint held          # `view` must be released
     Py_buffer view
 
-# Fills `span` from a key or a value. bytes are borrowed (the caller holds a reference through the call); other
-# buffers are held, so that nobody can resize them meanwhile. On an exception there is nothing to release.
+# Fills `span` from a key or a value. bytes are borrowed (the caller holds a reference through the
+# call); other buffers are held, so that nobody can resize them meanwhile. On an exception there is
+# nothing to release.
 cdef int take_key(object key, Span *span) except -1
 cdef int take_value(object value, Span *span) except -1
 

@@ -24,7 +24,9 @@ cdef int take(object source, str what, Span *span) except -1:
         return 0
     if not PyObject_CheckBuffer(source):
         hint = '; encode text first, as in text.encode("utf-8")' if isinstance(source, str) else ""
-        raise TypeError(f"{what} must be bytes or another buffer, not {type(source).__name__}{hint}")
+        raise TypeError(
+            f"{what} must be bytes or another buffer, not {type(source).__name__}{hint}"
+        )
     try:
         PyObject_GetBuffer(source, &span.view, PyBUF_SIMPLE)
     except (BufferError, ValueError) as failure:
@@ -97,18 +99,23 @@ cdef int shape_column(str what, bint is_key, Column *column) except -1:
     item_format = "B" if view.format == NULL else view.format.decode("ascii")
     column.padded = item_format.endswith("s")
     if "O" in item_format or item_format.endswith("w"):
-        raise TypeError(f"{what} must be arrays of fixed-width bytes (dtype S or V, or 2-D uint8), not of objects or text")
+        raise TypeError(
+            f"{what} must be arrays of fixed-width bytes (dtype S or V, or 2-D uint8), "
+            "not of objects or text"
+        )
     if view.ndim == 1:
         if is_key and not (item_format.endswith(("s", "x", "}")) or item_format in KEY_FORMATS):
             raise TypeError(
-                f"keys of item format {item_format!r} would not be ordered as their values are: convert them, "
-                'as in array.astype(">u8")'
+                f"keys of item format {item_format!r} would not be ordered as their values are: "
+                'convert them, as in array.astype(">u8")'
             )
         column.width = <size_t>view.itemsize
     elif view.ndim == 2 and view.itemsize == 1 and (view.strides[1] == 1 or view.shape[1] <= 1):
         column.width = <size_t>view.shape[1]
     else:
-        raise TypeError(f"{what} must be a 1-D array, or a 2-D array of single bytes with contiguous rows")
+        raise TypeError(
+            f"{what} must be a 1-D array, or a 2-D array of single bytes with contiguous rows"
+        )
     if view.strides[0] < 0:
         raise ValueError(f"{what} must not be a reversed array: copy it first")
     column.count = <size_t>view.shape[0]

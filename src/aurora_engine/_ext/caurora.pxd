@@ -1,7 +1,8 @@
-# What the C core offers, as declared in csrc/include/aurora and in the headers of disk and segment. Externs only.
+# What the C core offers, as declared in csrc/include/aurora and in the headers of disk and segment.
+# Externs only.
 #
-# Every function is nogil: C threads and C functions never touch Python. Functions that may wait or do I/O are called
-# inside `with nogil:`; the comment `# waits` marks them.
+# Every function is nogil: C threads and C functions never touch Python. Functions that may wait or
+# do I/O are called inside `with nogil:`; the comment `# waits` marks them.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
@@ -76,17 +77,26 @@ cdef extern from "aurora/engine.h" nogil:
         uint32_t groups
         const uint64_t *group_lsn
 
-    aur_status aur_engine_create(const aur_engine_options *options, aur_engine **engine_out, aur_error *error)
+    aur_status aur_engine_create(
+        const aur_engine_options *options, aur_engine **engine_out, aur_error *error
+    )
     void aur_engine_destroy(aur_engine *engine)  # waits
-    aur_status aur_engine_add_group(aur_engine *engine, aur_segment *const *segments, uint32_t copies,
-                                    aur_error *error)  # waits
-    aur_status aur_engine_start(aur_engine *engine, const aur_engine_start_point *start, aur_error *error)  # waits
+    aur_status aur_engine_add_group(
+        aur_engine *engine, aur_segment *const *segments, uint32_t copies, aur_error *error
+    )  # waits
+    aur_status aur_engine_start(
+        aur_engine *engine, const aur_engine_start_point *start, aur_error *error
+    )  # waits
     void aur_engine_stop(aur_engine *engine)  # waits
     void aur_engine_close(aur_engine *engine)  # waits
-    aur_status aur_engine_replace(aur_engine *engine, uint32_t group, uint32_t copy, aur_segment *segment,
-                                  aur_segment **old_out, aur_error *error)  # waits
+    aur_status aur_engine_replace(
+        aur_engine *engine, uint32_t group, uint32_t copy, aur_segment *segment,
+        aur_segment **old_out, aur_error *error
+    )  # waits
     aur_status aur_engine_step(aur_engine *engine, uint32_t group, uint32_t copy)  # waits
-    aur_status aur_engine_wait_durable(aur_engine *engine, uint64_t lsn, uint64_t timeout_ns, aur_error *error)  # waits
+    aur_status aur_engine_wait_durable(
+        aur_engine *engine, uint64_t lsn, uint64_t timeout_ns, aur_error *error
+    )  # waits
     int aur_engine_event_descriptor(aur_engine *engine)
     void aur_engine_drain(aur_engine *engine)
     void aur_engine_set_cache_bytes(aur_engine *engine, uint64_t cache_bytes)  # waits
@@ -98,7 +108,9 @@ cdef extern from "aurora/engine.h" nogil:
         uint64_t queued_bytes
         aur_error error
 
-    aur_status aur_engine_copy_status(aur_engine *engine, uint32_t group, uint32_t copy, aur_engine_copy *out)
+    aur_status aur_engine_copy_status(
+        aur_engine *engine, uint32_t group, uint32_t copy, aur_engine_copy *out
+    )
 
     ctypedef struct aur_engine_status:
         uint64_t epoch
@@ -132,7 +144,9 @@ cdef extern from "aurora/engine.h" nogil:
         uint64_t records
         uint64_t leaked_pages
 
-    aur_status aur_engine_verify(aur_engine *engine, aur_engine_verified *out, aur_error *error)  # waits
+    aur_status aur_engine_verify(
+        aur_engine *engine, aur_engine_verified *out, aur_error *error
+    )  # waits
 
 cdef extern from "aurora/transaction.h" nogil:
     ctypedef struct aur_transaction
@@ -149,43 +163,62 @@ cdef extern from "aurora/transaction.h" nogil:
         uint64_t length
         void *hidden[8]
 
-    aur_status aur_engine_get(aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
-                              bint cached_only, aur_found *found_out, aur_error *error)  # waits unless cached_only
-    aur_status aur_engine_put(aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
-                              const uint8_t *value, uint64_t value_bytes, uint64_t *lsn_out,
-                              aur_error *error)  # waits
-    aur_status aur_engine_delete(aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
-                                 uint64_t *lsn_out, aur_error *error)  # waits
+    aur_status aur_engine_get(
+        aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
+        bint cached_only, aur_found *found_out, aur_error *error
+    )  # waits unless cached_only
+    aur_status aur_engine_put(
+        aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
+        const uint8_t *value, uint64_t value_bytes, uint64_t *lsn_out, aur_error *error
+    )  # waits
+    aur_status aur_engine_delete(
+        aur_engine *engine, aur_table *table, const uint8_t *key, size_t key_bytes,
+        uint64_t *lsn_out, aur_error *error
+    )  # waits
 
     aur_status aur_transaction_begin(aur_engine *engine, bint read_only, aur_transaction **out,
                                      aur_error *error)  # waits
-    aur_status aur_transaction_commit(aur_transaction *transaction, uint64_t *lsn_out, aur_error *error)  # waits
+    aur_status aur_transaction_commit(
+        aur_transaction *transaction, uint64_t *lsn_out, aur_error *error
+    )  # waits
     void aur_transaction_rollback(aur_transaction *transaction)
     void aur_transaction_destroy(aur_transaction *transaction)
     bint aur_transaction_is_open(const aur_transaction *transaction)
     uint64_t aur_transaction_read_point(const aur_transaction *transaction)
-    aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                   size_t key_bytes, bint cached_only, aur_found *found_out,
-                                   aur_error *error)  # waits unless cached_only
-    aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                   size_t key_bytes, const uint8_t *value, uint64_t value_bytes, aur_error *error)
-    aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table, const uint8_t *keys,
-                                         size_t key_bytes, size_t key_stride, const uint8_t *values,
-                                         size_t value_bytes, size_t value_stride, size_t count, aur_error *error)
-    aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                      size_t key_bytes, bint cached_only,
-                                      aur_error *error)  # waits unless cached_only
-    aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table, uint64_t *count_out,
-                                     aur_error *error)  # waits
+    aur_status aur_transaction_get(
+        aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
+        bint cached_only, aur_found *found_out, aur_error *error
+    )  # waits unless cached_only
+    aur_status aur_transaction_put(
+        aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
+        const uint8_t *value, uint64_t value_bytes, aur_error *error
+    )
+    aur_status aur_transaction_put_array(
+        aur_transaction *transaction, aur_table *table, const uint8_t *keys, size_t key_bytes,
+        size_t key_stride, const uint8_t *values, size_t value_bytes, size_t value_stride,
+        size_t count, aur_error *error
+    )
+    aur_status aur_transaction_delete(
+        aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
+        bint cached_only, aur_error *error
+    )  # waits unless cached_only
+    aur_status aur_transaction_count(
+        aur_transaction *transaction, aur_table *table, uint64_t *count_out, aur_error *error
+    )  # waits
     aur_status aur_found_read(aur_found *found, uint8_t *out, aur_error *error)  # waits
     void aur_found_release(aur_found *found)
 
-    aur_status aur_transaction_table(aur_transaction *transaction, const char *name, size_t name_bytes, bint create,
-                                     aur_table **table_out, aur_error *error)  # waits
-    aur_status aur_transaction_drop_table(aur_transaction *transaction, const char *name, size_t name_bytes,
-                                          aur_error *error)  # waits
-    aur_status aur_transaction_table_name(aur_transaction *transaction, size_t index, char *name_out,
-                                          size_t *name_bytes_out, aur_error *error)  # waits
+    aur_status aur_transaction_table(
+        aur_transaction *transaction, const char *name, size_t name_bytes, bint create,
+        aur_table **table_out, aur_error *error
+    )  # waits
+    aur_status aur_transaction_drop_table(
+        aur_transaction *transaction, const char *name, size_t name_bytes, aur_error *error
+    )  # waits
+    aur_status aur_transaction_table_name(
+        aur_transaction *transaction, size_t index, char *name_out, size_t *name_bytes_out,
+        aur_error *error
+    )  # waits
 
     ctypedef struct aur_entry:
         const uint8_t *key
@@ -193,12 +226,18 @@ cdef extern from "aurora/transaction.h" nogil:
         size_t key_bytes
         uint64_t value_bytes
 
-    aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table, const uint8_t *start,
-                               size_t start_bytes, const uint8_t *stop, size_t stop_bytes, bint reverse,
-                               aur_cursor **cursor_out, aur_error *error)
-    aur_status aur_cursor_fetch(aur_cursor *cursor, bint cached_only, aur_entry *entries, size_t capacity,
-                                size_t *count_out, aur_error *error)  # waits unless cached_only
-    aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry, uint8_t *out, aur_error *error)  # waits
+    aur_status aur_cursor_open(
+        aur_transaction *transaction, aur_table *table, const uint8_t *start, size_t start_bytes,
+        const uint8_t *stop, size_t stop_bytes, bint reverse, aur_cursor **cursor_out,
+        aur_error *error
+    )
+    aur_status aur_cursor_fetch(
+        aur_cursor *cursor, bint cached_only, aur_entry *entries, size_t capacity,
+        size_t *count_out, aur_error *error
+    )  # waits unless cached_only
+    aur_status aur_cursor_read(
+        aur_cursor *cursor, const aur_entry *entry, uint8_t *out, aur_error *error
+    )  # waits
     void aur_cursor_close(aur_cursor *cursor)
 
 cdef extern from "format/checksum.h" nogil:
@@ -208,16 +247,20 @@ cdef extern from "format/checksum.h" nogil:
 cdef extern from "disk/disk.h" nogil:
     ctypedef struct aur_disk
 
-    aur_status aur_disk_open_posix(const char *path, bint create, aur_disk **disk_out, aur_error *error)  # waits
+    aur_status aur_disk_open_posix(
+        const char *path, bint create, aur_disk **disk_out, aur_error *error
+    )  # waits
     aur_status aur_disk_open_memory(aur_disk **disk_out)
     aur_disk *aur_disk_acquire(aur_disk *disk)
     void aur_disk_close(aur_disk *disk)
     aur_status aur_disk_replace(aur_disk *disk, const char *name, const void *bytes, size_t length,
                                 aur_error *error)  # waits
     aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error)  # waits
-    aur_status aur_disk_list(aur_disk *disk,
-                             c_bool (*visit)(void *context, const char *name, uint64_t size_bytes) noexcept nogil,
-                             void *context, aur_error *error)  # waits
+    aur_status aur_disk_list(
+        aur_disk *disk,
+        c_bool (*visit)(void *context, const char *name, uint64_t size_bytes) noexcept nogil,
+        void *context, aur_error *error
+    )  # waits
     const char *aur_disk_path(const aur_disk *disk)
 
 cdef extern from "disk/faulty.h" nogil:
@@ -320,33 +363,45 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t records
         uint64_t damaged
 
-    aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identity, uint64_t epoch,
-                                  uint64_t base_lsn, aur_error *error)  # waits
+    aur_status aur_segment_create(
+        aur_disk *disk, const aur_segment_identity *identity, uint64_t epoch, uint64_t base_lsn,
+        aur_error *error
+    )  # waits
     aur_status aur_segment_open(aur_disk *disk, const aur_segment_identity *expected,
                                 const aur_segment_options *options, aur_segment **segment_out,
                                 aur_error *error)  # waits
     void aur_segment_close(aur_segment *segment)  # waits
     void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out)
-    aur_status aur_segment_set_epoch(aur_segment *segment, uint64_t epoch, aur_error *error)  # waits
+    aur_status aur_segment_set_epoch(
+        aur_segment *segment, uint64_t epoch, aur_error *error
+    )  # waits
     void aur_segment_set_vdl(aur_segment *segment, uint64_t vdl, uint64_t lowest_read_point)
-    aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error)  # waits
+    aur_status aur_segment_rewind(
+        aur_segment *segment, const aur_rewind *rewind, aur_error *error
+    )  # waits
     size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity)
     aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, uint64_t *scl_out,
                                   aur_error *error)  # waits
-    aur_status aur_segment_adopt(aur_segment *segment, aur_frame *frame, uint64_t sender_epoch, uint64_t *scl_out,
-                                 aur_error *error)  # waits
-    aur_status aur_segment_read_page(aur_segment *segment, uint64_t page_id, uint64_t read_point, uint8_t *page,
-                                     aur_error *error)  # waits
-    aur_status aur_segment_next_frame(aur_segment *segment, uint64_t after_lsn, aur_frame **frame_out,
-                                      aur_error *error)  # waits
+    aur_status aur_segment_adopt(
+        aur_segment *segment, aur_frame *frame, uint64_t sender_epoch, uint64_t *scl_out,
+        aur_error *error
+    )  # waits
+    aur_status aur_segment_read_page(
+        aur_segment *segment, uint64_t page_id, uint64_t read_point, uint8_t *page, aur_error *error
+    )  # waits
+    aur_status aur_segment_next_frame(
+        aur_segment *segment, uint64_t after_lsn, aur_frame **frame_out, aur_error *error
+    )  # waits
     void aur_segment_fail(aur_segment *segment, const aur_error *why)
     aur_status aur_segment_check(aur_segment *segment, aur_error *error)  # waits
     aur_status aur_segment_work(aur_segment *segment, aur_error *error)  # waits
     aur_status aur_segment_compact(aur_segment *segment, aur_error *error)  # waits
-    aur_status aur_segment_verify(aur_segment *segment,
-                                  void (*report)(void *context, const aur_error *damage) noexcept nogil,
-                                  void *context, aur_verify_counts *counts_out, aur_error *error)  # waits
-    aur_status aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
-                                c_bool (*progress)(void *context, uint64_t done_bytes,
-                                                   uint64_t total_bytes) noexcept nogil,
-                                void *context, aur_error *error)  # waits
+    aur_status aur_segment_verify(
+        aur_segment *segment, void (*report)(void *context, const aur_error *damage) noexcept nogil,
+        void *context, aur_verify_counts *counts_out, aur_error *error
+    )  # waits
+    aur_status aur_segment_copy(
+        aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
+        c_bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes) noexcept nogil,
+        void *context, aur_error *error
+    )  # waits

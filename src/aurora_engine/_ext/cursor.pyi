@@ -1,6 +1,4 @@
-from typing import final
-
-from typing_extensions import Self
+from typing import Self, final
 
 from aurora_engine._ext.engine import TableHandle
 from aurora_engine._ext.handle import Handle

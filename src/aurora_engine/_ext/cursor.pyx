@@ -26,7 +26,8 @@ from aurora_engine._ext.transaction cimport Txn, engine_of
 
 cdef enum:
     BATCH_ENTRIES = 128
-    # A read-only scan starts with this many; one that is checked at commit starts with 1, to walk little beyond what is used.
+    # A read-only scan starts with this many; one that is checked at commit starts with 1, to walk
+    # little beyond what is used.
     FIRST_BATCH_ENTRIES = 16
 
 
@@ -35,8 +36,9 @@ cdef enum:
 cdef class Cursor(Handle):
     """Iterates over (key, value) pairs, or keys, of a range.
 
-    The entries of a batch live in the C core's pages until the next fetch. In a transaction that writes, a write ends
-    their life: the cursor then goes on behind the last key that it gave out, and so sees the write.
+    The entries of a batch live in the C core's pages until the next fetch. In a transaction that
+    writes, a write ends their life: the cursor then goes on behind the last key that it gave out,
+    and so sees the write.
     """
 
     cdef aur_cursor *_cursor
@@ -57,8 +59,10 @@ cdef class Cursor(Handle):
     cdef size_t _fetches
     cdef aur_entry _entries[BATCH_ENTRIES]
 
-    def __cinit__(self, Txn transaction not None, TableHandle table, start=None, stop=None, *, prefix=None,
-                  bint reverse=False, limit=None, bint keys_only=False, bint owns_transaction=False):
+    def __cinit__(
+        self, Txn transaction not None, TableHandle table, start=None, stop=None, *, prefix=None,
+        bint reverse=False, limit=None, bint keys_only=False, bint owns_transaction=False
+    ):
         require(transaction)
         self._table = table_of(engine_of(transaction), table)
         adopt(transaction, self)
@@ -159,8 +163,10 @@ cdef int open_range(Cursor cursor, start, stop) except -1:
         release(&first)
         raise
     error_clear(&error)
-    status = aur_cursor_open(transaction_of(cursor)._transaction, cursor._table, first.data, first.length, last.data,
-                             last.length, cursor._reverse, &cursor._cursor, &error)
+    status = aur_cursor_open(
+        transaction_of(cursor)._transaction, cursor._table, first.data, first.length, last.data,
+        last.length, cursor._reverse, &cursor._cursor, &error
+    )
     release(&last)
     release(&first)
     return check(status, &error)
@@ -198,13 +204,17 @@ cdef int fetch(Cursor cursor) except -1:
     if cursor._fetches % 64 == 0:
         PyErr_CheckSignals()
     error_clear(&error)
-    status = aur_cursor_fetch(cursor._cursor, True, cursor._entries, capacity, &cursor._count, &error)
+    status = aur_cursor_fetch(
+        cursor._cursor, True, cursor._entries, capacity, &cursor._count, &error
+    )
     if status == AUR_WOULD_BLOCK:
         cursor._busy = True
         cursor._calls += 1
         transaction._calls += 1
         with nogil:
-            status = aur_cursor_fetch(cursor._cursor, False, cursor._entries, capacity, &cursor._count, &error)
+            status = aur_cursor_fetch(
+                cursor._cursor, False, cursor._entries, capacity, &cursor._count, &error
+            )
         transaction._calls -= 1
         cursor._calls -= 1
         cursor._busy = False
@@ -231,7 +241,9 @@ cdef object take_entry(Cursor cursor):
     cdef object value = None
     if not cursor._keys_only:
         if entry.value != NULL or entry.value_bytes == 0:
-            value = PyBytes_FromStringAndSize(<const char *>entry.value, <Py_ssize_t>entry.value_bytes)
+            value = PyBytes_FromStringAndSize(
+                <const char *>entry.value, <Py_ssize_t>entry.value_bytes
+            )
         else:
             value = read_long(cursor, entry)
     cursor._at += 1
@@ -278,7 +290,10 @@ cdef bytes plain(bound, str what):
     if bound is None or type(bound) is bytes:
         return bound
     if isinstance(bound, str):
-        raise TypeError(f'{what} must be bytes or another buffer, not str; encode text first, as in text.encode("utf-8")')
+        raise TypeError(
+            f"{what} must be bytes or another buffer, not str; "
+            'encode text first, as in text.encode("utf-8")'
+        )
     return bytes(memoryview(bound))
 
 
@@ -290,7 +305,7 @@ cdef tuple within_prefix(bytes prefix, start, stop):
     return start, stop
 
 
-# The smallest possible key above a bound that is longer than any key; None when there is none. Whether the bound is
-# included makes no difference, since no key equals it.
+# The smallest possible key above a bound that is longer than any key; None when there is none.
+# Whether the bound is included makes no difference, since no key equals it.
 cdef object above(bytes bound):
     return prefix_end(bound[:AUR_KEY_LIMIT])

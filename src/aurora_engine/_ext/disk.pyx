@@ -1,4 +1,4 @@
-"""Directories that segments and metadata live in: POSIX, in memory, and faulty on purpose (csrc/disk)."""
+"""Directories that segments and metadata live in, real, in memory, and faulty (csrc/disk)."""
 
 import errno
 import os
@@ -43,7 +43,7 @@ from aurora_engine.errors import StorageIOError
 
 @cython.final
 cdef class Listing:
-    """Collects what aur_disk_list visits; the first exception ends the walk and is raised after it."""
+    """Collects what aur_disk_list visits; an exception ends the walk and is raised after it."""
 
     cdef dict files
     cdef object failure
@@ -77,7 +77,7 @@ cdef Disk wrap(aur_disk *disk, bint faulty):
 @cython.final
 @cython.no_gc
 cdef class Disk(Handle):
-    """One directory. A segment that is opened on a disk keeps it alive; the disk stays usable beside it."""
+    """One directory. A segment opened on it keeps it alive; the disk stays usable beside it."""
 
     def __init__(self):
         raise TypeError("use Disk.posix, Disk.memory or Disk.faulty")
@@ -231,9 +231,11 @@ cdef class Disk(Handle):
         aur_faulty_set_dead(self._disk, dead)
 
     def crash_after(self, operations):
-        """Crashes inside the operation after `operations` more that change something; None disarms."""
+        """Crashes inside the operation after so many more that change something; None disarms."""
         require_faulty(self)
-        aur_faulty_crash_after(self._disk, <uint64_t>-1 if operations is None else <uint64_t>operations)
+        aur_faulty_crash_after(
+            self._disk, <uint64_t>-1 if operations is None else <uint64_t>operations
+        )
 
     def crash(self):
         """Power cut: keeps, loses or tears each write that was not durable."""

@@ -31,8 +31,8 @@ cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
 # The bytes of a found value, which is released.
 cdef object found_value(Handle handle, aur_found *found, bint as_view)
 
-# Goes on after a first slice of waiting for VDL >= lsn that ended with `waited`, looking for signals. A failure leaves
-# the write in doubt, and says so.
+# Goes on after a first slice of waiting for VDL >= lsn that ended with `waited`, looking for
+# signals. A failure leaves the write in doubt, and says so.
 cdef int settle(Engine engine, uint64_t lsn, aur_status waited, aur_error *error) except -1
 
 # Turns AUR_NEEDS_GROUPS and failures of a write into exceptions.

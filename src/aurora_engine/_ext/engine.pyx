@@ -1,4 +1,4 @@
-"""The data path of one opened volume (csrc/include/aurora/engine.h), with its one-shot reads and writes."""
+"""The data path of one opened volume, with its one-shot reads and writes (aurora/engine.h)."""
 
 import time
 
@@ -57,7 +57,7 @@ from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
 from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified, NeedsGroups
-from aurora_engine._ext.status import STATUSES
+from aurora_engine._ext.status import STATUSES, exception_for
 from aurora_engine.errors import AuroraError
 
 # A wait comes back this often to look for signals.
@@ -69,7 +69,9 @@ DRIVES = {
     "manual": <int>AUR_ENGINE_DRIVE_MANUAL,
 }
 COPY_STATES = ("ok", "lagging", "failed", "rebuilding")
-STATUS_WORDS = {value: name.removeprefix("AUR_ERR_").lower() for name, value in STATUSES.items()} | {0: "ok"}
+STATUS_WORDS = {0: "ok"} | {
+    value: name.removeprefix("AUR_ERR_").lower() for name, value in STATUSES.items()
+}
 
 
 @cython.final
@@ -159,7 +161,7 @@ cdef int check_write(Engine engine, aur_status status, const aur_error *error) e
 
 
 cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, with the interpreter lock kept if everything is in memory. The caller releases what was found."""
+    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status
@@ -173,13 +175,16 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
     if status == AUR_WOULD_BLOCK:
         engine._calls += 1
         with nogil:
-            status = aur_engine_get(engine._engine, place, span.data, span.length, False, found, &error)
+            status = aur_engine_get(
+                engine._engine, place, span.data, span.length, False, found, &error
+            )
         engine._calls -= 1
     release(&span)
     return check(status, &error)
 
 
-# Status, drain and descriptor are asked for by the thread that watches the copies, also after close.
+# Status, drain and descriptor are asked for by the thread that watches the copies, also after
+# close.
 cdef int require_alive(Engine engine) except -1:
     return refuse(engine) if engine._engine == NULL or forked(engine) else 0
 
@@ -187,11 +192,13 @@ cdef int require_alive(Engine engine) except -1:
 @cython.final
 @cython.no_gc
 cdef class Engine(Handle):
-    """The engine of a volume. The coordinator gives it recovered segments; from then on all data goes through here."""
+    """The engine of a volume: given recovered segments, it carries all reads and writes."""
 
-    def __cinit__(self, bytes volume_id not None, uint32_t page_bytes, uint32_t copies, uint64_t group_pages,
-                  uint64_t cache_bytes, uint64_t volume_pages, str drive not None="ring", bint read_volatile=False,
-                  uint32_t planted_bugs=0, VirtualClock clock=None):
+    def __cinit__(
+        self, bytes volume_id not None, uint32_t page_bytes, uint32_t copies, uint64_t group_pages,
+        uint64_t cache_bytes, uint64_t volume_pages, str drive not None="ring",
+        bint read_volatile=False, uint32_t planted_bugs=0, VirtualClock clock=None
+    ):
         cdef aur_engine_options options
         cdef aur_error error
         memset(&options, 0, sizeof(options))
@@ -260,7 +267,7 @@ cdef class Engine(Handle):
         self._groups += 1
 
     def start(self, uint64_t epoch, uint64_t vdl, uint64_t next_lsn, uint64_t time_us, group_lsns):
-        """Starts, or restarts after `stop`, at a recovered point; `group_lsns` is each group's last LSN."""
+        """Starts, or restarts after `stop`, at a recovered point, with each group's last LSN."""
         cdef aur_engine_start_point point
         cdef aur_error error
         cdef aur_status status
@@ -289,7 +296,7 @@ cdef class Engine(Handle):
             free(lsns)
 
     def stop(self):
-        """Fails waiters and new writes, and ceases shipping, so that the segments can be recovered. Reads go on."""
+        """Fails waiters and new writes, so that the segments can be recovered. Reads go on."""
         require(self)
         self._calls += 1
         with nogil:
@@ -297,7 +304,7 @@ cdef class Engine(Handle):
         self._calls -= 1
 
     def close(self):
-        """Ends every use: calls under way and to come raise `DatabaseClosedError`. Idempotent; `destroy` follows."""
+        """Ends every use: calls raise `DatabaseClosedError`. Idempotent; `destroy` follows."""
         if self._closed or forked(self):
             return
         self._closed = True
@@ -307,7 +314,7 @@ cdef class Engine(Handle):
         self._calls -= 1
 
     def destroy(self):
-        """Closes open cursors and transactions, stops all threads and frees. Idempotent; segments are free again."""
+        """Closes cursors and transactions, stops all threads, lets the segments go. Idempotent."""
         cdef aur_engine *engine = self._engine
         if engine == NULL or forked(self):
             return
@@ -323,7 +330,7 @@ cdef class Engine(Handle):
             engage(self, place[0], place[1], None)
 
     def replace(self, uint32_t group, uint32_t copy, Segment segment):
-        """Puts a segment, or None, in a place; returns the one that was there and is no longer in use."""
+        """Puts a segment, or None, in a place; returns the one that was there, no longer in use."""
         cdef aur_segment *pointer = NULL
         cdef aur_error error
         cdef aur_status status
@@ -352,7 +359,7 @@ cdef class Engine(Handle):
         return check(status, &error) == AUR_OK
 
     def fileno(self):
-        """A descriptor that becomes readable when the state of a copy or of the quorum changed since `drain`."""
+        """A descriptor, readable when a copy or the quorum changed its state since `drain`."""
         require_alive(self)
         return aur_engine_event_descriptor(self._engine)
 
@@ -370,7 +377,7 @@ cdef class Engine(Handle):
         self._calls -= 1
 
     def groups_wanted(self):
-        """How many protection groups the volume must have before a refused commit is tried again."""
+        """Protection groups that the volume must have before a refused commit is tried again."""
         require(self)
         return aur_engine_groups_wanted(self._engine)
 
@@ -381,7 +388,9 @@ cdef class Engine(Handle):
         require_alive(self)
         error_clear(&error)
         check(aur_engine_copy_status(self._engine, group, copy, &found), &error)
-        return CopyStatus(COPY_STATES[found.state], found.scl, found.queued_bytes, stored_exception(&found.error))
+        return CopyStatus(
+            COPY_STATES[found.state], found.scl, found.queued_bytes, stored_exception(&found.error)
+        )
 
     def status(self):
         """Watermarks and counters."""
@@ -398,6 +407,7 @@ cdef class Engine(Handle):
             found.lowest_read_point,
             found.groups,
             STATUS_WORDS[found.write_status],
+            None if found.write_status == AUR_OK else exception_for(found.write_status, ""),
             found.snapshots,
             found.cache_budget_bytes,
             found.cache_used_bytes,
@@ -479,8 +489,9 @@ cdef class Engine(Handle):
     def get(self, TableHandle table, key, default=None, bint as_view=False):
         """The value of a key, or `default`; bytes, or a memoryview of them."""
         cdef aur_found found
-        return found_value(self, &found, as_view) if find(self, table, key, &found) == AUR_OK else default
-
+        if find(self, table, key, &found) != AUR_OK:
+            return default
+        return found_value(self, &found, as_view)
     def contains(self, TableHandle table, key):
         """Whether the key is there."""
         cdef aur_found found
@@ -515,8 +526,10 @@ cdef class Engine(Handle):
         error_clear(&error)
         self._calls += 1
         with nogil:
-            status = aur_engine_put(self._engine, place, span.data, span.length, content.data, content.length, &lsn,
-                                    &error)
+            status = aur_engine_put(
+                self._engine, place, span.data, span.length, content.data, content.length, &lsn,
+                &error
+            )
             if wait and status == AUR_OK:
                 waited = aur_engine_wait_durable(self._engine, lsn, SLICE_NS, &error)
         self._calls -= 1
@@ -527,7 +540,8 @@ cdef class Engine(Handle):
         return lsn
 
     def delete(self, TableHandle table, key, bint wait=False):
-        """Removes a key; whether it was there. The removal, or what was read, is durable when `wait`.
+        """Removes a key; whether it was there. The removal, or what was read, is durable when
+        `wait`.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from aurora_engine._ext.records import FrameInfo
 from aurora_engine.types import ReadableBuffer
 
 def checksum(content: ReadableBuffer, seed: int = 0) -> int: ...
+
 @final
 class Frame:
     def __init__(self) -> None: ...

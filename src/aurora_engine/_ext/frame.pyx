@@ -1,4 +1,4 @@
-"""Sealed frames of the log, and the checksum that covers everything on disk (csrc/format, csrc/segment)."""
+"""Sealed frames of the log, and the checksum that covers everything on disk."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
@@ -62,7 +62,9 @@ cdef class Frame:
         error_clear(&error)
         PyObject_GetBuffer(content, &view, PyBUF_SIMPLE)
         with nogil:
-            status = aur_frame_create_from(<const uint8_t *>view.buf, <size_t>view.len, seed, &frame)
+            status = aur_frame_create_from(
+                <const uint8_t *>view.buf, <size_t>view.len, seed, &frame
+            )
         PyBuffer_Release(&view)
         if status == AUR_NOT_FOUND:
             status = AUR_ERR_CORRUPT
@@ -91,7 +93,8 @@ cdef class Frame:
         return PyBytes_FromStringAndSize(<char *>self._frame.bytes, self._frame.header.length)
 
     def __repr__(self):
-        return f"<Frame of group {self._frame.header.group}, LSN {self._frame.header.first_lsn} to {self._frame.header.last_lsn}>"
+        header = self._frame.header
+        return f"<Frame of group {header.group}, LSN {header.first_lsn} to {header.last_lsn}>"
 
 
 cdef uint64_t _seed(bytes volume_id) except? 0:

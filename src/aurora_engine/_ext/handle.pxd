@@ -1,17 +1,18 @@
-# What every handle of the C core does alike: belongs to one process, is open or closed, and knows how many calls are
-# under way so that it is freed only when there is none.
+# What every handle of the C core does alike: belongs to one process, is open or closed, and knows
+# how many calls are under way so that it is freed only when there is none.
 
 from cpython.object cimport PyObject
 from posix.types cimport pid_t
 
-# The process that runs now; kept by a handler of pthread_atfork, so that asking costs no system call.
+# The process that runs now; kept by a handler of pthread_atfork, so that asking costs no system
+# call.
 cdef pid_t current_process
 
 cdef class Handle:
     cdef pid_t _pid
     cdef bint _closed
     cdef Py_ssize_t _calls           # under way without the GIL; changed only with it
-    cdef str _end                    # what became of it, as in "this transaction has been committed"
+    cdef str _end                    # what became of it, as in "has been committed"
 
     # Handles that must be freed before this one. They keep this one alive; it only borrows them.
     cdef Handle _parent
@@ -31,11 +32,13 @@ cdef inline int require(Handle handle) except -1:
         return refuse(handle)
     return 0
 
-# For deallocation: the threads and locks behind a handle do not exist in a forked child, so nothing is freed there.
+# For deallocation: the threads and locks behind a handle do not exist in a forked child, so nothing
+# is freed there.
 cdef inline bint forked(Handle handle) noexcept:
     return handle._pid != current_process
 
-# Waits until no call is under way. Calls end soon once the C side is closed; signals do not cut this short.
+# Waits until no call is under way. Calls end soon once the C side is closed; signals do not cut
+# this short.
 cdef void wait_idle(Handle handle) noexcept
 
 cdef void adopt(Handle parent, Handle child) noexcept

@@ -26,7 +26,8 @@ if pthread_atfork(NULL, NULL, note_process) != 0:
 cdef class Handle:
     """A handle of the C core; usable in the process that made it, until it is closed.
 
-    No cycle of references can go through a handle, since children are only borrowed, so the collector need not look.
+    No cycle of references can go through a handle, since children are only borrowed, so the
+    collector need not look.
     """
 
     def __cinit__(self):
@@ -54,8 +55,9 @@ cdef class Handle:
 cdef int refuse(Handle handle) except -1:
     if handle._pid != current_process:
         raise DatabaseClosedError(
-            f"this {handle._noun()} was opened by process {handle._pid} and does not survive a fork into process "
-            f"{current_process}: open the database again in the child, or start children with the spawn method"
+            f"this {handle._noun()} was opened by process {handle._pid} and does not survive a fork "
+            f"into process {current_process}: open the database again in the child, or start "
+            "children with the spawn method"
         )
     raise DatabaseClosedError(f"this {handle._noun()} {handle._end}")
 

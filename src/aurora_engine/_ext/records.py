@@ -1,4 +1,7 @@
-"""Plain records and signals that cross between the Cython modules and the coordinator. Imports nothing of ours."""
+"""Plain records and signals that cross between the Cython modules and the coordinator.
+
+Imports nothing of ours.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class NeedsGroups(Exception):
-    """A commit needs the volume to have more protection groups; nothing was changed and it may be tried again."""
+    """A commit needs more protection groups; nothing was changed and it may be tried again."""
 
     def __init__(self, groups: int) -> None:
         super().__init__(f"the volume must grow to {groups} protection groups first")
@@ -50,7 +53,7 @@ class SegmentState(NamedTuple):
 
 
 class RewindRecord(NamedTuple):
-    """After LSN ``at``, history goes on from ``to``. ``kind``: 1 truncation by recovery, 2 backtrack."""
+    """After LSN ``at``, history goes on from ``to``; kind 1 is a truncation, 2 a backtrack."""
 
     at: int
     to: int
@@ -116,7 +119,9 @@ class EngineStatus(NamedTuple):
     lowest_read_point: int
     groups: int
     write_status: str
-    """What a write would get now: ``"ok"``, ``"quorum"``, ``"fenced"``, ``"closed"``, ..., after the C status."""
+    """What a write gets now, after the C status: ``"ok"``, ``"quorum"``, ``"fenced"``, ..."""
+    write_error: AuroraError | None
+    """The same as an exception; None when writes are served."""
     snapshots: int
     cache_budget_bytes: int
     cache_used_bytes: int

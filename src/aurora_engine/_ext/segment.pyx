@@ -54,13 +54,19 @@ from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
-from aurora_engine._ext.records import LogGap, RewindRecord, SegmentIdentity, SegmentState, VerifyCounts
+from aurora_engine._ext.records import (
+    LogGap,
+    RewindRecord,
+    SegmentIdentity,
+    SegmentState,
+    VerifyCounts,
+)
 from aurora_engine.errors import StorageIOError
 
 
 @cython.final
 cdef class Listener:
-    """Takes the calls of a C function that reports as it goes; an exception is kept and raised after it."""
+    """Hears a C function that reports as it goes; an exception is kept and raised after it."""
 
     cdef object progress
     cdef list damage
@@ -75,7 +81,9 @@ cdef void hear_damage(void *context, const aur_error *damage) noexcept with gil:
         listener.failure = failure
 
 
-cdef c_bool hear_progress(void *context, uint64_t done_bytes, uint64_t total_bytes) noexcept with gil:
+cdef c_bool hear_progress(
+    void *context, uint64_t done_bytes, uint64_t total_bytes
+) noexcept with gil:
     cdef Listener listener = <Listener>context
     try:
         PyErr_CheckSignals()
@@ -138,9 +146,12 @@ cdef class Segment(Handle):
         check(status, &error)
 
     @staticmethod
-    def open(Disk disk not None, identity=None, *, uint32_t planted_bugs=0, extent_bytes=None, memtable_bytes=None,
-             merge_fanout=None):
-        """Opens the segment of a directory; `identity` is what it must say of itself, None accepts any.
+    def open(
+        Disk disk not None, identity=None, *, uint32_t planted_bugs=0, extent_bytes=None,
+        memtable_bytes=None, merge_fanout=None
+    ):
+        """Opens the segment of a directory; `identity` is what it must say of itself, None accepts
+        any.
 
         Raises
         ------
@@ -180,7 +191,9 @@ cdef class Segment(Handle):
                 aur_disk_close(disk._disk)
         disk._calls -= 1
         if check(status, &error) == AUR_NOT_FOUND:
-            raise StorageIOError(error_numbers.ENOENT, "there is no segment in the directory", disk.path)
+            raise StorageIOError(
+                error_numbers.ENOENT, "there is no segment in the directory", disk.path
+            )
         self = Segment.__new__(Segment)
         self._segment = segment
         self._closed = False
@@ -275,7 +288,8 @@ cdef class Segment(Handle):
         cdef aur_rewind *rewinds = NULL
         require(self)
         try:
-            # Another thread may record one between the two calls; then the larger number is asked for again.
+            # Another thread may record one between the two calls; then the larger number is asked
+            # for again.
             count = aur_segment_rewinds(self._segment, NULL, 0)
             while count > capacity:
                 free(rewinds)
@@ -285,7 +299,10 @@ cdef class Segment(Handle):
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
             return [
-                RewindRecord(rewinds[i].at, rewinds[i].to, rewinds[i].epoch, rewinds[i].time_us, rewinds[i].kind)
+                RewindRecord(
+                    rewinds[i].at, rewinds[i].to, rewinds[i].epoch, rewinds[i].time_us,
+                    rewinds[i].kind,
+                )
                 for i in range(count)
             ]
         finally:
@@ -339,7 +356,7 @@ cdef class Segment(Handle):
         return scl
 
     def adopt(self, Frame frame not None, uint64_t sender_epoch):
-        """As `append`, for a frame that a peer already holds: the epoch that is checked is the sender's."""
+        """As `append`, for a frame that a peer holds: the epoch that is checked is the sender's."""
         cdef uint64_t scl = 0
         cdef aur_error error
         cdef aur_status status
@@ -429,16 +446,21 @@ cdef class Segment(Handle):
         error_clear(&error)
         self._calls += 1
         with nogil:
-            status = aur_segment_verify(self._segment, hear_damage, <void *>listener, &counts, &error)
+            status = aur_segment_verify(
+                self._segment, hear_damage, <void *>listener, &counts, &error
+            )
         self._calls -= 1
         if listener.failure is not None:
             raise listener.failure
         check(status, &error)
-        found = VerifyCounts(counts.files, counts.bytes, counts.frames, counts.records, counts.damaged)
+        found = VerifyCounts(
+            counts.files, counts.bytes, counts.frames, counts.records, counts.damaged
+        )
         return found, listener.damage
 
     def copy(self, Disk disk not None, identity, progress=None):
-        """Writes a segment with `identity` that holds all that this one holds into an empty directory.
+        """Writes a segment with `identity` that holds all that this one holds into an empty
+        directory.
 
         `progress` is called with bytes done and in total; when it returns False the copy stops.
 
@@ -459,13 +481,18 @@ cdef class Segment(Handle):
         self._calls += 1
         disk._calls += 1
         with nogil:
-            status = aur_segment_copy(self._segment, disk._disk, &parts, hear_progress, <void *>listener, &error)
+            status = aur_segment_copy(
+                self._segment, disk._disk, &parts, hear_progress, <void *>listener, &error
+            )
         disk._calls -= 1
         self._calls -= 1
         if listener.failure is not None:
             raise listener.failure
         if check(status, &error) == AUR_TIMEOUT:
-            raise StorageIOError(error_numbers.ECANCELED, "the copy of the segment was stopped by its caller", disk.path)
+            raise StorageIOError(
+                error_numbers.ECANCELED, "the copy of the segment was stopped by its caller",
+                disk.path
+            )
 
     def fail(self, str message not None):
         """Fails the segment from outside: its files are gone. Idempotent."""
@@ -491,7 +518,9 @@ cdef class Segment(Handle):
         if self._closed or forked(self):
             return
         if self._engaged:
-            raise ValueError("the segment serves an engine: replace it there, or destroy the engine, then close it")
+            raise ValueError(
+                "the segment serves an engine: replace it there, or destroy the engine, then close it"
+            )
         self._closed = True
         wait_idle(self)
         with nogil:

@@ -1,4 +1,4 @@
-"""Statuses of the C core as exceptions: each AUR_ERR_* has exactly one class (aurora_engine.errors)."""
+"""Statuses of the C core as exceptions: each AUR_ERR_* has exactly one class."""
 
 import os
 
@@ -56,7 +56,9 @@ def status_text(int status):
     return aur_status_text(<aur_status>status).decode("ascii")
 
 
-def exception_for(int status, str message, *, errno=0, group=None, copy=None, file=None, offset=None, lsn=None):
+def exception_for(
+    int status, str message, *, errno=0, group=None, copy=None, file=None, offset=None, lsn=None
+):
     """The exception that stands for a failed status.
 
     Parameters

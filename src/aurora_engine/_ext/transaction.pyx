@@ -1,4 +1,4 @@
-"""Transactions: reads at one moment, writes kept apart until the commit (csrc/include/aurora/transaction.h)."""
+"""Transactions: reads at one moment, writes kept apart till commit (aurora/transaction.h)."""
 
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
@@ -108,9 +108,11 @@ cdef class Txn(Handle):
     # ---- reading ----
 
     def get(self, TableHandle table, key, default=None, bint as_view=False):
-        """The value of a key as the transaction sees it, or `default`; bytes, or a memoryview of them."""
+        """The value of a key, or `default`; bytes, or a memoryview of them."""
         cdef aur_found found
-        return found_value(self, &found, as_view) if find(self, table, key, &found) == AUR_OK else default
+        if find(self, table, key, &found) != AUR_OK:
+            return default
+        return found_value(self, &found, as_view)
 
     def contains(self, TableHandle table, key):
         """Whether the key is there."""
@@ -137,7 +139,7 @@ cdef class Txn(Handle):
         return count
 
     def get_many(self, TableHandle table, keys, default=None):
-        """The values of many keys, in their order: an iterable of keys, or an array of fixed-width keys."""
+        """The values of many keys, in their order: an iterable, or an array of fixed width."""
         cdef list values = []
         cdef Py_ssize_t done = 0
         if PyObject_CheckBuffer(keys):
@@ -163,7 +165,10 @@ cdef class Txn(Handle):
         place = table_of(engine_of(self), table)
         for pair in pairs:
             if PyTuple_CheckExact(pair) and PyTuple_GET_SIZE(pair) == 2:
-                put_one(self, place, <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1))
+                put_one(
+                    self, place, <object>PyTuple_GET_ITEM(pair, 0),
+                    <object>PyTuple_GET_ITEM(pair, 1)
+                )
             else:
                 key, value = pair
                 put_one(self, place, key, value)
@@ -185,7 +190,8 @@ cdef class Txn(Handle):
             try:
                 if key_column.count != value_column.count:
                     raise ValueError(
-                        f"there are {key_column.count} keys but {value_column.count} values: give arrays of one length"
+                        f"there are {key_column.count} keys but {value_column.count} values: "
+                        "give arrays of one length"
                     )
                 put_columns(self, place, &key_column, &value_column)
             finally:
@@ -204,11 +210,15 @@ cdef class Txn(Handle):
         place = table_of(engine_of(self), table)
         take_key(key, &span)
         error_clear(&error)
-        status = aur_transaction_delete(self._transaction, place, span.data, span.length, True, &error)
+        status = aur_transaction_delete(
+            self._transaction, place, span.data, span.length, True, &error
+        )
         if status == AUR_WOULD_BLOCK:
             self._calls += 1
             with nogil:
-                status = aur_transaction_delete(self._transaction, place, span.data, span.length, False, &error)
+                status = aur_transaction_delete(
+                    self._transaction, place, span.data, span.length, False, &error
+                )
             self._calls -= 1
         release(&span)
         self._writes += 1
@@ -232,7 +242,9 @@ cdef class Txn(Handle):
         with nogil:
             status = aur_transaction_table(self._transaction, text, length, create, &table, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else wrap_table(engine_of(self), table)
+        return None if check(status, &error) == AUR_NOT_FOUND else wrap_table(
+            engine_of(self), table
+        )
 
     def drop_table(self, str name not None):
         """Drops a table; whether it was there."""
@@ -282,7 +294,8 @@ cdef class Txn(Handle):
         NeedsGroups
             If the volume must grow first; the transaction is still open then.
         ConflictError
-            If a concurrent transaction changed what this one read; it is rolled back then, as after every other error.
+            If a concurrent transaction changed what this one read; it is rolled back then, as after
+            every other error.
         """
         cdef Engine engine
         cdef uint64_t lsn = 0
@@ -301,7 +314,7 @@ cdef class Txn(Handle):
         engine._calls -= 1
         self._calls -= 1
         if status != AUR_NEEDS_GROUPS:
-            end(self, "has been committed" if status == AUR_OK else "failed to commit and has been rolled back")
+            end(self, "has been committed" if status == AUR_OK else "failed to commit")
         check_write(engine, status, &error)
         settle(engine, lsn, waited, &error)
         return lsn
@@ -324,7 +337,7 @@ cdef void end(Txn transaction, str what) noexcept:
 
 
 cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, with the interpreter lock kept if everything is in memory. The caller releases what was found."""
+    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status
@@ -334,11 +347,15 @@ cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except 
     take_key(key, &span)
     memset(found, 0, sizeof(found[0]))
     error_clear(&error)
-    status = aur_transaction_get(transaction._transaction, place, span.data, span.length, True, found, &error)
+    status = aur_transaction_get(
+        transaction._transaction, place, span.data, span.length, True, found, &error
+    )
     if status == AUR_WOULD_BLOCK:
         transaction._calls += 1
         with nogil:
-            status = aur_transaction_get(transaction._transaction, place, span.data, span.length, False, found, &error)
+            status = aur_transaction_get(
+                transaction._transaction, place, span.data, span.length, False, found, &error
+            )
         transaction._calls -= 1
     release(&span)
     return check(status, &error)
@@ -358,13 +375,17 @@ cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
         raise
     error_clear(&error)
     if content.length < LONG_VALUE_BYTES:
-        status = aur_transaction_put(transaction._transaction, table, span.data, span.length, content.data,
-                                     content.length, &error)
+        status = aur_transaction_put(
+            transaction._transaction, table, span.data, span.length, content.data, content.length,
+            &error
+        )
     else:
         transaction._calls += 1
         with nogil:
-            status = aur_transaction_put(transaction._transaction, table, span.data, span.length, content.data,
-                                         content.length, &error)
+            status = aur_transaction_put(
+                transaction._transaction, table, span.data, span.length, content.data,
+                content.length, &error
+            )
         transaction._calls -= 1
     release(&content)
     release(&span)
@@ -372,8 +393,11 @@ cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
     return check(status, &error)
 
 
-# Stretches of records that are equally long, which with unpadded arrays is everything, go down in one call.
-cdef int put_columns(Txn transaction, aur_table *table, const Column *keys, const Column *values) except -1:
+# Stretches of records that are equally long, which with unpadded arrays is everything, go down in
+# one call.
+cdef int put_columns(
+    Txn transaction, aur_table *table, const Column *keys, const Column *values
+) except -1:
     cdef aur_error error
     cdef aur_status status = AUR_OK
     cdef size_t first = 0
@@ -394,8 +418,10 @@ cdef int put_columns(Txn transaction, aur_table *table, const Column *keys, cons
                    and record_length(values, after) == value_bytes):
                 after += 1
             status = aur_transaction_put_array(
-                transaction._transaction, table, keys.data + first * keys.stride, key_bytes, keys.stride,
-                values.data + first * values.stride, value_bytes, values.stride, after - first, &error)
+                transaction._transaction, table, keys.data + first * keys.stride, key_bytes,
+                keys.stride, values.data + first * values.stride, value_bytes, values.stride,
+                after - first, &error
+            )
             first = after
     transaction._calls -= 1
     transaction._writes += 1
@@ -421,7 +447,9 @@ cdef list records_of(array, str what):
 cdef bytes table_name(str name):
     encoded = name.encode("utf-8")
     if not 0 < len(encoded) <= AUR_TABLE_NAME_LIMIT:
-        raise ValueError(f"a table's name has 1 to {AUR_TABLE_NAME_LIMIT} bytes in UTF-8, not {len(encoded)}")
+        raise ValueError(
+            f"a table's name has 1 to {AUR_TABLE_NAME_LIMIT} bytes in UTF-8, not {len(encoded)}"
+        )
     return encoded
 
 

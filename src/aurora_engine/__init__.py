@@ -1,0 +1,80 @@
+"""aurora_engine: an embeddable storage engine where the log is the database.
+
+A writer sends only redo to six copies in three zones, and a commit is done when four have it on
+disk.
+
+Examples
+--------
+>>> import aurora_engine as aurora
+>>> with aurora.open(path) as db:
+...     db[b"key"] = b"value"
+...     list(db.scan(prefix=b"k"))
+[(b'key', b'value')]
+"""
+
+from __future__ import annotations
+
+import logging
+
+from aurora_engine.database import Database, open  # noqa: A004
+from aurora_engine.errors import (
+    AuroraError,
+    ConflictError,
+    CorruptionError,
+    DatabaseClosedError,
+    DatabaseLockedError,
+    FencedError,
+    QuorumLostError,
+    ReadOnlyError,
+    SnapshotTooOldError,
+    StorageIOError,
+    VersionError,
+    VolumeFullError,
+)
+from aurora_engine.options import Topology
+from aurora_engine.table import Table
+from aurora_engine.transaction import Transaction, TransactionTable
+from aurora_engine.types import Rewind, SegmentStatus, VerifyReport, VolumeStatus
+from aurora_engine.view import Snapshot, SnapshotTable
+
+__all__ = [
+    "AuroraError",
+    "ConflictError",
+    "CorruptionError",
+    "Database",
+    "DatabaseClosedError",
+    "DatabaseLockedError",
+    "FencedError",
+    "QuorumLostError",
+    "ReadOnlyError",
+    "Rewind",
+    "SegmentStatus",
+    "Snapshot",
+    "SnapshotTable",
+    "SnapshotTooOldError",
+    "StorageIOError",
+    "Table",
+    "Topology",
+    "Transaction",
+    "TransactionTable",
+    "VerifyReport",
+    "VersionError",
+    "VolumeFullError",
+    "VolumeStatus",
+    "__version__",
+    "open",
+]
+
+__version__: str
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> str:
+    # The version is written once, in the package's metadata; looking it up is too slow for an
+    # import.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("aurora-engine")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,164 @@
+"""Tables of a database, and the verbs that are transactions of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from aurora_engine._ext.records import NeedsGroups
+from aurora_engine._ext.transaction import Txn
+from aurora_engine.errors import QuorumLostError
+from aurora_engine.transaction import Transaction
+from aurora_engine.verbs import ReadVerbs, put_pairs
+
+if TYPE_CHECKING:
+    from aurora_engine._ext.engine import Engine, TableHandle
+    from aurora_engine.types import FixedWidthArray, Pairs, ReadableBuffer, SupportsIter
+    from aurora_engine.volume import Volume
+
+__all__ = ["Table"]
+
+_T = TypeVar("_T")
+
+HEALS_MAX = 3
+"""How often one write lets the write path be recovered before it gives up."""
+
+
+class TableVerbs(ReadVerbs):
+    """Reading and writing where each call is its own transaction."""
+
+    __slots__ = ()
+
+    _source: Engine
+    _volume: Volume
+    _waits: bool
+
+    def _reading(self) -> tuple[Txn, bool]:
+        return Txn(self._source, True), True
+
+    def put(self, key: ReadableBuffer, value: ReadableBuffer) -> int:
+        """Sets a key.
+
+        Parameters
+        ----------
+        key : bytes-like
+            0 to 1024 bytes.
+        value : bytes-like
+            Up to 1 GiB.
+
+        Returns
+        -------
+        int
+            The commit's LSN. With ``durability="quorum"`` it is durable when the call returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one of them is no buffer of bytes, or too long.
+        QuorumLostError, FencedError
+            If a write quorum cannot be reached; with ``in_doubt`` set, the write may survive all
+            the same.
+        VolumeFullError
+            If there is no space left.
+        DatabaseClosedError
+            If the database is closed.
+        """
+        try:
+            return self._source.put(self._handle, key, value, self._waits)
+        except (NeedsGroups, QuorumLostError) as refusal:
+            return self._overcome(
+                refusal, lambda: self._source.put(self._handle, key, value, self._waits)
+            )
+
+    def __setitem__(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
+        self.put(key, value)
+
+    def delete(self, key: ReadableBuffer) -> bool:
+        """Removes a key; whether it was there. Raises as `put` does."""
+        try:
+            return self._source.delete(self._handle, key, self._waits)
+        except (NeedsGroups, QuorumLostError) as refusal:
+            return self._overcome(
+                refusal, lambda: self._source.delete(self._handle, key, self._waits)
+            )
+
+    def __delitem__(self, key: ReadableBuffer) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def put_many(
+        self,
+        pairs: Pairs | Iterable[ReadableBuffer] | FixedWidthArray,
+        values: SupportsIter[ReadableBuffer] | FixedWidthArray | None = None,
+    ) -> int:
+        """Sets many keys in one transaction: all of them or none.
+
+        Parameters
+        ----------
+        pairs : iterable of (key, value), mapping, or two arrays
+            What to put. Two numpy arrays of equal length hold the keys and the values: of dtype S
+            or V, or two-dimensional of uint8 with one record in each row. Zero bytes that pad the
+            items of an S array are not stored. Arrays of numbers are taken as the bytes in memory;
+            as keys they must be unsigned and big-endian, so that their bytes sort as the numbers
+            do.
+        values : iterable or array, optional
+            The values, when `pairs` holds only the keys.
+
+        Returns
+        -------
+        int
+            The commit's LSN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a key or value does not fit, or there are more keys than values. Nothing is put then.
+        QuorumLostError, FencedError, VolumeFullError, DatabaseClosedError
+            As with `put`.
+        """
+        with self._begin() as transaction:
+            put_pairs(transaction._source, self._handle, pairs, values)
+            return transaction.commit()
+
+    def _begin(self) -> Transaction:
+        return Transaction(Txn(self._source, False), self._volume, waits=self._waits)
+
+    def _overcome(self, refusal: NeedsGroups | QuorumLostError, write: Callable[[], _T]) -> _T:
+        """Grows the volume, or lets the write path be recovered, and writes again.
+
+        Never after a commit that is in doubt: doing it twice could undo a later write.
+        """
+        heals = 0
+        while True:
+            if isinstance(refusal, NeedsGroups):
+                self._volume.grow(refusal.groups)
+            else:
+                heals += 1
+                healed = self._volume.heal()
+                if refusal.in_doubt or not healed or heals > HEALS_MAX:
+                    raise refusal
+            try:
+                return write()
+            except (NeedsGroups, QuorumLostError) as again:
+                refusal = again
+
+
+class Table(TableVerbs):
+    """A named table of a database; from `Database.table`. Every call is a transaction of its own.
+
+    Usable from several threads, until the database is closed.
+    """
+
+    __slots__ = ("_handle", "_source", "_volume", "_waits", "name")
+
+    def __init__(
+        self, engine: Engine, volume: Volume, name: str, handle: TableHandle, *, waits: bool
+    ) -> None:
+        self._source = engine
+        self._volume = volume
+        self._handle = handle
+        self._waits = waits
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<aurora_engine.Table {self.name!r} of {self._volume.path}>"

@@ -1,0 +1,244 @@
+"""The verbs that databases, transactions, views and their tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
+
+from aurora_engine._ext.cursor import Cursor
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from aurora_engine._ext.engine import TableHandle
+    from aurora_engine._ext.transaction import Txn
+    from aurora_engine.types import FixedWidthArray, Pairs, ReadableBuffer, SupportsIter
+
+_T = TypeVar("_T")
+_ItemT_co = TypeVar("_ItemT_co", covariant=True)
+
+
+class Scan(Protocol[_ItemT_co]):
+    """What scans return: an iterator that can be closed early, also by a with statement."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _ItemT_co: ...
+    def close(self) -> None:
+        """Ends the scan and gives its pages back. Idempotent."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class Source(Protocol):
+    """Where single keys are looked up: an engine, or one transaction of it."""
+
+    def get(
+        self, table: TableHandle | None, key: ReadableBuffer, default: Any, as_view: bool
+    ) -> Any:
+        """The value, or the default."""
+
+    def contains(self, table: TableHandle | None, key: ReadableBuffer) -> bool:
+        """Whether the key is there."""
+
+
+class ReadVerbs:
+    """Reading a table, as a mapping of bytes to bytes in the order of the keys.
+
+    A subclass says where single keys are looked up (`_source`), which table is meant (`_handle`,
+    None for the database itself), and which transaction reads more than one key (`_reading`).
+    """
+
+    __slots__ = ()
+
+    _source: Source
+    _handle: TableHandle | None
+
+    def _reading(self) -> tuple[Txn, bool]:
+        """A transaction to read with, and whether it is to end with what it was opened for."""
+        raise NotImplementedError
+
+    @overload
+    def get(
+        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[False] = False
+    ) -> bytes | None: ...
+    @overload
+    def get(
+        self, key: ReadableBuffer, default: _T, *, as_view: Literal[False] = False
+    ) -> bytes | _T: ...
+    @overload
+    def get(
+        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[True]
+    ) -> memoryview | None: ...
+    @overload
+    def get(
+        self, key: ReadableBuffer, default: _T, *, as_view: Literal[True]
+    ) -> memoryview | _T: ...
+    def get(self, key: ReadableBuffer, default: Any = None, *, as_view: bool = False) -> Any:
+        """The value of a key.
+
+        Parameters
+        ----------
+        key : bytes-like
+            0 to 1024 bytes.
+        default : object
+            What to return when the key is not there.
+        as_view : bool
+            Return a read-only memoryview instead of bytes, to be sliced without copying. It stays
+            valid for as long as it is held.
+
+        Returns
+        -------
+        bytes, memoryview, or default
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the key is no buffer of bytes, or longer than 1024 bytes.
+        CorruptionError, QuorumLostError
+            If no copy could serve the page.
+        DatabaseClosedError
+            If the database, transaction or view is closed.
+        """
+        return self._source.get(self._handle, key, default, as_view)
+
+    def __getitem__(self, key: ReadableBuffer) -> bytes:
+        value = self._source.get(self._handle, key, _MISSING, False)
+        if value is _MISSING:
+            raise KeyError(key)
+        return cast("bytes", value)
+
+    def __contains__(self, key: ReadableBuffer) -> bool:
+        return self._source.contains(self._handle, key)
+
+    def __len__(self) -> int:
+        transaction, owned = self._reading()
+        try:
+            return transaction.count(self._handle)
+        finally:
+            if owned:
+                transaction.rollback()
+
+    def __iter__(self) -> Iterator[bytes]:
+        transaction, owned = self._reading()
+        return cast(
+            "Iterator[bytes]",
+            Cursor(transaction, self._handle, keys_only=True, owns_transaction=owned),
+        )
+
+    def scan(
+        self,
+        start: ReadableBuffer | None = None,
+        stop: ReadableBuffer | None = None,
+        *,
+        prefix: ReadableBuffer | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Scan[tuple[bytes, bytes]]:
+        """The pairs of a range of keys, in the order of the keys, as they were when the scan began.
+
+        Parameters
+        ----------
+        start, stop : bytes-like, optional
+            The range: `start` is included, `stop` is excluded; None leaves that side open.
+        prefix : bytes-like, optional
+            Only keys that begin with it; narrows the range further.
+        reverse : bool
+            From the last key to the first.
+        limit : int, optional
+            At most so many pairs.
+
+        Returns
+        -------
+        iterator of (bytes, bytes)
+            It can be closed early by ``close()`` or a with statement. In a transaction it sees the
+            transaction's own writes, also those made during the scan.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a bound is no buffer of bytes, or `limit` is negative.
+        CorruptionError, QuorumLostError
+            While iterating, if no copy could serve a page.
+        """
+        transaction, owned = self._reading()
+        return Cursor(
+            transaction,
+            self._handle,
+            start,
+            stop,
+            prefix=prefix,
+            reverse=reverse,
+            limit=limit,
+            owns_transaction=owned,
+        )
+
+    @overload
+    def get_many(self, keys: Iterable[ReadableBuffer] | FixedWidthArray) -> list[bytes | None]: ...
+    @overload
+    def get_many(
+        self, keys: Iterable[ReadableBuffer] | FixedWidthArray, default: _T
+    ) -> list[bytes | _T]: ...
+    def get_many(
+        self, keys: Iterable[ReadableBuffer] | FixedWidthArray, default: Any = None
+    ) -> list[Any]:
+        """The values of many keys, all as of one moment.
+
+        Parameters
+        ----------
+        keys : iterable of bytes-like, or array
+            The keys; or a numpy array of dtype S or V, or a two-dimensional one of uint8 with a key
+            in each row. Zero bytes that pad the items of an S array do not belong to the keys.
+        default : object
+            What stands for a key that is not there.
+
+        Returns
+        -------
+        list
+            The values in the order of `keys`.
+        """
+        transaction, owned = self._reading()
+        try:
+            return transaction.get_many(self._handle, keys, default)
+        finally:
+            if owned:
+                transaction.rollback()
+
+
+_MISSING: Any = object()
+
+
+def put_pairs(
+    transaction: Txn,
+    table: TableHandle | None,
+    pairs: Pairs | Iterable[ReadableBuffer] | FixedWidthArray,
+    values: SupportsIter[ReadableBuffer] | FixedWidthArray | None,
+) -> None:
+    """Puts what `put_many` was given: pairs, a mapping, or keys and values apart."""
+    if values is not None:
+        put_columns(transaction, table, pairs, values)
+    elif isinstance(pairs, tuple) and len(pairs) == 2 and all(map(_is_array, pairs)):
+        put_columns(transaction, table, *pairs)
+    else:
+        items = getattr(pairs, "items", None)
+        transaction.put_many(table, items() if callable(items) else cast("Any", pairs))
+
+
+def put_columns(transaction: Txn, table: TableHandle | None, keys: Any, values: Any) -> None:
+    """Puts keys and values that stand apart, arrays without looking at each record."""
+    if _is_array(keys) and _is_array(values):
+        transaction.put_array(table, keys, values)
+    else:
+        transaction.put_many(table, zip(keys, values, strict=True))
+
+
+def _is_array(given: object) -> bool:
+    # numpy is not imported for those who do not use it.
+    return hasattr(given, "itemsize") and hasattr(given, "shape") and hasattr(given, "dtype")

@@ -1,0 +1,100 @@
+"""Read-only views of a database at one moment."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from aurora_engine._ext.transaction import Txn
+from aurora_engine.verbs import ReadVerbs
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from aurora_engine._ext.engine import TableHandle
+
+__all__ = ["Snapshot", "SnapshotTable"]
+
+
+class ViewVerbs(ReadVerbs):
+    """Reading at the moment of a view."""
+
+    __slots__ = ()
+
+    _source: Txn
+
+    def _reading(self) -> tuple[Txn, bool]:
+        return self._source, False
+
+
+class SnapshotTable(ViewVerbs):
+    """A table as it was at the moment of a view; from `Snapshot.table`. Ends with the view."""
+
+    __slots__ = ("_handle", "_source", "name")
+
+    def __init__(self, transaction: Txn, name: str, handle: TableHandle) -> None:
+        self._source = transaction
+        self._handle = handle
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<aurora_engine.SnapshotTable {self.name!r}, {_state(self._source)}>"
+
+
+class Snapshot(ViewVerbs):
+    """A read-only view of the newest durable state when it was made, by `Database.snapshot`.
+
+    It never changes, blocks nobody and cannot fail by conflict. Close it, best by a with statement:
+    old versions of pages stay in memory while it is open. Several threads may share it.
+    """
+
+    __slots__ = ("_handle", "_source")
+
+    def __init__(self, transaction: Txn) -> None:
+        self._source = transaction
+        self._handle = None
+
+    @property
+    def lsn(self) -> int:
+        """The LSN of the moment that it shows."""
+        return self._source.read_point
+
+    def table(self, name: str) -> SnapshotTable:
+        """A table as it was.
+
+        Raises
+        ------
+        KeyError
+            If there was none.
+        """
+        handle = self._source.table(name, False)
+        if handle is None:
+            raise KeyError(name)
+        return SnapshotTable(self._source, name, handle)
+
+    def tables(self) -> list[str]:
+        """Names of the tables that there were."""
+        return self._source.table_names()
+
+    def close(self) -> None:
+        """Gives up the view. Idempotent."""
+        self._source.rollback()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<aurora_engine.Snapshot, {_state(self._source)}>"
+
+
+def _state(transaction: Txn) -> str:
+    return "closed" if transaction.closed else f"at LSN {transaction.read_point}"
