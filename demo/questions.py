@@ -1,4 +1,4 @@
-"""Five questions, each answered from the database by range scans and from a list of flights in plain Python."""
+"""Five questions, each answered from the database by range scans and again in plain Python."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ static void cut_file(auri_faulty_disk *disk, auri_journal *journal) {
     }
     if (aur_disk_open_file(disk->inner, journal->name, AUR_FILE_READ | AUR_FILE_WRITE, &inner,
                            NULL) == AUR_OK) {
-        (void)!auri_journal_settle(journal, inner, &disk->random);
+        (void)!auri_faulty_journal_settle(journal, inner, &disk->random);
         aur_file_close(inner);
     }
 }
@@ -77,7 +77,7 @@ void auri_faulty_power_cut(auri_faulty_disk *disk) {
     while (disk->journals != NULL) {
         auri_journal *journal = disk->journals;
         cut_file(disk, journal);
-        auri_journal_unlink(disk, journal->name);
+        auri_faulty_journal_unlink(disk, journal->name);
     }
     disk->crashed = true;
     disk->crashes++;
@@ -132,7 +132,7 @@ static aur_status create_locked(auri_faulty_disk *disk, const char *name, uint64
             outcome == STEP_DONE ? size_bytes : aur_random_below(&disk->random, size_bytes + 1);
         status = aur_disk_create(disk->inner, name, reached, error);
         if (status == AUR_OK) {
-            auri_journal_unlink(disk, name);
+            auri_faulty_journal_unlink(disk, name);
         }
     }
     return finish_step(disk, outcome, status, name, error);
@@ -180,7 +180,7 @@ static aur_status replace_locked(auri_faulty_disk *disk, const char *name, const
         const bool flip = auri_faulty_strikes(disk, disk->rates.flip_write_ppm);
         status = replace_inner(disk, name, bytes, length, flip, error);
         if (status == AUR_OK) {
-            auri_journal_unlink(disk, name);
+            auri_faulty_journal_unlink(disk, name);
         }
     }
     return finish_step(disk, outcome, status, name, error);
@@ -203,13 +203,13 @@ static aur_status rename_inner(auri_faulty_disk *disk, const char *from, const c
         return status;
     }
     if (strcmp(from, to) != 0) {
-        auri_journal_unlink(disk, to);
+        auri_faulty_journal_unlink(disk, to);
     }
-    auri_journal *journal = auri_journal_find(disk, from);
+    auri_journal *journal = auri_faulty_journal_find(disk, from);
     if (journal != NULL) {
         journal->entry_durable = true;
         (void)snprintf(journal->name, sizeof journal->name, "%s", to);
-        auri_journal_release(disk, journal);
+        auri_faulty_journal_release(disk, journal);
     }
     return AUR_OK;
 }
@@ -241,7 +241,7 @@ static aur_status faulty_remove(aur_disk *base, const char *name, aur_error *err
         if (happens) {
             status = aur_disk_remove(disk->inner, name, error);
             if (status == AUR_OK) {
-                auri_journal_unlink(disk, name);
+                auri_faulty_journal_unlink(disk, name);
             }
         }
         status = finish_step(disk, outcome, status, name, error);
@@ -255,7 +255,7 @@ static void make_entries_durable(auri_faulty_disk *disk) {
     for (auri_journal *journal = disk->journals; journal != NULL; journal = next) {
         next = journal->next;
         journal->entry_durable = true;
-        auri_journal_release(disk, journal);
+        auri_faulty_journal_release(disk, journal);
     }
 }
 
@@ -287,8 +287,8 @@ typedef struct faulty_visit {
 static bool visit_with_pending(void *context, const char *name, uint64_t size_bytes) {
     const faulty_visit *visit = context;
     pthread_mutex_lock(&visit->disk->lock);
-    const auri_journal *journal = auri_journal_find(visit->disk, name);
-    const uint64_t pending_end = journal != NULL ? auri_journal_end(journal) : 0;
+    const auri_journal *journal = auri_faulty_journal_find(visit->disk, name);
+    const uint64_t pending_end = journal != NULL ? auri_faulty_journal_end(journal) : 0;
     pthread_mutex_unlock(&visit->disk->lock);
     return visit->visit(visit->context, name, pending_end > size_bytes ? pending_end : size_bytes);
 }
@@ -312,7 +312,7 @@ static void settle_quietly(auri_faulty_disk *disk, auri_journal *journal) {
     if (journal->first != NULL &&
         aur_disk_open_file(disk->inner, journal->name, AUR_FILE_READ | AUR_FILE_WRITE, &inner,
                            NULL) == AUR_OK) {
-        (void)!auri_journal_settle(journal, inner, NULL);
+        (void)!auri_faulty_journal_settle(journal, inner, NULL);
         aur_file_close(inner);
     }
 }
@@ -321,7 +321,7 @@ static void faulty_close(aur_disk *base) {
     auri_faulty_disk *disk = (auri_faulty_disk *)base;
     while (disk->journals != NULL) {
         settle_quietly(disk, disk->journals);
-        auri_journal_unlink(disk, disk->journals->name);
+        auri_faulty_journal_unlink(disk, disk->journals->name);
     }
     aur_disk_close(disk->inner);
     pthread_mutex_destroy(&disk->lock);

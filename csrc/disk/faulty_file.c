@@ -32,7 +32,7 @@ static bool is_durable(const faulty_file *file) {
 }
 
 static aur_status get_size(const faulty_file *file, uint64_t *size_out, aur_error *error) {
-    const uint64_t pending_end = auri_journal_end(file->journal);
+    const uint64_t pending_end = auri_faulty_journal_end(file->journal);
     const aur_status status = aur_file_size(file->inner, size_out, error);
     if (status == AUR_OK && pending_end > *size_out) {
         *size_out = pending_end;
@@ -45,7 +45,7 @@ static aur_status get_size(const faulty_file *file, uint64_t *size_out, aur_erro
 static aur_status store(void *context, uint64_t offset, const void *bytes, size_t length) {
     const faulty_file *file = context;
     if (!is_durable(file)) {
-        return auri_journal_add(file->journal, offset, bytes, length);
+        return auri_faulty_journal_add(file->journal, offset, bytes, length);
     }
     return aur_file_write(file->inner, offset, bytes, length, NULL);
 }
@@ -124,7 +124,7 @@ static aur_status write_locked(faulty_file *file, uint64_t offset, const void *b
     if (is_durable(file) && file->journal->first != NULL) {
         /* Written before through a WRITE handle: goes first, or it would hide what is written now.
          */
-        status = auri_journal_settle(file->journal, file->inner, NULL);
+        status = auri_faulty_journal_settle(file->journal, file->inner, NULL);
     }
     if (status != AUR_OK) {
         return aur_fail(error, status, "the disk under the faulty one failed");
@@ -169,10 +169,10 @@ static aur_status sync_locked(faulty_file *file, aur_error *error) {
     }
     if (auri_faulty_strikes(disk, disk->rates.sync_error_ppm)) {
         /* The kernel marks such pages clean all the same: nothing tells which of them arrived. */
-        (void)auri_journal_settle(file->journal, file->inner, &disk->random);
+        (void)auri_faulty_journal_settle(file->journal, file->inner, &disk->random);
         return fail_io(file, UINT64_MAX, "sync (injected)", error);
     }
-    status = auri_journal_settle(file->journal, file->inner, NULL);
+    status = auri_faulty_journal_settle(file->journal, file->inner, NULL);
     return status == AUR_OK ? status
                             : aur_fail(error, status, "the disk under the faulty one failed");
 }
@@ -209,7 +209,7 @@ static aur_status read_locked(faulty_file *file, uint64_t offset, uint8_t *buffe
         return status;
     }
     memset(buffer + from_inner, 0, count - from_inner);
-    auri_journal_overlay(file->journal, offset, buffer, count);
+    auri_faulty_journal_overlay(file->journal, offset, buffer, count);
     if (auri_faulty_strikes(disk, disk->rates.flip_read_ppm)) {
         const uint64_t bit = aur_random_below(&disk->random, (uint64_t)count * 8);
         buffer[bit / 8] ^= (uint8_t)(1u << (bit % 8));
@@ -267,7 +267,7 @@ static void faulty_file_close(aur_file *base) {
     pthread_mutex_lock(&disk->lock);
     aur_file_close(file->inner);
     file->journal->handles--;
-    auri_journal_release(disk, file->journal);
+    auri_faulty_journal_release(disk, file->journal);
     pthread_mutex_unlock(&disk->lock);
     free(file);
 }
@@ -309,14 +309,14 @@ static aur_status open_locked(auri_faulty_disk *disk, faulty_file *file, const c
     if (status != AUR_OK) {
         return status;
     }
-    file->journal = auri_journal_find(disk, name);
+    file->journal = auri_faulty_journal_find(disk, name);
     if (file->journal == NULL) {
-        file->journal = auri_journal_create(name, existed);
+        file->journal = auri_faulty_journal_create(name, existed);
         if (file->journal == NULL) {
             aur_file_close(file->inner);
             return aur_fail(error, AUR_ERR_MEMORY, "no memory to open %s", name);
         }
-        auri_journal_link(disk, file->journal);
+        auri_faulty_journal_link(disk, file->journal);
     }
     file->journal->handles++;
     file->crashes = disk->crashes;

@@ -6,7 +6,7 @@
 
 #include "disk/faulty_private.h"
 
-auri_journal *auri_journal_create(const char *name, bool entry_durable) {
+auri_journal *auri_faulty_journal_create(const char *name, bool entry_durable) {
     auri_journal *journal = calloc(1, sizeof *journal);
     if (journal != NULL) {
         journal->entry_durable = entry_durable;
@@ -36,7 +36,7 @@ static void take_off_list(auri_faulty_disk *disk, auri_journal *journal) {
     journal->linked = false;
 }
 
-void auri_journal_release(auri_faulty_disk *disk, auri_journal *journal) {
+void auri_faulty_journal_release(auri_faulty_disk *disk, auri_journal *journal) {
     if (journal->handles > 0) {
         return;
     }
@@ -50,7 +50,7 @@ void auri_journal_release(auri_faulty_disk *disk, auri_journal *journal) {
     free(journal);
 }
 
-auri_journal *auri_journal_find(const auri_faulty_disk *disk, const char *name) {
+auri_journal *auri_faulty_journal_find(const auri_faulty_disk *disk, const char *name) {
     auri_journal *journal = disk->journals;
     while (journal != NULL && strcmp(journal->name, name) != 0) {
         journal = journal->next;
@@ -58,21 +58,21 @@ auri_journal *auri_journal_find(const auri_faulty_disk *disk, const char *name) 
     return journal;
 }
 
-void auri_journal_link(auri_faulty_disk *disk, auri_journal *journal) {
+void auri_faulty_journal_link(auri_faulty_disk *disk, auri_journal *journal) {
     journal->linked = true;
     journal->next = disk->journals;
     disk->journals = journal;
 }
 
-void auri_journal_unlink(auri_faulty_disk *disk, const char *name) {
-    auri_journal *journal = auri_journal_find(disk, name);
+void auri_faulty_journal_unlink(auri_faulty_disk *disk, const char *name) {
+    auri_journal *journal = auri_faulty_journal_find(disk, name);
     if (journal != NULL) {
         take_off_list(disk, journal);
-        auri_journal_release(disk, journal);
+        auri_faulty_journal_release(disk, journal);
     }
 }
 
-aur_status auri_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
+aur_status auri_faulty_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
                             size_t length) {
     auri_pending *pending = malloc(sizeof *pending + length);
     if (pending == NULL) {
@@ -87,7 +87,7 @@ aur_status auri_journal_add(auri_journal *journal, uint64_t offset, const void *
     return AUR_OK;
 }
 
-uint64_t auri_journal_end(const auri_journal *journal) {
+uint64_t auri_faulty_journal_end(const auri_journal *journal) {
     uint64_t end = 0;
     for (const auri_pending *pending = journal->first; pending != NULL; pending = pending->next) {
         if (pending->offset + pending->length > end) {
@@ -97,7 +97,7 @@ uint64_t auri_journal_end(const auri_journal *journal) {
     return end;
 }
 
-void auri_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
+void auri_faulty_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
                           size_t length) {
     const uint64_t end = offset + length;
     for (const auri_pending *pending = journal->first; pending != NULL; pending = pending->next) {
@@ -115,7 +115,7 @@ static aur_status write_inner(void *context, uint64_t offset, const void *bytes,
     return aur_file_write(context, offset, bytes, length, NULL);
 }
 
-aur_status auri_journal_settle(auri_journal *journal, aur_file *inner, aur_random *random) {
+aur_status auri_faulty_journal_settle(auri_journal *journal, aur_file *inner, aur_random *random) {
     aur_status status = AUR_OK;
     const auri_pending *pending = journal->first;
     for (; pending != NULL && status == AUR_OK; pending = pending->next) {

@@ -60,32 +60,32 @@ typedef aur_status auri_sink(void *context, uint64_t offset, const void *bytes, 
 /* ---- faulty_journal.c ---- */
 
 /* NULL when out of memory. */
-auri_journal *auri_journal_create(const char *name, bool entry_durable);
+auri_journal *auri_faulty_journal_create(const char *name, bool entry_durable);
 
 /* Frees the journal unless a handle or unfinished business holds it. It must be off the list to be
  * freed. */
-void auri_journal_release(auri_faulty_disk *disk, auri_journal *journal);
+void auri_faulty_journal_release(auri_faulty_disk *disk, auri_journal *journal);
 
-auri_journal *auri_journal_find(const auri_faulty_disk *disk, const char *name);
-void auri_journal_link(auri_faulty_disk *disk, auri_journal *journal);
+auri_journal *auri_faulty_journal_find(const auri_faulty_disk *disk, const char *name);
+void auri_faulty_journal_link(auri_faulty_disk *disk, auri_journal *journal);
 
 /* The name no longer leads to this file: it was removed or replaced. Nothing happens when there is
  * no journal. */
-void auri_journal_unlink(auri_faulty_disk *disk, const char *name);
+void auri_faulty_journal_unlink(auri_faulty_disk *disk, const char *name);
 
-aur_status auri_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
+aur_status auri_faulty_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
                             size_t length);
 
 /* One past the last byte that is pending; 0 when there is none. */
-uint64_t auri_journal_end(const auri_journal *journal);
+uint64_t auri_faulty_journal_end(const auri_journal *journal);
 
 /* Lays the pending bytes over what was read from the inner file. */
-void auri_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
+void auri_faulty_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
                           size_t length);
 
 /* Passes the pending writes on to `inner`, whole when `random` is NULL, otherwise each kept, lost
  * or torn; then forgets them. */
-aur_status auri_journal_settle(auri_journal *journal, aur_file *inner, aur_random *random);
+aur_status auri_faulty_journal_settle(auri_journal *journal, aur_file *inner, aur_random *random);
 
 /* Gives `sink` what is left of a write that something interrupted: all, nothing, or some of its
  * sectors. */

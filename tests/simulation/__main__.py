@@ -35,11 +35,12 @@ def main() -> int:
                 if arguments.bug is None
                 else run_with_bug(arguments.bug, seed, arguments.steps)
             )
-        except Exception:
+        except Exception:  # noqa: BLE001
             failures += 1
             if arguments.bug is not None:
                 print(
-                    f"{arguments.bug}: caught by seed {seed}: {traceback.format_exc().splitlines()[-1]}"
+                    f"{arguments.bug}: caught by seed {seed}: "
+                    f"{traceback.format_exc().splitlines()[-1]}"
                 )
                 return 0
             traceback.print_exc()

@@ -404,7 +404,7 @@ class Cluster:
         self.recover()
 
     def crash_inside_an_operation(self) -> None:
-        """Some disk loses power in the middle of one of its next operations, and the rest goes down with it."""
+        """A disk loses power inside one of its next operations; the rest goes down with it."""
         node = self.source.choice(list(self.storage.nodes.values()))
         if node.segment is None:
             return

@@ -19,7 +19,8 @@ class Violation(AssertionError):
 class Model:
     """The history of one volume.
 
-    ``commits`` is the surviving history: (LSN, {key: value or None}). A commit is *seen* once its LSN was at or below a
+    ``commits`` is the surviving history: (LSN, {key: value or None}). A commit is *seen* once
+    its LSN was at or below a
     VDL that the volume reported: from then on it was acknowledged, or may have been read (I1, I3).
     """
 

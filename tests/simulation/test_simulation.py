@@ -11,7 +11,7 @@ STEPS = 800
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_invariants_hold_whatever_happens(seed: int) -> None:
-    """I1 to I6 and I10 hold under torn, lost, misdirected and flipped writes, EIO, full disks and crashes."""
+    """I1 to I6 and I10 hold under torn, lost, misdirected, flipped writes, EIO and crashes."""
     Cluster(seed).run(STEPS)
 
 

@@ -19,10 +19,10 @@ COMMANDS = ("create", "info", "get", "put", "delete", "scan", "load", "dump", "v
 class _LazyCommands(click.Group):
     """Imports a command's module only when it runs, so that every command starts fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"aurora_engine.cli.{cmd_name}").command
@@ -32,7 +32,7 @@ class _LazyCommands(click.Group):
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aurora-engine")
 def _group() -> None:
-    """Work with the volumes of aurora_engine: six copies in three zones, the log is the database.
+    r"""Work with the volumes of aurora_engine: six copies in three zones, the log is the database.
 
     \b
     Exit codes: 0 done; 1 key or table not there; 2 wrong usage; 3 damage found; 4 open elsewhere;

@@ -147,7 +147,7 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     Yields ``advance(amount)``.
     """
     if not sys.stderr.isatty():
-        yield lambda amount: None
+        yield lambda _amount: None
         return
     from rich.console import Console
     from rich.progress import (

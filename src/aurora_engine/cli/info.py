@@ -24,7 +24,8 @@ def command(path: str, as_json: bool) -> None:
         return
     click.echo(f"volume {status.volume_id} in {status.path}")
     click.echo(
-        f"  {'writable' if status.writable else f'not writable: {status.write_error}'}; epoch {status.epoch}, VDL {status.vdl}"
+        f"  {'writable' if status.writable else f'not writable: {status.write_error}'}; "
+        f"epoch {status.epoch}, VDL {status.vdl}"
     )
     click.echo(
         f"  {human_bytes(status.data_bytes)} of pages of {status.page_bytes} bytes; "
@@ -36,5 +37,6 @@ def command(path: str, as_json: bool) -> None:
     for segment in status.segments:
         reason = f": {segment.error}" if segment.error is not None else ""
         click.echo(
-            f"  zone {segment.zone} copy {segment.copy} group {segment.group}: {segment.state}, SCL {segment.scl}{reason}"
+            f"  zone {segment.zone} copy {segment.copy} group {segment.group}: "
+            f"{segment.state}, SCL {segment.scl}{reason}"
         )

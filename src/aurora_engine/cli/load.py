@@ -66,7 +66,7 @@ def command(
     batch: int,
     as_json: bool,
 ) -> None:
-    """Load FILE (``-``: standard input) into PATH, which is made if it is not there.
+    r"""Load FILE (``-``: standard input) into PATH, which is made if it is not there.
 
     \b
     csv, tsv  the first line names the columns; --key picks those of the key; the value is the row
@@ -92,7 +92,8 @@ def command(
         print_json({"records": count, "seconds": seconds})
     else:
         click.echo(
-            f"loaded {count:,} records in {seconds:.2f} s, {count / max(seconds, 1e-9):,.0f} a second"
+            f"loaded {count:,} records in {seconds:.2f} s, "
+            f"{count / max(seconds, 1e-9):,.0f} a second"
         )
 
 

@@ -22,10 +22,10 @@ from aurora_engine.cli.common import (
 @table_option
 @encoding_option
 def command(path: str, key: str, value: str, table: str | None, encoding: str) -> None:
-    """Set KEY to VALUE in PATH (made if it is not there); VALUE ``-`` is read from standard input
-    as bytes.
+    """Set KEY to VALUE in PATH, which is made if it is not there.
 
-    Returns when four of six copies have it on disk.
+    VALUE ``-`` is read from standard input as bytes. Returns when
+    four of six copies have it on disk.
     """
     content = sys.stdin.buffer.read() if value == "-" else to_bytes(value, encoding)
     with opened(path, table, create=True) as (_, target):

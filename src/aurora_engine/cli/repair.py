@@ -12,14 +12,14 @@ from aurora_engine.cli.common import database_argument, json_option, print_json,
 @database_argument
 @json_option
 def command(path: str, as_json: bool) -> None:
-    """Check the copies of the volume in PATH, and rebuild those that are lost or damaged from the others."""
+    """Check the copies in PATH, and rebuild lost and damaged ones from the others."""
     with aurora.open(path, create=False) as db:
         db.verify()
         bad = [segment.path for segment in db.status().segments if segment.state != "ok"]
         done = 0
         with progress("rebuilding", None) as advance:
 
-            def watch(copied: int, total: int) -> bool:
+            def watch(copied: int, _total: int) -> bool:
                 nonlocal done
                 advance(max(copied - done, 0))
                 done = copied

@@ -31,8 +31,9 @@ def command(path: str, as_json: bool) -> None:
         print_json(asdict(report) | {"ok": report.ok})
     else:
         click.echo(
-            f"{report.segments_checked} copies, {report.files_checked} files, {human_bytes(report.bytes_checked)}, "
-            f"{report.frames_checked:,} frames; {report.tables} tables, {report.pages:,} pages, {report.records:,} records"
+            f"{report.segments_checked} copies, {report.files_checked} files, "
+            f"{human_bytes(report.bytes_checked)}, {report.frames_checked:,} frames; "
+            f"{report.tables} tables, {report.pages:,} pages, {report.records:,} records"
         )
         for error in report.errors:
             click.echo(f"damage: {error}")

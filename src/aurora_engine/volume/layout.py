@@ -22,8 +22,9 @@ LOCK_NAME = "LOCK"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a volume is: written once, then only to grow, to move zones, or to change the history
-    window.
+    """What a volume is.
+
+    Written once, then only to grow, to move zones, or to change the history window.
 
     ``zones`` holds (name, folder); a folder is relative to the volume's directory, or absolute
     where the caller mapped it.
@@ -81,7 +82,8 @@ class Metadata:
             )
         if version != FORMAT_VERSION:
             raise VersionError(
-                f"{file} has format {version}; this release reads {FORMAT_VERSION}: upgrade aurora_engine"
+                f"{file} has format {version}; this release reads {FORMAT_VERSION}: "
+                "upgrade aurora_engine"
             )
         fields["volume_id"] = bytes.fromhex(fields["volume_id"])
         fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
@@ -139,8 +141,9 @@ class Layout:
 
 
 def read_metadata(root: Path) -> Metadata | None:
-    """The newest metadata that verifies, from the root or else from a zone inside it; None when
-    there is none.
+    """The newest metadata that verifies; None when there is none.
+
+    It is taken from the root, or else from a zone inside it.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def _verifies(file: Path) -> bool:
 
 
 def mark_creating(root: Path, volume_id: bytes) -> None:
-    """Notes that a volume is being created, so that a creation that was cut short can be told from foreign files."""
+    """Notes that a volume is being created: one cut short can be told from foreign files."""
     _write(root, CREATING_NAME, volume_id.hex().encode("ascii"))
 
 

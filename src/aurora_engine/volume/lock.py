@@ -18,7 +18,7 @@ from aurora_engine.errors import DatabaseLockedError, StorageIOError
 
 
 class WriterLock:
-    """The exclusive lock of a volume's directory, held until `release` or the end of the process."""
+    """The exclusive lock of a volume's directory, held until `release` or the process ends."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -35,7 +35,7 @@ class WriterLock:
             os.close(self._descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DatabaseLockedError(
-                    f"{file.parent} is open in {holder}; close it there, or open it for reading only"
+                    f"{file.parent} is open in {holder}; close it there first"
                 ) from None
             raise StorageIOError(
                 error.errno, f"cannot lock ({error.strerror})", str(file)

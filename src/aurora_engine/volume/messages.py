@@ -25,7 +25,10 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Let a segment record the rewinds it missed, then promise to refuse writers below ``epoch``. Reply: `Surveyed`."""
+    """Let a segment record the rewinds it missed, then promise to refuse writers below ``epoch``.
+
+    Reply: `Surveyed`.
+    """
 
     place: Place
     missed: tuple[RewindRecord, ...]
@@ -34,10 +37,9 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Ask for the headers of the frames in a segment's log that end above ``above``. Reply:
-    `Inspected`.
+    """Ask for the headers of the frames in a segment's log that end above ``above``.
 
-    The last frame at or below ``above`` comes first, where the log still has it.
+    Reply: `Inspected`. The last frame at or below ``above`` comes first, where the log has it.
     """
 
     place: Place
@@ -46,7 +48,10 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class CopyLog:
-    """Copy a group's frames in (the segment's SCL, upto] to it from the first source that has them. Reply: `Surveyed`."""
+    """Copy a group's frames in (the segment's SCL, upto] to it from a source that has them.
+
+    Reply: `Surveyed`.
+    """
 
     place: Place
     sources: tuple[Place, ...]

@@ -1,9 +1,8 @@
-"""Finding or making a volume in a directory, with an error that says what is wrong for every other directory."""
+"""Finding or making a volume in a directory; an error says what is wrong with any other."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from datetime import timedelta
@@ -40,7 +39,7 @@ def prepare_root(root: Path, *, create: bool) -> None:
     try:
         if create:
             root.mkdir(parents=True, exist_ok=True)
-        names = set(os.listdir(root))
+        names = {entry.name for entry in root.iterdir()}
     except OSError as error:
         raise StorageIOError(
             error.errno, f"cannot open the volume's directory ({error.strerror})", str(root)

@@ -12,7 +12,7 @@ of every acknowledged
   copied to a write
   quorum before anything is served.
 
-The machine is sans-I/O: `start` and `reply` return the next actions, `outcome` is set when it is over.
+The machine is sans-I/O: `start` and `reply` return the next actions; `outcome` is set at the end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from aurora_engine.volume.messages import (
 from aurora_engine.volume.quorums import read_quorum, write_quorum
 
 LSN_ALLOCATION_LIMIT = 10_000_000
-"""No LSN is issued further above VCL than this (csrc/format/types.h), so the truncation range covers any late write."""
+"""No LSN is issued further above VCL than this (csrc/format/types.h)."""
 
 TRUNCATION = 1
 """Kind of a rewind made by recovery (csrc/format/history.h)."""
@@ -161,8 +161,10 @@ class Recovery:
                     if of == group
                 )
                 return QuorumLostError(
-                    f"only {have} of {self._copies} copies of protection group {group} can be opened, {need} are needed "
-                    f"to prove what is current{'; ' + reasons if reasons else ''}. Bring a missing copy back and open again."
+                    f"only {have} of {self._copies} copies of protection group {group} can be "
+                    f"opened, {need} are needed to prove what is current"
+                    f"{'; ' + reasons if reasons else ''}. "
+                    "Bring a missing copy back and open again."
                 )
         return None
 
@@ -183,7 +185,7 @@ class Recovery:
         )
 
     def _inspect(self) -> list[Action]:
-        """Asks one segment of each group, the one that reaches furthest, for its frames above the known VDL."""
+        """Asks the segment of each group that reaches furthest for its frames above the VDL."""
         self._phase = Phase.INSPECT
         floor = self._floor()
         missing = [group for group in range(self._groups) if group not in self._frames]

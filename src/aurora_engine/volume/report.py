@@ -115,7 +115,6 @@ def volume_status(
 
 
 def verify(
-    layout: Layout,
     engine: Engine,
     segments: Mapping[Place, Segment],
     errors: Mapping[Place, AuroraError],

@@ -103,7 +103,7 @@ class Volume:
             As `find_or_create` says.
         """
         lock, layout = find_or_create(
-            Path(os.path.abspath(os.fsdecode(path))),
+            Path(os.fsdecode(path)).absolute(),
             create=create,
             topology=topology,
             page_bytes=page_bytes,
@@ -421,9 +421,7 @@ class Volume:
             for segment in self._segments.values():
                 report.notice_missing_files(segment)
             self._observe()
-            verified, damaged = report.verify(
-                self._layout, self.engine, self._segments, self._errors
-            )
+            verified, damaged = report.verify(self.engine, self._segments, self._errors)
             self._damage.update(damaged)
             return verified
 
