@@ -55,20 +55,20 @@ static aur_status no_memory(aur_error *error) {
     return aur_fail(error, AUR_ERR_MEMORY, "no memory for writing a layer");
 }
 
-static bool reserve(buffer *buffer, size_t more) {
-    if (buffer->length + more <= buffer->capacity) {
+static bool reserve(buffer *into, size_t more) {
+    if (into->length + more <= into->capacity) {
         return true;
     }
-    size_t capacity = buffer->capacity == 0 ? 4096 : buffer->capacity;
-    while (capacity < buffer->length + more) {
+    size_t capacity = into->capacity == 0 ? 4096 : into->capacity;
+    while (capacity < into->length + more) {
         capacity *= 2;
     }
-    uint8_t *grown = realloc(buffer->bytes, capacity);
+    uint8_t *grown = realloc(into->bytes, capacity);
     if (grown == NULL) {
         return false;
     }
-    buffer->bytes = grown;
-    buffer->capacity = capacity;
+    into->bytes = grown;
+    into->capacity = capacity;
     return true;
 }
 
@@ -161,7 +161,11 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number,
         status = no_memory(error);
     }
     if (status == AUR_OK) {
+        /* A file of that name can only be one that a crash left and that could not be removed then. */
         auri_segment_layer_name(number, name);
+        status = aur_disk_remove(segment->disk, name, error);
+    }
+    if (status == AUR_OK || status == AUR_NOT_FOUND) {
         status = aur_disk_open_file(segment->disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &writer->file, error);
     }
     if (status == AUR_OK) {

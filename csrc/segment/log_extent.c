@@ -144,6 +144,16 @@ static aur_status read_header(auri_extent *extent, const aur_segment_identity *i
     return AUR_OK;
 }
 
+aur_status auri_segment_extent_check(const auri_extent *extent, const aur_segment_identity *identity,
+                                     aur_error *error) {
+    auri_extent again = {.sequence = extent->sequence, .file = extent->file};
+    const aur_status status = read_header(&again, identity, error);
+    if (status == AUR_OK && !again.header_good) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "the header of the log extent fails its checksum");
+    }
+    return status;
+}
+
 aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
                                     uint64_t sequence, uint64_t size_bytes,
                                     auri_extent **extent_out, aur_error *error) {
@@ -199,6 +209,15 @@ void auri_segment_log_take_out(auri_log *log, auri_extent *extent) {
     AUR_ASSERT(kept + 1 == log->count);
     log->count = kept;
     log->bytes -= extent->size_bytes;
+}
+
+auri_extent *auri_segment_log_find(const auri_log *log, uint64_t sequence) {
+    for (uint32_t at = 0; at < log->count; at++) {
+        if (log->extents[at]->sequence == sequence) {
+            return auri_segment_extent_acquire(log->extents[at]);
+        }
+    }
+    return NULL;
 }
 
 aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,

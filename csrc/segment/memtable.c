@@ -217,3 +217,24 @@ auri_memtable *auri_segment_memtable_tail(const auri_memtable *table, uint32_t f
     }
     return tail;
 }
+
+auri_slot *auri_segment_hot_slots(const aur_segment *segment, size_t *count_out) {
+    const auri_memtable *tables[] = {segment->frozen, segment->active};
+    const size_t frozen_count = segment->frozen == NULL ? 0 : segment->frozen->slot_count;
+    auri_slot *slots = malloc((frozen_count + segment->active->slot_count + 1) * sizeof *slots);
+    *count_out = 0;
+    for (size_t table = 0; table < 2 && slots != NULL; table++) {
+        for (uint32_t at = 0; tables[table] != NULL && at < tables[table]->slot_count; at++) {
+            slots[*count_out] = tables[table]->slots[at];
+            aur_frame_acquire(slots[(*count_out)++].frame);
+        }
+    }
+    return slots;
+}
+
+void auri_segment_release_slots(auri_slot *slots, size_t count) {
+    for (size_t at = 0; at < count; at++) {
+        aur_frame_release(slots[at].frame);
+    }
+    free(slots);
+}

@@ -38,6 +38,19 @@ static bool collect_file(void *context, const char *name, uint64_t size_bytes) {
     return true;
 }
 
+aur_status auri_segment_remove_files(aur_disk *disk, aur_error *error) {
+    file_list list = {0};
+    aur_status status = aur_disk_list(disk, collect_file, &list, error);
+    if (status == AUR_OK && list.out_of_memory) {
+        status = aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of files");
+    }
+    for (size_t at = 0; at < list.count && status == AUR_OK; at++) {
+        status = aur_disk_remove(disk, list.entries[at].name, error);
+    }
+    free(list.entries);
+    return status;
+}
+
 static bool is_known_layer(const auri_manifest *manifest, uint64_t number) {
     for (uint32_t at = 0; at < manifest->layer_count; at++) {
         if (manifest->layers[at].number == number) {

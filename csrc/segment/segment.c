@@ -93,7 +93,10 @@ aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identi
     if (status != AUR_NOT_FOUND) {
         return aur_fail(error, AUR_ERR_INVALID, "%s holds a segment already", aur_disk_path(disk));
     }
-    status = auri_segment_extent_create(disk, identity, 1, AURI_FIRST_EXTENT_BYTES, &extent, error);
+    status = auri_segment_remove_files(disk, error);
+    if (status == AUR_OK) {
+        status = auri_segment_extent_create(disk, identity, 1, AURI_FIRST_EXTENT_BYTES, &extent, error);
+    }
     if (status != AUR_OK) {
         return status;
     }

@@ -7,7 +7,7 @@
  *   history.c      epoch promise and rewinds             memtable.c     index of what no layer holds yet
  *   read.c         pages and frames out                  layer_write.c, layer_read.c, layer_cursor.c
  *   work.c         what to do next in the background     flush.c, merge.c, layer_build.c
- *   copy.c         rebuild a copy                        verify.c       re-read and check everything
+ *   copy.c         rebuild a copy                        verify.c       re-read everything, or look if it is there
  *
  * Locks, in the order in which they are taken:
  *   work_lock      flush, merge, extents, compact: one at a time
@@ -127,6 +127,10 @@ aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *
                                     auri_extent **extent_out, aur_error *error) AUR_CHECKED;
 auri_extent *auri_segment_extent_acquire(auri_extent *extent);
 void auri_segment_extent_release(auri_extent *extent);
+
+/* Reads the header again: AUR_ERR_CORRUPT when it does not verify. */
+aur_status auri_segment_extent_check(const auri_extent *extent, const aur_segment_identity *identity,
+                                     aur_error *error) AUR_CHECKED;
 
 /* Adds to / takes from the list of extents; the caller holds `lock` (or is alone). */
 aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) AUR_CHECKED;
@@ -410,6 +414,10 @@ void auri_segment_note_damage(aur_segment *segment, const aur_error *error);
 /* Frees everything but the disk. */
 void auri_segment_free(aur_segment *segment);
 
+/* Removes every log extent and layer: what an interrupted create or rebuild left in a directory that has
+ * no manifest. Their frames would otherwise be met by a scan. */
+aur_status auri_segment_remove_files(aur_disk *disk, aur_error *error) AUR_CHECKED;
+
 /* AUR_OK, or why the segment takes no more writes. */
 aur_status auri_segment_writable(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
@@ -450,7 +458,17 @@ aur_status auri_segment_merge_all(aur_segment *segment, aur_error *error) AUR_CH
 void auri_segment_merge_abort(aur_segment *segment);
 aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* Reads every block of a layer; counts what was read. The first damage ends it. */
-aur_status auri_segment_layer_verify(auri_layer *layer, aur_verify_counts *counts, aur_error *error) AUR_CHECKED;
+/* Opens the layer anew on `disk` and reads every block, with checksums, order and counts compared; adds
+ * to `counts` what was read. The first damage ends it: AUR_ERR_CORRUPT, AUR_ERR_IO. */
+aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity *identity,
+                                     const auri_layer_info *info, aur_verify_counts *counts,
+                                     aur_error *error) AUR_CHECKED;
+
+/* The extent with that sequence number (a new reference), or NULL. Holds `lock`. */
+auri_extent *auri_segment_log_find(const auri_log *log, uint64_t sequence);
+
+/* References on every frame that no layer holds, oldest first; NULL when out of memory. Holds `lock`. */
+auri_slot *auri_segment_hot_slots(const aur_segment *segment, size_t *count_out);
+void auri_segment_release_slots(auri_slot *slots, size_t count);
 
 #endif
