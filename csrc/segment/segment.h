@@ -108,8 +108,8 @@ AUR_API aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, au
 
 /* As append, for a frame that recovery or a peer copies here: `epoch` is that of who copies it, not of who wrote the frame.
  * A frame that a known truncation dropped is AUR_ERR_FENCED. */
-aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch epoch, aur_lsn *scl_out,
-                            aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch epoch, aur_lsn *scl_out,
+                                    aur_error *error) AUR_CHECKED;
 
 /*
  * The same in two halves around the I/O, for a ring: begin validates, chooses the place and fills `write` (AUR_OK: the
@@ -122,13 +122,6 @@ aur_status aur_segment_append_begin(aur_segment *segment, aur_frame *frame, aur_
                                     aur_error *error) AUR_CHECKED;
 aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame, const aur_ring_write *write, aur_lsn *scl_out,
                                   aur_error *error) AUR_CHECKED;
-
-/*
- * As append, for a frame that a peer already holds (write-back of recovery, catch-up of a lagging copy): the epoch that
- * is checked is the sender's, `sender_epoch`, since the frame itself may come from an earlier writer.
- */
-AUR_API aur_status aur_segment_adopt(aur_segment *segment, aur_frame *frame, aur_epoch sender_epoch, aur_lsn *scl_out,
-                                     aur_error *error) AUR_CHECKED;
 
 /*
  * Builds the page as a read at `read_point` sees it (I6). `page` has page_bytes; on AUR_OK it holds a page that passed

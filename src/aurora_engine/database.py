@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import threading
 import time
@@ -28,12 +27,12 @@ from aurora_engine.options import (
 from aurora_engine.table import Table, TableVerbs
 from aurora_engine.transaction import Transaction
 from aurora_engine.view import Snapshot
-from aurora_engine.volume import Volume
 
 if TYPE_CHECKING:
     from typing import Self
 
     from aurora_engine.types import Durability, VerifyReport, VolumeStatus
+    from aurora_engine.volume import Volume
 
 __all__ = ["Database", "open"]
 
@@ -118,6 +117,9 @@ def open(  # noqa: A001
         history_bytes=history_bytes,
         durability=durability,
     )
+    # The coordinator is loaded with the first database, which keeps the import of the package quick.
+    from aurora_engine.volume import Volume  # noqa: PLC0415
+
     volume = Volume.open(
         path,
         create=options.create,
@@ -130,6 +132,11 @@ def open(  # noqa: A001
         durability=options.durability,
     )
     return Database(volume, durability)
+
+
+def _backoff_s(attempt: int) -> float:
+    """A random time that grows with the attempts, so that those who met here part."""
+    return int.from_bytes(os.urandom(2)) / 65536 * BACKOFF_S * attempt
 
 
 class Database(TableVerbs):
@@ -244,8 +251,7 @@ class Database(TableVerbs):
             except ConflictError:
                 if attempt == attempts:
                     raise
-                # Spreads those who met here; needs no secrecy.
-                time.sleep(random.random() * BACKOFF_S * attempt)  # noqa: S311
+                time.sleep(_backoff_s(attempt))
             else:
                 break
         if self._waits and lsn is not None:

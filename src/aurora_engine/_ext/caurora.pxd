@@ -382,7 +382,7 @@ cdef extern from "segment/segment.h" nogil:
     size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity)
     aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, uint64_t *scl_out,
                                   aur_error *error)  # waits
-    aur_status aur_segment_adopt(
+    aur_status aur_segment_fill(
         aur_segment *segment, aur_frame *frame, uint64_t sender_epoch, uint64_t *scl_out,
         aur_error *error
     )  # waits

@@ -492,6 +492,7 @@ cdef class Engine(Handle):
         if find(self, table, key, &found) != AUR_OK:
             return default
         return found_value(self, &found, as_view)
+
     def contains(self, TableHandle table, key):
         """Whether the key is there."""
         cdef aur_found found

@@ -55,8 +55,8 @@ cdef class Handle:
 cdef int refuse(Handle handle) except -1:
     if handle._pid != current_process:
         raise DatabaseClosedError(
-            f"this {handle._noun()} was opened by process {handle._pid} and does not survive a fork "
-            f"into process {current_process}: open the database again in the child, or start "
+            f"this {handle._noun()} was opened by process {handle._pid} and does not survive a "
+            f"fork into process {current_process}: open the database again in the child, or start "
             "children with the spawn method"
         )
     raise DatabaseClosedError(f"this {handle._noun()} {handle._end}")

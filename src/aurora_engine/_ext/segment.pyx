@@ -23,7 +23,7 @@ from aurora_engine._ext.caurora cimport (
     aur_frame,
     aur_rewind,
     aur_segment,
-    aur_segment_adopt,
+    aur_segment_fill,
     aur_segment_append,
     aur_segment_check,
     aur_segment_close,
@@ -364,7 +364,7 @@ cdef class Segment(Handle):
         error_clear(&error)
         self._calls += 1
         with nogil:
-            status = aur_segment_adopt(self._segment, frame._frame, sender_epoch, &scl, &error)
+            status = aur_segment_fill(self._segment, frame._frame, sender_epoch, &scl, &error)
         self._calls -= 1
         if check(status, &error) == AUR_GAP:
             raise LogGap(f"{frame!r} does not link to the segment's last record")
@@ -519,7 +519,7 @@ cdef class Segment(Handle):
             return
         if self._engaged:
             raise ValueError(
-                "the segment serves an engine: replace it there, or destroy the engine, then close it"
+                "the segment serves an engine: replace it there or destroy the engine first"
             )
         self._closed = True
         wait_idle(self)
