@@ -28,8 +28,11 @@ static aur_status open_again(crash_world *world, aur_error *error)
     aur_segment_options options;
     model_options(&options);
     aur_error_clear(error);
-    return aur_segment_open(aur_disk_acquire(world->disk), &world->model->identity, &options, &world->segment,
-                            error);
+    aur_disk *disk = aur_disk_acquire(world->disk);
+    aur_status status = aur_segment_open(disk, &world->model->identity, &options, &world->segment, error);
+    if (status != AUR_OK)
+        aur_disk_close(disk);
+    return status;
 }
 
 /* Writes frames and works in the background until something fails. */
@@ -257,7 +260,7 @@ TEST(segment_names_a_hole_in_its_log)
     aur_faulty_crash(world.disk); /* not closed: the manifest does not know the SCL */
     aur_segment_close(world.segment);
     aur_faulty_recover(world.disk);
-    change_byte(world.disk, "log-0000000000000001", 4096 * 5 + 200, 1);
+    change_byte(world.disk, "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8, 1);
     CHECK_OK(open_again(&world, &error));
     aur_segment_get_state(world.segment, &state);
     CHECK_EQ_U64(state.scl, world.model->frames[3]->header.last_lsn);
