@@ -10,12 +10,13 @@
  * The thread that ends a mini-transaction, or the one that delivers the deciding acknowledgement,
  * does the shipping: there is no log thread.
  *
- * No LSN is ever issued above max(VCL, next_lsn of the newest start - 1) + AUR_LSN_ALLOCATION_LIMIT; append waits. A
- * recovery sees a VCL that is at least the dead writer's, and the truncations that were recorded before that writer
- * started, so it may take as the upper end of its own truncation
- *     max(recovered VCL, `at` of the newest recorded truncation) + AUR_LSN_ALLOCATION_LIMIT,
- * and start the next writer above it: nothing that the dead writer still has under way lies beyond. VCL and not VDL,
- * because VDL stands still inside a mini-transaction, which may have more records than the limit.
+ * No LSN is ever issued above max(VCL, next_lsn of the newest start - 1) +
+ * AUR_LSN_ALLOCATION_LIMIT; append waits. A recovery sees a VCL that is at least the dead writer's,
+ * and the truncations that were recorded before that writer started, so it may take as the upper
+ * end of its own truncation max(recovered VCL, `at` of the newest recorded truncation) +
+ * AUR_LSN_ALLOCATION_LIMIT, and start the next writer above it: nothing that the dead writer still
+ * has under way lies beyond. VCL and not VDL, because VDL stands still inside a mini-transaction,
+ * which may have more records than the limit.
  *
  * Thread rule: append calls (begin, append, end) only under the caller's commit latch, one thread
  * at a time. All else from any thread.

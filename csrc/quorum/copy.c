@@ -55,8 +55,7 @@ enum auri_work auri_copy_take(auri_copy *copy, uint32_t limit, aur_frame **frame
         return AURI_WORK_NONE;
     }
     const bool fetch = auri_copy_lagging(copy);
-    if (fetch ? copy->writing > 0 || quorum->epoch == 0
-              : copy->position == copy->group->tail_end) {
+    if (fetch ? copy->writing > 0 || quorum->epoch == 0 : copy->position == copy->group->tail_end) {
         return AURI_WORK_NONE;
     }
     if (!auri_copy_pin(copy)) {
@@ -116,6 +115,11 @@ aur_status auri_copy_fetch(auri_copy *copy, aur_frame **frame_out, aur_error *er
                     after);
 }
 
+void auri_copy_changed(auri_copy *copy) {
+    copy->group->quorum->changes++;
+    copy->group->quorum->news = true;
+}
+
 void auri_copy_fail(auri_copy *copy, const aur_error *why) {
     if (copy->failed) {
         return;
@@ -124,6 +128,7 @@ void auri_copy_fail(auri_copy *copy, const aur_error *why) {
     copy->failure = *why;
     copy->failure.group = (int32_t)copy->group->number;
     copy->failure.copy = (int32_t)copy->index;
+    auri_copy_changed(copy);
     auri_watermarks_judge(copy->group->quorum);
     auri_tail_trim(copy->group);
 }
@@ -152,8 +157,8 @@ static void settle_ok(auri_copy *copy, aur_lsn scl) {
     }
 }
 
-/* An append that was not acknowledged. The segment of a copy that catches up also refuses frames that a truncation
- * has dropped; that is the copy's trouble, and a newer epoch is everybody's. */
+/* An append that was not acknowledged. The segment of a copy that catches up also refuses frames
+ * that a truncation has dropped; that is the copy's trouble, and a newer epoch is everybody's. */
 static void settle_refusal(auri_copy *copy, const aur_frame *frame, bool fetched, aur_status status,
                            const aur_error *error) {
     aur_quorum *quorum = copy->group->quorum;

@@ -187,6 +187,7 @@ static void place_segment(auri_copy *copy, aur_segment *segment, const aur_segme
     copy->segment = segment;
     copy->failed = false;
     copy->read_errors = 0;
+    auri_copy_changed(copy);
     aur_error_clear(&copy->failure);
     aur_error_clear(&copy->damage);
     if (segment != NULL) {

@@ -72,6 +72,7 @@ typedef struct aur_watermarks {
     aur_lsn vdl;
     uint64_t boxcars_in_flight;
     uint64_t bytes_in_flight;
+    uint64_t changes;  /* how often a copy failed, turned out damaged or was replaced */
     aur_status status; /* AUR_OK; AUR_ERR_QUORUM: some group has fewer healthy segments than a write
                         * needs; AUR_ERR_FENCED: a segment has promised a newer epoch */
 } aur_watermarks;
@@ -86,9 +87,9 @@ enum aur_copy_state {
 aur_status aur_quorum_create(const aur_quorum_options *options,
                              aur_quorum **quorum_out) AUR_CHECKED;
 
-/* Names who is told when VCL or VDL moved, or the state of the quorum changed (lost, back, fenced).
- * NULL: nobody; when this returns the old listener is not running any more. Not from inside
- * on_advance. */
+/* Names who is told when VCL or VDL moved, when a copy failed, turned out damaged or was replaced,
+ * or when the quorum was lost, came back or was fenced. NULL: nobody; when this returns the old
+ * listener is not running any more. Not from inside on_advance. */
 void aur_quorum_listen(aur_quorum *quorum, void (*on_advance)(void *context), void *context);
 
 /* Stops the threads (writes under way are finished) and frees; the segments are the caller's again.
@@ -105,9 +106,10 @@ aur_status aur_quorum_add_group(aur_quorum *quorum, aur_segment *const *segments
  * drive. Also called again after a recovery in place; boxcars that were in flight are forgotten. */
 aur_status aur_quorum_start(aur_quorum *quorum, aur_lsn vdl, aur_error *error) AUR_CHECKED;
 
-/* The epoch of the writer that ships through this quorum, monotone until the quorum is stopped. Copies catch up from
- * their peers in its name, so that a writer that was fenced cannot complete anything that way either (I4); before it
- * is known nobody catches up. The log tells it when it starts. */
+/* The epoch of the writer that ships through this quorum, monotone until the quorum is stopped.
+ * Copies catch up from their peers in its name, so that a writer that was fenced cannot complete
+ * anything that way either (I4); before it is known nobody catches up. The log tells it when it
+ * starts. */
 void aur_quorum_set_epoch(aur_quorum *quorum, aur_epoch epoch);
 
 /* Stops sending and drops all queues; when it returns no write is under way. Watermarks stay.

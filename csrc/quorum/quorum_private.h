@@ -95,6 +95,7 @@ struct aur_quorum {
     void *listener_context;
     uint32_t announcing; /* listener calls under way */
     bool news;           /* something the listener has not been told */
+    uint64_t changes;    /* of the states of copies */
     bool running;
     bool fenced;
     bool out_of_memory; /* a boxcar could not be queued: nothing after it can ever complete */
@@ -151,6 +152,8 @@ void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_statu
                       aur_lsn scl, const aur_error *error);
 /* Lock held: */
 void auri_copy_fail(auri_copy *copy, const aur_error *why);
+/* Its state is not what it was: the listener is told at the next announcement. */
+void auri_copy_changed(auri_copy *copy);
 bool auri_copy_pin(auri_copy *copy);
 void auri_copy_unpin(auri_copy *copy);
 /* One piece of work from take to settle, in the calling thread, without the lock. False when there

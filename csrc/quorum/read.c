@@ -47,6 +47,7 @@ static void remember(auri_copy *copy, const aur_error *found) {
         return;
     }
     copy->read_errors++;
+    auri_copy_changed(copy);
     copy->damage = *found;
     copy->damage.group = (int32_t)copy->group->number;
     copy->damage.copy = (int32_t)copy->index;

@@ -199,6 +199,7 @@ void aur_quorum_watermarks(aur_quorum *quorum, aur_watermarks *out) {
     out->vdl = quorum->vdl;
     out->boxcars_in_flight = quorum->flight_end - quorum->flight_first;
     out->bytes_in_flight = quorum->flight_bytes;
+    out->changes = quorum->changes;
     out->status = quorum->status;
     auri_quorum_unlock(quorum);
 }

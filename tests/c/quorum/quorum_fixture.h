@@ -1,6 +1,6 @@
 /*
- * A small cluster for tests of the quorum and of the log: groups of segments on memory disks behind faulty wrappers, or
- * on folders of the test's temporary one.
+ * A small cluster for tests of the quorum and of the log: groups of segments on memory disks behind
+ * faulty wrappers, or on folders of the test's temporary one.
  */
 #ifndef AURORA_TESTS_QUORUM_FIXTURE_H
 #define AURORA_TESTS_QUORUM_FIXTURE_H
@@ -17,14 +17,15 @@ enum {
     FIXTURE_GROUPS_MAX = 4,
 };
 
-static const uint8_t fixture_volume_id[AUR_VOLUME_ID_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8,
+static const uint8_t fixture_volume_id[AUR_VOLUME_ID_BYTES] = {1, 2,  3,  4,  5,  6,  7,  8,
                                                                9, 10, 11, 12, 13, 14, 15, 16};
+
+HARNESS_SHARED uint32_t fixture_folders; /* made by all fixtures of the process */
 
 typedef struct fixture {
     uint32_t copies;
     uint32_t groups;
     bool on_folders;
-    uint32_t places_used; /* folders made */
     aur_quorum *quorum;
     aur_segment *segments[FIXTURE_GROUPS_MAX][FIXTURE_COPIES_MAX];
     aur_disk *disks[FIXTURE_GROUPS_MAX][FIXTURE_COPIES_MAX];
@@ -45,7 +46,7 @@ HARNESS_SHARED aur_segment *fixture_segment(fixture *cluster, uint32_t group, ui
     memcpy(identity.volume_id, fixture_volume_id, sizeof identity.volume_id);
     if (cluster->on_folders) {
         char name[64];
-        snprintf(name, sizeof name, "segment-%u", cluster->places_used++);
+        snprintf(name, sizeof name, "segment-%u", fixture_folders++);
         temp_path(cluster->folders[group][copy], sizeof cluster->folders[group][copy], name);
         CHECK_OK(aur_disk_open_posix(cluster->folders[group][copy], true, &disk, &error));
     } else {
@@ -71,8 +72,8 @@ HARNESS_SHARED void fixture_add_group(fixture *cluster) {
     CHECK_OK(aur_quorum_add_group(cluster->quorum, cluster->segments[group], &error));
 }
 
-HARNESS_SHARED void fixture_create(fixture *cluster, uint32_t drive, uint32_t copies, uint32_t groups,
-                                   uint64_t backlog_bytes, bool on_folders) {
+HARNESS_SHARED void fixture_create(fixture *cluster, uint32_t drive, uint32_t copies,
+                                   uint32_t groups, uint64_t backlog_bytes, bool on_folders) {
     const aur_quorum_options options = {.copies = copies,
                                         .drive = drive,
                                         .backlog_bytes = backlog_bytes,
@@ -148,8 +149,9 @@ HARNESS_SHARED void fixture_settle(fixture *cluster) {
 }
 
 /* A sealed frame of `records` records with the LSNs first, first + 1, ... */
-HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn first, uint32_t records,
-                                        const aur_boxcar *boxcar, uint16_t groups, aur_epoch epoch) {
+HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn first,
+                                        uint32_t records, const aur_boxcar *boxcar, uint16_t groups,
+                                        aur_epoch epoch) {
     static const uint8_t body[12] = {0};
     aur_record record = {.op = AUR_OP_FORMAT,
                          .flags = AUR_RECORD_INIT,
@@ -164,7 +166,8 @@ HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn fi
     memset(frame->bytes, 0, frame->capacity);
     for (uint32_t i = 0; i < records; i++) {
         record.lsn = first + i;
-        record.page_id = (aur_page_id)group * FIXTURE_GROUP_PAGES + record.lsn % FIXTURE_GROUP_PAGES;
+        record.page_id =
+            (aur_page_id)group * FIXTURE_GROUP_PAGES + record.lsn % FIXTURE_GROUP_PAGES;
         record.flags = AUR_RECORD_INIT | (record.lsn == boxcar->last_cpl ? AUR_RECORD_CPL : 0);
         aur_record_encode(&record, frame->bytes + AUR_FRAME_BODY_AT + i * record_bytes);
     }
@@ -184,10 +187,11 @@ HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn fi
     return frame;
 }
 
-/* Ships a boxcar [first, first + sum - 1] with records[i] records for group i, in that order; 0 leaves the group out.
- * It ends at a CPL if `cpl`. `last` holds the groups' chains and is moved on. Returns its last LSN. */
-HARNESS_SHARED aur_lsn fixture_ship(fixture *cluster, aur_lsn first, const uint32_t *records, bool cpl,
-                                    aur_lsn *last) {
+/* Ships a boxcar [first, first + sum - 1] with records[i] records for group i, in that order; 0
+ * leaves the group out. It ends at a CPL if `cpl`. `last` holds the groups' chains and is moved on.
+ * Returns its last LSN. */
+HARNESS_SHARED aur_lsn fixture_ship(fixture *cluster, aur_lsn first, const uint32_t *records,
+                                    bool cpl, aur_lsn *last) {
     aur_frame *frames[FIXTURE_GROUPS_MAX];
     aur_boxcar boxcar = {.first_lsn = first, .last_lsn = first - 1, .frames = frames};
     uint16_t groups = 0;

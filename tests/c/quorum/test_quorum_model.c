@@ -1,12 +1,13 @@
 /*
- * Random histories in the MANUAL drive against a brute-force model: boxcars over several groups, steps in any order,
- * disks that die or fail their writes, copies that are taken away or replaced by empty ones, small backlogs.
+ * Random histories in the MANUAL drive against a brute-force model: boxcars over several groups,
+ * steps in any order, disks that die or fail their writes, copies that are taken away or replaced
+ * by empty ones, small backlogs.
  *
  * The model knows only what the segments themselves say they have stored. At every moment
- *   I1  VCL is no higher than the last boxcar up to which, at some time, a write quorum of each group had everything,
- *   I3  VCL and VDL never go back, and VDL is the highest CPL up to VCL,
- *       the quorum is lost exactly when some group has too few healthy copies;
- * and once every failed copy was replaced, all copies hold everything and VCL is the last LSN.
+ *   I1  VCL is no higher than the last boxcar up to which, at some time, a write quorum of each
+ * group had everything, I3  VCL and VDL never go back, and VDL is the highest CPL up to VCL, the
+ * quorum is lost exactly when some group has too few healthy copies; and once every failed copy was
+ * replaced, all copies hold everything and VCL is the last LSN.
  */
 #include "quorum/quorum_fixture.h"
 
@@ -119,7 +120,8 @@ static void ship(model *m) {
     m->next = boxcar->last + 1;
 }
 
-/* Whether the group would keep a copy that has everything complete, and lose no more than one too many. */
+/* Whether the group would keep a copy that has everything complete, and lose no more than one too
+ * many. */
 static bool may_doom(model *m, uint32_t group, uint32_t victim) {
     uint32_t doomed = 1;
     bool keeper = false;

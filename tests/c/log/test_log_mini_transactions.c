@@ -1,0 +1,289 @@
+/* Mini-transactions, boxcars and waits, step by step in the MANUAL drive. */
+#include "log/log.h"
+#include "quorum/quorum_fixture.h"
+
+enum { BACKLOG = 1 << 20 };
+
+typedef struct rig {
+    fixture cluster;
+    aur_log *log;
+    uint64_t clock_us;
+} rig;
+
+static uint64_t rig_clock(void *context) { return ((rig *)context)->clock_us; }
+
+static void start_log(rig *r, aur_lsn vdl, aur_lsn next_lsn) {
+    aur_lsn group_lsn[FIXTURE_GROUPS_MAX] = {0};
+    aur_error error;
+    for (uint32_t group = 0; group < r->cluster.groups; group++) {
+        group_lsn[group] = fixture_scl(&r->cluster, group, 0);
+    }
+    const aur_log_start start = {.epoch = 1,
+                                 .vdl = vdl,
+                                 .next_lsn = next_lsn,
+                                 .time_us = 1000,
+                                 .groups = r->cluster.groups,
+                                 .group_lsn = group_lsn};
+    CHECK_OK(aur_log_start_at(r->log, &start, &error));
+}
+
+static void create_rig(rig *r, uint32_t groups, uint64_t boxcar_bytes, uint64_t inflight_bytes) {
+    aur_log_options options;
+    memset(r, 0, sizeof *r);
+    fixture_create(&r->cluster, AUR_DRIVE_MANUAL, 6, groups, BACKLOG, false);
+    aur_log_default_options(&options);
+    memcpy(options.volume_id, fixture_volume_id, sizeof options.volume_id);
+    options.page_bytes = FIXTURE_PAGE_BYTES;
+    options.group_pages = FIXTURE_GROUP_PAGES;
+    options.boxcar_bytes = boxcar_bytes;
+    options.inflight_bytes = inflight_bytes;
+    options.clock = (aur_clock){.context = r, .wall_us = rig_clock};
+    CHECK_OK(aur_log_create(&options, r->cluster.quorum, &r->log));
+    fixture_start(&r->cluster, 0);
+    start_log(r, 0, 1);
+}
+
+static void destroy_rig(rig *r) {
+    aur_log_destroy(r->log);
+    fixture_destroy(&r->cluster);
+}
+
+static aur_status try_append(rig *r, aur_page_id page, uint32_t body_bytes, aur_lsn *lsn_out) {
+    static const uint8_t body[FIXTURE_PAGE_BYTES] = {0};
+    aur_record record = {.op = body_bytes == 12 ? AUR_OP_FORMAT : AUR_OP_INSERT,
+                         .flags = body_bytes == 12 ? AUR_RECORD_INIT : 0,
+                         .arg = body_bytes == 12 ? AUR_PAGE_LEAF : 0,
+                         .page_id = page,
+                         .body = body,
+                         .body_bytes = body_bytes};
+    aur_error error;
+    const aur_status status = aur_log_append(r->log, &record, &error);
+    *lsn_out = record.lsn;
+    return status;
+}
+
+static aur_lsn append(rig *r, aur_page_id page) {
+    aur_lsn lsn;
+    CHECK_OK(try_append(r, page, 12, &lsn));
+    return lsn;
+}
+
+static aur_lsn begin(rig *r) {
+    aur_lsn start;
+    aur_error error;
+    CHECK_OK(aur_log_begin(r->log, &start, &error));
+    return start;
+}
+
+static aur_lsn commit_one(rig *r) {
+    begin(r);
+    append(r, 0);
+    return aur_log_end(r->log);
+}
+
+static aur_status poll(rig *r, aur_lsn lsn) {
+    aur_error error;
+    return aur_log_wait_durable(r->log, lsn, 0, &error);
+}
+
+TEST(a_commit_is_durable_at_the_fourth_copy) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    CHECK_EQ_U64(begin(&r), 0);
+    CHECK_EQ_U64(append(&r, 1), 1);
+    CHECK_EQ_U64(append(&r, 2), 2);
+    CHECK_EQ_U64(aur_log_end(r.log), 2);
+    CHECK_EQ_U64(aur_log_head(r.log), 2);
+    for (uint32_t copy = 0; copy < 4; copy++) {
+        CHECK_STATUS(poll(&r, 2), AUR_TIMEOUT);
+        CHECK_OK(aur_quorum_step(r.cluster.quorum, 0, copy));
+    }
+    CHECK_OK(poll(&r, 2));
+    CHECK_EQ_U64(aur_log_vdl(r.log), 2);
+    CHECK_EQ_U64(aur_log_vcl(r.log), 2);
+    destroy_rig(&r);
+}
+
+TEST(a_mini_transaction_without_records_leaves_everything_as_it_was) {
+    rig r;
+    aur_log_counts counts;
+    create_rig(&r, 1, 0, 0);
+    const aur_lsn lsn = commit_one(&r);
+    begin(&r);
+    CHECK_EQ_U64(aur_log_end(r.log), lsn);
+    aur_log_get_counts(r.log, &counts);
+    CHECK_EQ_U64(counts.mini_transactions, 1);
+    CHECK_EQ_U64(counts.boxcars, 1);
+    destroy_rig(&r);
+}
+
+/* Group commit without a timer: the first leaves at once, the next ones together when it has
+ * landed. */
+TEST(what_fills_while_a_boxcar_flies_leaves_when_it_lands) {
+    rig r;
+    aur_log_counts counts;
+    create_rig(&r, 1, 0, 0);
+    for (int i = 0; i < 5; i++) {
+        commit_one(&r);
+    }
+    aur_log_get_counts(r.log, &counts);
+    CHECK_EQ_U64(counts.boxcars, 1);
+    for (uint32_t copy = 0; copy < 4; copy++) {
+        CHECK_OK(aur_quorum_step(r.cluster.quorum, 0, copy));
+    }
+    aur_log_get_counts(r.log, &counts);
+    CHECK_EQ_U64(counts.boxcars, 2);
+    CHECK_OK(poll(&r, 1));
+    CHECK_STATUS(poll(&r, 2), AUR_TIMEOUT);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, 5));
+    destroy_rig(&r);
+}
+
+TEST(nothing_is_sealed_inside_a_mini_transaction_by_the_acknowledgement) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    commit_one(&r);
+    begin(&r);
+    append(&r, 1);
+    fixture_settle(&r.cluster);
+    CHECK_EQ_U64(aur_log_vcl(r.log), 1);
+    append(&r, 2);
+    CHECK_EQ_U64(aur_log_end(r.log), 3);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, 3));
+    destroy_rig(&r);
+}
+
+/* A mini-transaction of many boxcars: VCL moves, VDL does not until its end. In the MANUAL drive
+ * append makes the progress that it waits for. */
+TEST(a_big_mini_transaction_is_shipped_in_parts_and_is_durable_whole) {
+    rig r;
+    aur_log_counts counts;
+    aur_lsn lsn = 0;
+    create_rig(&r, 2, 16 << 10, 64 << 10);
+    const aur_lsn before = commit_one(&r);
+    begin(&r);
+    for (int i = 0; i < 400; i++) {
+        CHECK_OK(try_append(&r, (aur_page_id)(i % 2) * FIXTURE_GROUP_PAGES + 3, 1000, &lsn));
+        CHECK_LE_U64(aur_log_vdl(r.log), before);
+    }
+    CHECK_LE_U64(before + 100, aur_log_vcl(r.log));
+    CHECK_EQ_U64(aur_log_end(r.log), lsn);
+    aur_log_get_counts(r.log, &counts);
+    CHECK_LE_U64(20, counts.boxcars);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, lsn));
+    CHECK_EQ_U64(aur_log_vdl(r.log), lsn);
+    destroy_rig(&r);
+}
+
+TEST(push_makes_room_inside_a_mini_transaction) {
+    rig r;
+    aur_error error;
+    create_rig(&r, 1, 0, 0);
+    commit_one(&r); /* 1, flies */
+    commit_one(&r); /* 2, waits in the open boxcar */
+    begin(&r);
+    append(&r, 1); /* 3 to 5 */
+    append(&r, 2);
+    append(&r, 3);
+    CHECK_OK(aur_log_push(r.log, &error));
+    CHECK_LE_U64(1, aur_log_vcl(r.log));
+    CHECK_OK(aur_log_push(r.log, &error));
+    CHECK_OK(aur_log_push(r.log, &error));
+    CHECK_EQ_U64(aur_log_vcl(r.log), 4); /* all but the newest, which may be the CPL */
+    CHECK_EQ_U64(aur_log_vdl(r.log), 2);
+    CHECK_OK(aur_log_push(r.log, &error));
+    CHECK_EQ_U64(aur_log_vcl(r.log), 4);
+    CHECK_EQ_U64(aur_log_end(r.log), 5);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, 5));
+    destroy_rig(&r);
+}
+
+TEST(a_lost_quorum_refuses_work_and_ends_waits_until_it_is_back) {
+    rig r;
+    aur_lsn start;
+    aur_error error;
+    create_rig(&r, 1, 0, 0);
+    const aur_lsn durable = commit_one(&r);
+    fixture_settle(&r.cluster);
+    for (uint32_t copy = 0; copy < 3; copy++) {
+        aur_faulty_set_dead(r.cluster.disks[0][copy], true);
+    }
+    const aur_lsn in_doubt = commit_one(&r);
+    fixture_settle(&r.cluster);
+    aur_error_clear(&error);
+    CHECK_STATUS(aur_log_wait_durable(r.log, in_doubt, UINT64_MAX, &error), AUR_ERR_QUORUM);
+    CHECK(strstr(error.message, "rebuild") != NULL);
+    CHECK_STATUS(aur_log_begin(r.log, &start, &error), AUR_ERR_QUORUM);
+    CHECK_OK(poll(&r, durable));
+    fixture_replace(&r.cluster, 0, 2);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, in_doubt));
+    commit_one(&r);
+    destroy_rig(&r);
+}
+
+TEST(a_failed_log_says_why_until_it_is_started_again) {
+    rig r;
+    aur_error why;
+    aur_error error;
+    aur_lsn start;
+    create_rig(&r, 1, 0, 0);
+    const aur_lsn durable = commit_one(&r);
+    fixture_settle(&r.cluster);
+    begin(&r);
+    const aur_lsn lost = append(&r, 1);
+    aur_error_clear(&why);
+    CHECK_STATUS(aur_fail(&why, AUR_ERR_MEMORY, "no memory in the middle"), AUR_ERR_MEMORY);
+    aur_log_fail(r.log, &why);
+    CHECK_STATUS(aur_log_failure(r.log, &error), AUR_ERR_MEMORY);
+    CHECK_EQ_STR(error.message, "no memory in the middle");
+    CHECK_STATUS(aur_log_begin(r.log, &start, &error), AUR_ERR_MEMORY);
+    CHECK_STATUS(poll(&r, lost), AUR_ERR_MEMORY);
+    CHECK_OK(poll(&r, durable));
+
+    start_log(&r, durable, durable + 100);
+    CHECK_OK(aur_log_failure(r.log, &error));
+    CHECK_EQ_U64(aur_log_head(r.log), durable);
+    const aur_lsn next = commit_one(&r);
+    CHECK_EQ_U64(next, durable + 100);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, next));
+    CHECK_OK(poll(&r, durable));
+    /* I1: it is below VDL now, and still it was lost. */
+    CHECK_STATUS(poll(&r, lost), AUR_ERR_QUORUM);
+    destroy_rig(&r);
+}
+
+TEST(frame_times_never_go_back) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    CHECK_EQ_U64(aur_log_time_us(r.log), 1000);
+    r.clock_us = 5000;
+    commit_one(&r);
+    fixture_settle(&r.cluster);
+    CHECK_EQ_U64(aur_log_time_us(r.log), 5000);
+    r.clock_us = 10;
+    commit_one(&r);
+    fixture_settle(&r.cluster);
+    CHECK_EQ_U64(aur_log_time_us(r.log), 5001);
+    destroy_rig(&r);
+}
+
+TEST(a_record_outside_the_volume_is_refused) {
+    rig r;
+    aur_lsn lsn;
+    create_rig(&r, 1, 0, 0);
+    begin(&r);
+    CHECK_STATUS(try_append(&r, FIXTURE_GROUP_PAGES, 12, &lsn), AUR_ERR_INVALID);
+    fixture_add_group(&r.cluster);
+    CHECK_OK(aur_log_add_group(r.log));
+    CHECK_OK(try_append(&r, FIXTURE_GROUP_PAGES, 12, &lsn));
+    lsn = aur_log_end(r.log);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, lsn));
+    destroy_rig(&r);
+}
