@@ -13,8 +13,8 @@
 #include "base/assert.h"
 #include "buffer/buffer_private.h"
 
-/* Up to two bucket pointers for each page: the table doubles when it is full. */
-enum { BUCKET_BYTES_PER_VERSION = 16, SLAB_SLOTS = 512 };
+/* Up to four bucket pointers for each page: the table doubles when it is half full. */
+enum { BUCKET_BYTES_PER_VERSION = 32, SLAB_SLOTS = 512 };
 
 typedef struct auri_slab {
     struct auri_slab *next;

@@ -132,7 +132,7 @@ void auri_partition_link(auri_partition *partition, aur_version *version, aur_ve
     }
     ring_join(partition, version);
     partition->versions++;
-    if (partition->pages > partition->bucket_count) {
+    if (2 * partition->pages > partition->bucket_count) {
         grow(partition);
     }
 }
