@@ -15,7 +15,10 @@ struct auri_builder {
     aur_page_id page_id;             /* the page whose records come now */
     aur_lsn last_lsn;
     uint32_t chain_records, chain_bytes; /* since the last record that needs no older one */
+    uint8_t *chain;                      /* the page's records from that one on, encoded */
+    size_t chain_length, chain_capacity;
     uint8_t *page;
+    uint8_t *scratch;
     uint8_t *image; /* an encoded image record */
 };
 
@@ -45,9 +48,10 @@ aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier, auri_b
     builder->number = take_number(segment);
     set_bounds(builder, tier);
     builder->page = malloc(segment->identity.page_bytes);
+    builder->scratch = malloc(segment->identity.page_bytes);
     builder->image = malloc(AUR_RECORD_BODY_AT + (size_t)segment->identity.page_bytes + 4);
     aur_status status = AUR_OK;
-    if (builder->page == NULL || builder->image == NULL) {
+    if (builder->page == NULL || builder->scratch == NULL || builder->image == NULL) {
         status = aur_fail(error, AUR_ERR_MEMORY, "no memory for building a layer");
     }
     if (status == AUR_OK) {
@@ -61,6 +65,58 @@ aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier, auri_b
     return AUR_OK;
 }
 
+static void forget_chain(auri_builder *builder) {
+    builder->chain_records = 0;
+    builder->chain_bytes = 0;
+    builder->chain_length = 0;
+}
+
+static aur_status remember_record(auri_builder *builder, const uint8_t *bytes, size_t length) {
+    if (builder->chain_length + length > builder->chain_capacity) {
+        const size_t capacity = 2 * (builder->chain_length + length);
+        uint8_t *grown = realloc(builder->chain, capacity);
+        if (grown == NULL) {
+            return AUR_ERR_MEMORY;
+        }
+        builder->chain = grown;
+        builder->chain_capacity = capacity;
+    }
+    memcpy(builder->chain + builder->chain_length, bytes, length);
+    builder->chain_length += length;
+    return AUR_OK;
+}
+
+/* Applies the remembered records, on top of what older layers have when the first of them needs it. */
+static aur_status apply_chain(auri_builder *builder) {
+    const uint32_t page_bytes = builder->segment->identity.page_bytes;
+    aur_status status = AUR_OK;
+    for (size_t at = 0; at < builder->chain_length && status == AUR_OK;) {
+        aur_record record;
+        size_t used;
+        status = aur_record_decode(builder->chain + at, builder->chain_length - at, &record, &used);
+        if (status == AUR_OK && at == 0 && (record.flags & AUR_RECORD_INIT) == 0) {
+            status = auri_segment_build_page(builder->segment, builder->page_id, record.page_prev_lsn,
+                                             builder->page, NULL);
+        }
+        if (status == AUR_OK) {
+            status = aur_page_apply(builder->page, page_bytes, &record, builder->scratch);
+        }
+        at += used;
+    }
+    return status;
+}
+
+/* The page as its last record leaves it. Records that do not follow each other belong to histories that
+ * were rewound: then only a read from the layers can tell which of them count. */
+static aur_status build_page(auri_builder *builder) {
+    aur_status status = apply_chain(builder);
+    if (status == AUR_ERR_CORRUPT) {
+        status = auri_segment_build_page(builder->segment, builder->page_id, builder->last_lsn,
+                                         builder->page, NULL);
+    }
+    return status;
+}
+
 /* Adds an image behind the page's last record when its chain is long. A page that cannot be built (an
  * older layer is damaged) goes without: the records that are here are still worth keeping. */
 static aur_status finish_page(auri_builder *builder, aur_error *error) {
@@ -68,10 +124,7 @@ static aur_status finish_page(auri_builder *builder, aur_error *error) {
     if (builder->chain_records <= builder->records_max && builder->chain_bytes <= builder->bytes_max) {
         return AUR_OK;
     }
-    builder->chain_records = 0;
-    builder->chain_bytes = 0;
-    const aur_status status = auri_segment_build_page(builder->segment, builder->page_id,
-                                                      builder->last_lsn, builder->page, NULL);
+    const aur_status status = build_page(builder);
     if (status != AUR_OK) {
         return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page image") : AUR_OK;
     }
@@ -89,22 +142,24 @@ static aur_status finish_page(auri_builder *builder, aur_error *error) {
 
 aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record, const uint8_t *bytes,
                                     size_t length, aur_error *error) {
+    const bool init = (record->flags & AUR_RECORD_INIT) != 0;
     if (record->page_id != builder->page_id) {
         const aur_status status = finish_page(builder, error);
         if (status != AUR_OK) {
             return status;
         }
         builder->page_id = record->page_id;
-        builder->chain_records = 0;
-        builder->chain_bytes = 0;
+        forget_chain(builder);
     }
     builder->last_lsn = record->lsn;
-    if ((record->flags & AUR_RECORD_INIT) != 0) {
-        builder->chain_records = 0;
-        builder->chain_bytes = 0;
+    if (init) {
+        forget_chain(builder);
     } else {
         builder->chain_records++;
         builder->chain_bytes += (uint32_t)length;
+    }
+    if (remember_record(builder, bytes, length) != AUR_OK) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for a page's chain");
     }
     return auri_segment_layer_writer_add(builder->writer, record, bytes, length, error);
 }
@@ -151,7 +206,9 @@ void auri_segment_builder_close(auri_builder *builder) {
         const aur_status removed = aur_disk_remove(builder->segment->disk, name, NULL);
         (void)removed;
     }
+    free(builder->chain);
     free(builder->page);
+    free(builder->scratch);
     free(builder->image);
     free(builder);
 }

@@ -63,6 +63,20 @@ typedef struct pins {
     auri_view *view;
 } pins;
 
+/* A decompression context costs more to make than to use: the segment keeps a few. Holds `lock`. */
+static void *take_unpacker(aur_segment *segment) {
+    return segment->unpacker_count == 0 ? NULL : segment->unpackers[--segment->unpacker_count];
+}
+
+static void return_unpacker(aur_segment *segment, auri_chain *chain) {
+    pthread_mutex_lock(&segment->lock);
+    if (chain->data.unpacker != NULL && segment->unpacker_count < AURI_UNPACKERS) {
+        segment->unpackers[segment->unpacker_count++] = chain->data.unpacker;
+        chain->data.unpacker = NULL;
+    }
+    pthread_mutex_unlock(&segment->lock);
+}
+
 /* Pins, and walks the active memtable, which may grow as soon as the lock is released. */
 static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pthread_mutex_lock(&segment->lock);
@@ -70,6 +84,7 @@ static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pinned->frozen = segment->frozen == NULL ? NULL : auri_segment_memtable_acquire(segment->frozen);
     pinned->view = auri_segment_view_acquire(segment->view);
     chain->view = pinned->view;
+    chain->data.unpacker = take_unpacker(segment);
     const aur_status status = collect_memtable(pinned->active, chain);
     pthread_mutex_unlock(&segment->lock);
     return status;
@@ -150,6 +165,7 @@ aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, au
         status = chain_damage(segment, &chain.links[0], aur_get64(chain.links[0].bytes + AUR_RECORD_LSN_AT),
                               "the page that the records build is broken", error);
     }
+    return_unpacker(segment, &chain);
     chain_free(&chain);
     unpin(&pinned);
     return status;

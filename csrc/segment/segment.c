@@ -138,6 +138,10 @@ void auri_segment_free(aur_segment *segment) {
     for (uint32_t at = 0; at < segment->obsolete_count; at++) {
         auri_segment_layer_release(segment->obsolete[at]);
     }
+    for (uint32_t at = 0; at < segment->unpacker_count; at++) {
+        auri_block_buffer holder = {.unpacker = segment->unpackers[at]};
+        auri_segment_block_buffer_free(&holder);
+    }
     free(segment->pending);
     free(segment->log.extents);
     free(segment->obsolete);

@@ -36,6 +36,7 @@ enum {
     AURI_BLOCK_RAW_BYTES = 32 << 10,     /* a data block is closed at this size */
     AURI_BLOCK_BYTES_MAX = 16 << 20,     /* a reader refuses more */
     AURI_INDEX_ENTRIES = 512,            /* pointers in one index block */
+    AURI_UNPACKERS = 4,                  /* decompression contexts kept for reads */
     AURI_FORMAT_VERSION = 1,
 };
 
@@ -403,6 +404,8 @@ struct aur_segment {
     aur_lsn vdl;
     aur_lsn lowest_read_point;
     uint64_t next_layer;     /* number for the next layer file */
+    void *unpackers[AURI_UNPACKERS];
+    uint32_t unpacker_count;
     uint32_t health;
     aur_error damage;
 };
