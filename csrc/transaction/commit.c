@@ -12,6 +12,8 @@
 enum {
     LISTENER_COMMITS = 256, /* the lowest read point is told once in so many commits */
     LSN_LIST_MIN = 64,
+    SPLITS_PER_PAGE = 4,
+    RECORD_OVERHEAD_BYTES = 16,
     /* A new table takes its root and, with its catalog entry, may split pages of the catalog. */
     TABLE_RECORDS = 2,
     TABLE_BYTES = 2 * (AUR_TABLE_NAME_LIMIT + AUR_CATALOG_VALUE_BYTES),
@@ -26,49 +28,67 @@ static uint64_t usable_pages(const aur_transactions *transactions) {
 }
 
 /* The pages behind the extent do not suffice: the volume grows, or, when it may not, what was freed
- * inside is counted too. */
+ * inside must do. */
 static aur_status look_for_room(aur_transactions *transactions, uint64_t wanted_end,
-                                uint64_t needed, aur_error *error) {
+                                uint64_t wanted_used, aur_error *error) {
     const aur_transactions_options *options = &transactions->options;
     const uint64_t end = wanted_end < options->volume_pages ? wanted_end : options->volume_pages;
     const uint64_t groups = (end + options->group_pages - 1) / options->group_pages;
-    uint64_t used;
     if (groups > transactions->groups) {
         atomic_store_explicit(&transactions->groups_wanted, (uint32_t)groups, memory_order_relaxed);
         return AUR_NEEDS_GROUPS;
     }
-    const aur_status status = aur_space_used(transactions->space, &used, error);
-    if (status == AUR_OK && used + needed > options->volume_pages) {
+    if (wanted_used > options->volume_pages) {
         return aur_fail(error, AUR_ERR_FULL,
-                        "the commit may need %llu pages; %llu of the volume's %llu are used",
-                        (unsigned long long)needed, (unsigned long long)used,
-                        (unsigned long long)options->volume_pages);
+                        "with this commit up to %llu pages would be used, and the volume has %llu",
+                        (unsigned long long)wanted_used, (unsigned long long)options->volume_pages);
     }
-    return status;
+    return AUR_OK;
+}
+
+/*
+ * A closer bound for many small records. Each page that there is may be full and split at the first
+ * record that comes; from then on a split takes about half a page of new records, and a record that
+ * has overflow pages is at least a quarter of a page long. So with some margin no more than
+ * used + SPLITS_PER_PAGE * (pages of new bytes) of the records can cost a page.
+ */
+static uint64_t count_costly(const aur_transactions *transactions, uint64_t used, uint64_t records,
+                             uint64_t bytes) {
+    const uint64_t page_bytes = transactions->options.page_bytes;
+    const uint64_t new_pages = (bytes + records * RECORD_OVERHEAD_BYTES) / page_bytes + 1;
+    const uint64_t costly = used + SPLITS_PER_PAGE * new_pages;
+    return records < costly ? records : costly;
 }
 
 aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records, uint64_t bytes,
                                aur_error *error) {
+    const uint32_t page_bytes = transactions->options.page_bytes;
     if (records == 0) {
         return AUR_OK;
     }
-    const uint64_t needed = aur_tree_pages_needed(transactions->options.page_bytes, records, bytes);
+    uint64_t needed = aur_tree_pages_needed(page_bytes, records, bytes);
     if (needed <= transactions->slack_pages) {
         transactions->slack_pages -= needed;
         return AUR_OK;
     }
     aur_page_id extent;
-    const aur_status status = aur_space_extent(transactions->space, &extent, error);
+    uint64_t used;
+    aur_status status = aur_space_extent(transactions->space, &extent, error);
+    if (status == AUR_OK) {
+        status = aur_space_used(transactions->space, &used, error);
+    }
     if (status != AUR_OK) {
         return status;
     }
+    const uint64_t costly = count_costly(transactions, used, records, bytes);
+    needed = aur_tree_pages_needed(page_bytes, costly, bytes);
     const uint64_t usable = usable_pages(transactions);
     if (extent + needed <= usable) {
         transactions->slack_pages = usable - extent - needed;
         return AUR_OK;
     }
     transactions->slack_pages = 0;
-    return look_for_room(transactions, extent + needed, needed, error);
+    return look_for_room(transactions, extent + needed, used + needed, error);
 }
 
 /* ---- the mini-transaction ---- */

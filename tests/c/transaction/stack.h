@@ -217,6 +217,23 @@ HARNESS_SHARED uint64_t put_now(stack *stack, aur_table *table, const char *key,
     return lsn;
 }
 
+/* Commits, making the volume as big as the commit wants it. */
+HARNESS_SHARED aur_status commit_growing(stack *stack, aur_transaction *transaction,
+                                         uint64_t *lsn_out, aur_error *error) {
+    aur_status status = aur_transaction_commit(transaction, lsn_out, error);
+    while (status == AUR_NEEDS_GROUPS) {
+        const uint32_t wanted = aur_engine_groups_wanted(stack->engine);
+        CHECK(aur_transaction_is_open(transaction));
+        CHECK(wanted > stack->groups);
+        while (stack->groups < wanted) {
+            stack_add_group(stack);
+        }
+        status = aur_transaction_commit(transaction, lsn_out, error);
+    }
+    aur_transaction_destroy(transaction);
+    return status;
+}
+
 /* A table, created in a transaction of its own. */
 HARNESS_SHARED aur_table *open_table(stack *stack, const char *name) {
     aur_table *table = NULL;
