@@ -1,7 +1,7 @@
 /*
- * Frames in. begin validates, links and reserves a place; the caller writes; end indexes and moves SCL.
- * A frame is checked against the promised epoch at both ends, so that one that was in flight when a newer
- * writer took over is never acknowledged (I4).
+ * Frames in. begin validates, links and reserves a place; the caller writes; end indexes and moves
+ * SCL. A frame is checked against the promised epoch at both ends, so that one that was in flight
+ * when a newer writer took over is never acknowledged (I4).
  */
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@
 #include "segment/segment_private.h"
 
 static aur_status fenced(const aur_segment *segment, aur_epoch epoch, aur_error *error) {
-    return aur_fail(error, AUR_ERR_FENCED, "epoch %llu is fenced: segment %u of group %u promised %llu",
+    return aur_fail(error, AUR_ERR_FENCED,
+                    "epoch %llu is fenced: segment %u of group %u promised %llu",
                     (unsigned long long)epoch, segment->identity.copy, segment->identity.group,
                     (unsigned long long)segment->manifest.epoch);
 }
@@ -27,8 +28,8 @@ static aur_status admit(const aur_segment *segment, const aur_frame *frame, aur_
         return fenced(segment, epoch, error);
     }
     if (header->group != segment->identity.group) {
-        return aur_fail(error, AUR_ERR_CORRUPT, "a frame of group %u came to group %u", header->group,
-                        segment->identity.group);
+        return aur_fail(error, AUR_ERR_CORRUPT, "a frame of group %u came to group %u",
+                        header->group, segment->identity.group);
     }
     if (aur_history_truncated(segment->manifest.rewinds, segment->manifest.rewind_count,
                               header->last_lsn, header->epoch) &&
@@ -45,9 +46,10 @@ static aur_status admit(const aur_segment *segment, const aur_frame *frame, aur_
         return AUR_GAP;
     }
     if (header->prev_lsn < segment->chain_lsn) {
-        return aur_fail(error, AUR_ERR_CORRUPT, "frame %llu..%llu links to LSN %llu, the log ends at %llu",
-                        (unsigned long long)header->first_lsn, (unsigned long long)header->last_lsn,
-                        (unsigned long long)header->prev_lsn, (unsigned long long)segment->chain_lsn);
+        return aur_fail(
+            error, AUR_ERR_CORRUPT, "frame %llu..%llu links to LSN %llu, the log ends at %llu",
+            (unsigned long long)header->first_lsn, (unsigned long long)header->last_lsn,
+            (unsigned long long)header->prev_lsn, (unsigned long long)segment->chain_lsn);
     }
     return AUR_OK;
 }
@@ -90,8 +92,8 @@ static aur_status place(aur_segment *segment, aur_frame *frame, aur_ring_write *
     return AUR_OK;
 }
 
-static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch, aur_ring_write *write,
-                        aur_error *error) {
+static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
+                        aur_ring_write *write, aur_error *error) {
     if (auri_segment_check_records(frame, &segment->identity) != AUR_OK) {
         return aur_fail(error, AUR_ERR_CORRUPT, "frame %llu..%llu holds records that do not decode",
                         (unsigned long long)frame->header.first_lsn,
@@ -126,12 +128,15 @@ static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
 static auri_slot pop_pending(aur_segment *segment) {
     const auri_slot slot = segment->pending[0];
     segment->pending_count--;
-    memmove(segment->pending, segment->pending + 1, segment->pending_count * sizeof *segment->pending);
+    memmove(segment->pending, segment->pending + 1,
+            segment->pending_count * sizeof *segment->pending);
     return slot;
 }
 
-/* The write is durable: index the frame and move SCL, unless a newer epoch was promised meanwhile. */
-static aur_status commit(aur_segment *segment, const auri_slot *slot, aur_epoch epoch, aur_error *error) {
+/* The write is durable: index the frame and move SCL, unless a newer epoch was promised meanwhile.
+ */
+static aur_status commit(aur_segment *segment, const auri_slot *slot, aur_epoch epoch,
+                         aur_error *error) {
     const aur_frame_header *header = &slot->frame->header;
     if (segment->health == AUR_SEGMENT_FAILED) {
         return aur_fail(error, AUR_ERR_IO, "an earlier write of the segment failed");
@@ -166,15 +171,17 @@ static aur_status end(aur_segment *segment, const aur_frame *frame, const aur_ri
     if (status == AUR_OK) {
         status = commit(segment, &slot, epoch, &failure);
     } else if (write->system_errno != 0) {
-        status = aur_fail_errno(&failure, write->system_errno, aur_file_name(write->file), "append");
+        status =
+            aur_fail_errno(&failure, write->system_errno, aur_file_name(write->file), "append");
     } else {
         (void)aur_fail(&failure, status, "the hot log could not be written");
     }
     *scl_out = segment->scl;
     pthread_mutex_unlock(&segment->lock);
     if (status != AUR_OK && status != AUR_ERR_FENCED) {
-        aur_error_locate(&failure, (int32_t)segment->identity.group, (int32_t)segment->identity.copy,
-                         aur_file_name(write->file), write->offset, frame->header.last_lsn);
+        aur_error_locate(&failure, (int32_t)segment->identity.group,
+                         (int32_t)segment->identity.copy, aur_file_name(write->file), write->offset,
+                         frame->header.last_lsn);
         auri_segment_note_failure(segment, &failure);
     }
     if (status != AUR_OK && error != NULL) {
@@ -189,13 +196,13 @@ aur_status aur_segment_append_begin(aur_segment *segment, aur_frame *frame, aur_
     return begin(segment, frame, frame->header.epoch, write, error);
 }
 
-aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame, const aur_ring_write *write,
-                                  aur_lsn *scl_out, aur_error *error) {
+aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame,
+                                  const aur_ring_write *write, aur_lsn *scl_out, aur_error *error) {
     return end(segment, frame, write, frame->header.epoch, scl_out, error);
 }
 
-aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch epoch, aur_lsn *scl_out,
-                            aur_error *error) {
+aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
+                            aur_lsn *scl_out, aur_error *error) {
     aur_ring_write write = {0};
     aur_error failure;
     aur_error_clear(&failure);
@@ -211,6 +218,7 @@ aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch ep
     return end(segment, frame, &write, epoch, scl_out, error);
 }
 
-aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, aur_lsn *scl_out, aur_error *error) {
+aur_status aur_segment_append(aur_segment *segment, aur_frame *frame, aur_lsn *scl_out,
+                              aur_error *error) {
     return aur_segment_fill(segment, frame, frame->header.epoch, scl_out, error);
 }

@@ -1,7 +1,7 @@
 /*
- * Rebuilding a copy: layers byte for byte, then the frames that no layer holds, then the manifest. What the
- * source has at the moment of the call is pinned; it goes on while it is copied. A rebuild that is cut
- * short leaves files that the next one replaces, and no segment.
+ * Rebuilding a copy: layers byte for byte, then the frames that no layer holds, then the manifest.
+ * What the source has at the moment of the call is pinned; it goes on while it is copied. A rebuild
+ * that is cut short leaves files that the next one replaces, and no segment.
  */
 #include <stdlib.h>
 
@@ -38,7 +38,8 @@ static aur_status check_target(const copy_run *run, aur_error *error) {
     if (memcmp(source->volume_id, target->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
         source->group != target->group || source->page_bytes != target->page_bytes ||
         source->group_pages != target->group_pages || target->copy >= target->copies) {
-        return aur_fail(error, AUR_ERR_INVALID, "a copy has the volume, group and page size of its source");
+        return aur_fail(error, AUR_ERR_INVALID,
+                        "a copy has the volume, group and page size of its source");
     }
     const aur_status status = auri_segment_manifest_load(run->target, &manifest, NULL);
     auri_segment_manifest_free(&manifest);
@@ -80,13 +81,15 @@ static void unpin(copy_run *run) {
     free(run->chunk);
 }
 
-static aur_status copy_bytes(copy_run *run, const auri_layer *layer, aur_file *file, aur_error *error) {
+static aur_status copy_bytes(copy_run *run, const auri_layer *layer, aur_file *file,
+                             aur_error *error) {
     uint64_t at = 0;
     while (at < layer->info.size_bytes) {
         size_t length = 0;
         aur_status status = aur_file_read(layer->file, at, run->chunk, CHUNK_BYTES, &length, error);
         if (status == AUR_OK && length == 0) {
-            status = auri_segment_layer_damage(layer, at, layer->info.first_lsn, "the layer is cut off", error);
+            status = auri_segment_layer_damage(layer, at, layer->info.first_lsn,
+                                               "the layer is cut off", error);
         }
         if (status == AUR_OK) {
             status = aur_file_write(file, at, run->chunk, length, error);
@@ -107,7 +110,8 @@ static aur_status copy_layer(copy_run *run, const auri_layer *layer, aur_error *
     aur_file *file = NULL;
     aur_verify_counts counts = {0};
     if (layer->file == NULL) {
-        return auri_segment_layer_damage(layer, 0, layer->info.first_lsn, "the layer is missing", error);
+        return auri_segment_layer_damage(layer, 0, layer->info.first_lsn, "the layer is missing",
+                                         error);
     }
     aur_status status =
         aur_disk_open_file(run->target, layer->name, AUR_FILE_WRITE | AUR_FILE_READ, &file, error);
@@ -117,7 +121,8 @@ static aur_status copy_layer(copy_run *run, const auri_layer *layer, aur_error *
     status = copy_bytes(run, layer, file, error);
     aur_file_close(file);
     if (status == AUR_OK) {
-        status = auri_segment_layer_verify(run->target, &run->source->identity, &layer->info, &counts, error);
+        status = auri_segment_layer_verify(run->target, &run->source->identity, &layer->info,
+                                           &counts, error);
     }
     return status;
 }
@@ -178,7 +183,8 @@ static aur_status copy_log(copy_run *run, aur_error *error) {
         uint64_t size;
         auri_extent *extent;
         const size_t end = plan_extent(run, first, &size);
-        status = auri_segment_extent_create(run->target, run->identity, sequence++, size, &extent, error);
+        status = auri_segment_extent_create(run->target, run->identity, sequence++, size, &extent,
+                                            error);
         if (status == AUR_OK) {
             status = fill_extent(run, extent, first, end, error);
             auri_segment_extent_release(extent);
@@ -188,9 +194,10 @@ static aur_status copy_log(copy_run *run, aur_error *error) {
     return status;
 }
 
-aur_status aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
-                            bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes),
-                            void *context, aur_error *error) {
+aur_status
+aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
+                 bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes),
+                 void *context, aur_error *error) {
     copy_run run = {.source = source,
                     .target = target,
                     .identity = identity,

@@ -1,6 +1,6 @@
 /*
- * Flush: the frames up to the known VDL leave the memtable for a layer of tier 0. Only what is durable by
- * quorum goes, so that no truncation ever touches a layer.
+ * Flush: the frames up to the known VDL leave the memtable for a layer of tier 0. Only what is
+ * durable by quorum goes, so that no truncation ever touches a layer.
  */
 #include <stdlib.h>
 
@@ -21,13 +21,15 @@ static uint32_t count_flushable(const aur_segment *segment) {
     return low;
 }
 
-/* Frames hold memory by the padded length, layers by the payload: small frames count double at most. */
+/* Frames hold memory by the padded length, layers by the payload: small frames count double at
+ * most. */
 static bool is_large(const auri_memtable *table, uint64_t limit) {
     return table->payload_bytes >= limit || table->padded_bytes >= 2 * limit;
 }
 
-/* Makes the first `count` frames of the active memtable the frozen one; the others go on in a new one.
- * The frozen one keeps its references on the others, for readers that pinned it. Holds `lock`. */
+/* Makes the first `count` frames of the active memtable the frozen one; the others go on in a new
+ * one. The frozen one keeps its references on the others, for readers that pinned it. Holds `lock`.
+ */
 static aur_status freeze(aur_segment *segment, uint32_t count) {
     auri_memtable *table = segment->active;
     auri_memtable *tail = auri_segment_memtable_tail(table, count);
@@ -126,7 +128,8 @@ static aur_status publish(aur_segment *segment, auri_layer *layer, aur_error *er
         if (layers != NULL) {
             layers[0] = layer;
             memcpy(layers + 1, old->layers, old->layer_count * sizeof(auri_layer *));
-            view = auri_segment_view_create(layers, old->layer_count + 1, draft.rewinds, draft.rewind_count);
+            view = auri_segment_view_create(layers, old->layer_count + 1, draft.rewinds,
+                                            draft.rewind_count);
         }
         free(layers);
         memmove(draft.layers + 1, draft.layers, draft.layer_count * sizeof *draft.layers);
@@ -150,12 +153,14 @@ aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *
     /* A frozen memtable is left over from a flush that ran out of memory: it is written first. */
     if (segment->frozen == NULL) {
         const uint32_t count = count_flushable(segment);
-        const bool wanted = everything || is_large(segment->active, segment->options.memtable_bytes);
+        const bool wanted =
+            everything || is_large(segment->active, segment->options.memtable_bytes);
         status = count > 0 && wanted ? freeze(segment, count) : AUR_NOT_FOUND;
     }
     pthread_mutex_unlock(&segment->lock);
     if (status != AUR_OK) {
-        return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a memtable") : status;
+        return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a memtable")
+                                        : status;
     }
     auri_layer *layer = NULL;
     status = write_layer(segment, &layer, error);

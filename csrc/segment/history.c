@@ -8,8 +8,8 @@ static aur_status refuse_epoch(const aur_segment *segment, aur_epoch epoch, aur_
                     (unsigned long long)epoch, (unsigned long long)segment->manifest.epoch);
 }
 
-/* Frames in flight belong to the writer that has just been fenced: their ends will say so, and the next
- * frame links to what was acknowledged. */
+/* Frames in flight belong to the writer that has just been fenced: their ends will say so, and the
+ * next frame links to what was acknowledged. */
 static void forget_in_flight(aur_segment *segment) {
     pthread_mutex_lock(&segment->lock);
     segment->chain_lsn = segment->scl;
@@ -66,8 +66,9 @@ static bool drops(const aur_rewind *rewind, const aur_frame_header *header) {
            header->last_lsn > rewind->to && header->last_lsn <= rewind->at;
 }
 
-/* What the SCL will be. AUR_ERR_INVALID when the rewind would touch a layer or cut a frame in two: a
- * writer ends every boxcar at a CPL, or puts none into it, so that VDL never falls inside a frame. */
+/* What the SCL will be. AUR_ERR_INVALID when the rewind would touch a layer or cut a frame in two:
+ * a writer ends every boxcar at a CPL, or puts none into it, so that VDL never falls inside a
+ * frame. */
 static aur_status check_truncation(aur_segment *segment, const aur_rewind *rewind, aur_lsn *scl_out,
                                    aur_error *error) {
     aur_lsn layered = segment->manifest.flushed_lsn;
@@ -79,7 +80,8 @@ static aur_status check_truncation(aur_segment *segment, const aur_rewind *rewin
     *scl_out = segment->scl;
     if (rewind->kind == AUR_REWIND_TRUNCATION) {
         if (layered > rewind->to && layered <= rewind->at) {
-            status = aur_fail(error, AUR_ERR_INVALID, "LSN %llu is in a layer and cannot be truncated to %llu",
+            status = aur_fail(error, AUR_ERR_INVALID,
+                              "LSN %llu is in a layer and cannot be truncated to %llu",
                               (unsigned long long)layered, (unsigned long long)rewind->to);
         }
         *scl_out = layered;
@@ -88,9 +90,10 @@ static aur_status check_truncation(aur_segment *segment, const aur_rewind *rewin
             if (!drops(rewind, header)) {
                 *scl_out = header->last_lsn;
             } else if (header->first_lsn <= rewind->to && status == AUR_OK) {
-                status = aur_fail(error, AUR_ERR_INVALID, "a truncation to LSN %llu would cut frame %llu..%llu",
-                                  (unsigned long long)rewind->to, (unsigned long long)header->first_lsn,
-                                  (unsigned long long)header->last_lsn);
+                status = aur_fail(
+                    error, AUR_ERR_INVALID, "a truncation to LSN %llu would cut frame %llu..%llu",
+                    (unsigned long long)rewind->to, (unsigned long long)header->first_lsn,
+                    (unsigned long long)header->last_lsn);
             }
         }
     }
@@ -123,7 +126,8 @@ static aur_status drop_frames(aur_segment *segment, const aur_rewind *rewind, au
     }
     pthread_mutex_unlock(&segment->lock);
     auri_segment_memtable_release(kept);
-    return status == AUR_OK ? AUR_OK : aur_fail(error, status, "no memory for the index of the hot log");
+    return status == AUR_OK ? AUR_OK
+                            : aur_fail(error, status, "no memory for the index of the hot log");
 }
 
 /* Puts the rewind into its place by `at`; the oldest falls out when there are too many. */
@@ -162,8 +166,10 @@ static aur_status record_rewind(aur_segment *segment, const aur_rewind *rewind, 
     return status == AUR_OK ? drop_frames(segment, rewind, error) : status;
 }
 
-/* AUR_OK: recorded already. AUR_NOT_FOUND: new. AUR_ERR_INVALID: contradicts one that is recorded. */
-static aur_status find_rewind(const auri_manifest *manifest, const aur_rewind *rewind, aur_error *error) {
+/* AUR_OK: recorded already. AUR_NOT_FOUND: new. AUR_ERR_INVALID: contradicts one that is recorded.
+ */
+static aur_status find_rewind(const auri_manifest *manifest, const aur_rewind *rewind,
+                              aur_error *error) {
     for (uint32_t at = 0; at < manifest->rewind_count; at++) {
         const aur_rewind *known = &manifest->rewinds[at];
         if (known->at == rewind->at) {
@@ -183,13 +189,15 @@ aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, au
     }
     if (rewind->to > rewind->at ||
         (rewind->kind != AUR_REWIND_TRUNCATION && rewind->kind != AUR_REWIND_BACKTRACK)) {
-        return aur_fail(error, AUR_ERR_INVALID, "a rewind goes back from a higher LSN to a lower one");
+        return aur_fail(error, AUR_ERR_INVALID,
+                        "a rewind goes back from a higher LSN to a lower one");
     }
     pthread_mutex_lock(&segment->manifest_lock);
     status = find_rewind(&segment->manifest, rewind, error);
     if (status == AUR_NOT_FOUND) {
-        status = rewind->epoch < segment->manifest.epoch ? refuse_epoch(segment, rewind->epoch, error)
-                                                         : record_rewind(segment, rewind, error);
+        status = rewind->epoch < segment->manifest.epoch
+                     ? refuse_epoch(segment, rewind->epoch, error)
+                     : record_rewind(segment, rewind, error);
     }
     pthread_mutex_unlock(&segment->manifest_lock);
     return status;

@@ -1,6 +1,7 @@
 /*
- * Building a layer out of records in order, with images where a page's chain gets long, so that a read
- * need not go further back than a bound. All records are kept: an image adds, it does not replace.
+ * Building a layer out of records in order, with images where a page's chain gets long, so that a
+ * read need not go further back than a bound. All records are kept: an image adds, it does not
+ * replace.
  */
 #include <stdlib.h>
 
@@ -22,8 +23,8 @@ struct auri_builder {
     uint8_t *image; /* an encoded image record */
 };
 
-/* A flush happens in the write path's shadow and reads older layers for each image, so only a page that
- * is very hot gets one there. A merge brings every chain under the bound. */
+/* A flush happens in the write path's shadow and reads older layers for each image, so only a page
+ * that is very hot gets one there. A merge brings every chain under the bound. */
 static void set_bounds(auri_builder *builder, uint32_t tier) {
     const uint32_t page_bytes = builder->segment->identity.page_bytes;
     builder->records_max = tier == 0 ? 128 : 16;
@@ -37,8 +38,8 @@ static uint64_t take_number(aur_segment *segment) {
     return number;
 }
 
-aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier, auri_builder **builder_out,
-                                     aur_error *error) {
+aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier,
+                                     auri_builder **builder_out, aur_error *error) {
     *builder_out = NULL;
     auri_builder *builder = calloc(1, sizeof *builder);
     if (builder == NULL) {
@@ -55,7 +56,8 @@ aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier, auri_b
         status = aur_fail(error, AUR_ERR_MEMORY, "no memory for building a layer");
     }
     if (status == AUR_OK) {
-        status = auri_segment_layer_writer_open(segment, builder->number, tier, &builder->writer, error);
+        status =
+            auri_segment_layer_writer_open(segment, builder->number, tier, &builder->writer, error);
     }
     if (status != AUR_OK) {
         auri_segment_builder_close(builder);
@@ -86,7 +88,8 @@ static aur_status remember_record(auri_builder *builder, const uint8_t *bytes, s
     return AUR_OK;
 }
 
-/* Applies the remembered records, on top of what older layers have when the first of them needs it. */
+/* Applies the remembered records, on top of what older layers have when the first of them needs it.
+ */
 static aur_status apply_chain(auri_builder *builder) {
     const uint32_t page_bytes = builder->segment->identity.page_bytes;
     aur_status status = AUR_OK;
@@ -95,8 +98,8 @@ static aur_status apply_chain(auri_builder *builder) {
         size_t used;
         status = aur_record_decode(builder->chain + at, builder->chain_length - at, &record, &used);
         if (status == AUR_OK && at == 0 && (record.flags & AUR_RECORD_INIT) == 0) {
-            status = auri_segment_build_page(builder->segment, builder->page_id, record.page_prev_lsn,
-                                             builder->page, NULL);
+            status = auri_segment_build_page(builder->segment, builder->page_id,
+                                             record.page_prev_lsn, builder->page, NULL);
         }
         if (status == AUR_OK) {
             status = aur_page_apply(builder->page, page_bytes, &record, builder->scratch);
@@ -106,8 +109,8 @@ static aur_status apply_chain(auri_builder *builder) {
     return status;
 }
 
-/* The page as its last record leaves it. Records that do not follow each other belong to histories that
- * were rewound: then only a read from the layers can tell which of them count. */
+/* The page as its last record leaves it. Records that do not follow each other belong to histories
+ * that were rewound: then only a read from the layers can tell which of them count. */
 static aur_status build_page(auri_builder *builder) {
     aur_status status = apply_chain(builder);
     if (status == AUR_ERR_CORRUPT) {
@@ -117,31 +120,34 @@ static aur_status build_page(auri_builder *builder) {
     return status;
 }
 
-/* Adds an image behind the page's last record when its chain is long. A page that cannot be built (an
- * older layer is damaged) goes without: the records that are here are still worth keeping. */
+/* Adds an image behind the page's last record when its chain is long. A page that cannot be built
+ * (an older layer is damaged) goes without: the records that are here are still worth keeping. */
 static aur_status finish_page(auri_builder *builder, aur_error *error) {
     const uint32_t page_bytes = builder->segment->identity.page_bytes;
-    if (builder->chain_records <= builder->records_max && builder->chain_bytes <= builder->bytes_max) {
+    if (builder->chain_records <= builder->records_max &&
+        builder->chain_bytes <= builder->bytes_max) {
         return AUR_OK;
     }
     const aur_status status = build_page(builder);
     if (status != AUR_OK) {
-        return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page image") : AUR_OK;
+        return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page image")
+                                        : AUR_OK;
     }
     const aur_record record = {
         .op = AUR_OP_IMAGE,
         .flags = AUR_RECORD_INIT,
         .lsn = builder->last_lsn,
         .page_id = builder->page_id,
-        .body_bytes = aur_page_image_body(builder->page, page_bytes, builder->image + AUR_RECORD_BODY_AT),
+        .body_bytes =
+            aur_page_image_body(builder->page, page_bytes, builder->image + AUR_RECORD_BODY_AT),
     };
     aur_record_encode(&record, builder->image);
     return auri_segment_layer_writer_add(builder->writer, &record, builder->image,
                                          aur_record_bytes(&record), error);
 }
 
-aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record, const uint8_t *bytes,
-                                    size_t length, aur_error *error) {
+aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record,
+                                    const uint8_t *bytes, size_t length, aur_error *error) {
     const bool init = (record->flags & AUR_RECORD_INIT) != 0;
     if (record->page_id != builder->page_id) {
         const aur_status status = finish_page(builder, error);
@@ -168,7 +174,8 @@ uint64_t auri_segment_builder_bytes(const auri_builder *builder) {
     return auri_segment_layer_writer_bytes(builder->writer);
 }
 
-aur_status auri_segment_builder_finish(auri_builder *builder, auri_layer **layer_out, aur_error *error) {
+aur_status auri_segment_builder_finish(auri_builder *builder, auri_layer **layer_out,
+                                       aur_error *error) {
     aur_segment *segment = builder->segment;
     auri_layer_info info;
     *layer_out = NULL;
@@ -180,8 +187,8 @@ aur_status auri_segment_builder_finish(auri_builder *builder, auri_layer **layer
         builder->finished = true;
         aur_error damage;
         aur_error_clear(&damage);
-        status = auri_segment_layer_open(segment->disk, &segment->identity, segment->options.planted_bugs,
-                                         &info, layer_out, &damage);
+        status = auri_segment_layer_open(segment->disk, &segment->identity,
+                                         segment->options.planted_bugs, &info, layer_out, &damage);
         if (status == AUR_OK && damage.status != AUR_OK) {
             auri_segment_layer_release(*layer_out);
             *layer_out = NULL;

@@ -20,7 +20,8 @@ static aur_status next_index(auri_cursor *cursor, aur_error *error) {
     if (cursor->root_at == cursor->layer->root_count) {
         return AUR_NOT_FOUND;
     }
-    auri_segment_pointer_decode(cursor->layer->root + (size_t)cursor->root_at * AURI_POINTER_BYTES, &pointer);
+    auri_segment_pointer_decode(cursor->layer->root + (size_t)cursor->root_at * AURI_POINTER_BYTES,
+                                &pointer);
     cursor->root_at++;
     cursor->index_at = 0;
     cursor->index_count = pointer.raw_bytes / AURI_POINTER_BYTES;
@@ -35,7 +36,8 @@ static aur_status next_block(auri_cursor *cursor, aur_error *error) {
             return status;
         }
     }
-    auri_segment_pointer_decode(cursor->index.raw + (size_t)cursor->index_at * AURI_POINTER_BYTES, &pointer);
+    auri_segment_pointer_decode(cursor->index.raw + (size_t)cursor->index_at * AURI_POINTER_BYTES,
+                                &pointer);
     cursor->index_at++;
     cursor->data_at = 0;
     cursor->data_bytes = pointer.raw_bytes;

@@ -1,7 +1,7 @@
 /*
- * Reading a layer. Footer, root and bitmap are loaded at the first read and kept; index and data blocks
- * are read each time through the operating system's cache. Nothing is used before its checksum, which
- * stands in the pointer that led to it, has been compared.
+ * Reading a layer. Footer, root and bitmap are loaded at the first read and kept; index and data
+ * blocks are read each time through the operating system's cache. Nothing is used before its
+ * checksum, which stands in the pointer that led to it, has been compared.
  */
 #include <stdlib.h>
 
@@ -13,8 +13,8 @@
 aur_status auri_segment_layer_damage(const auri_layer *layer, uint64_t offset, aur_lsn lsn,
                                      const char *what, aur_error *error) {
     const aur_status status = aur_fail(error, AUR_ERR_CORRUPT, "%s", what);
-    aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy, layer->name,
-                     offset, lsn);
+    aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy,
+                     layer->name, offset, lsn);
     return status;
 }
 
@@ -53,9 +53,11 @@ aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *i
     if (status == AUR_OK && size != info->size_bytes) {
         status = AUR_NOT_FOUND;
     }
-    /* The segment opens all the same, and reads that need the layer fail: `error` is how it tells. */
+    /* The segment opens all the same, and reads that need the layer fail: `error` is how it tells.
+     */
     if (status == AUR_NOT_FOUND) {
-        status = auri_segment_layer_damage(layer, 0, info->first_lsn, "the layer is missing or cut off", error);
+        status = auri_segment_layer_damage(layer, 0, info->first_lsn,
+                                           "the layer is missing or cut off", error);
     }
     if (status == AUR_ERR_MEMORY) {
         auri_segment_layer_release(layer);
@@ -84,7 +86,9 @@ void auri_segment_layer_release(auri_layer *layer) {
     free(layer);
 }
 
-/* ---- Blocks --------------------------------------------------------------------------------------------------- */
+/* ---- Blocks
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 void auri_segment_block_buffer_free(auri_block_buffer *buffer) {
     free(buffer->raw);
@@ -107,8 +111,8 @@ static aur_status reserve(uint8_t **bytes, size_t *capacity, size_t wanted) {
     return AUR_OK;
 }
 
-static aur_status unpack(const auri_layer *layer, const auri_pointer *pointer, auri_block_buffer *buffer,
-                         aur_error *error) {
+static aur_status unpack(const auri_layer *layer, const auri_pointer *pointer,
+                         auri_block_buffer *buffer, aur_error *error) {
     if (buffer->unpacker == NULL) {
         buffer->unpacker = ZSTD_createDCtx();
     }
@@ -128,8 +132,8 @@ aur_status auri_segment_layer_read_block(auri_layer *layer, const auri_pointer *
                                          auri_block_buffer *buffer, aur_error *error) {
     size_t length = 0;
     if (layer->file == NULL) {
-        return auri_segment_layer_damage(layer, pointer->offset, pointer->first_lsn, "the layer is missing",
-                                         error);
+        return auri_segment_layer_damage(layer, pointer->offset, pointer->first_lsn,
+                                         "the layer is missing", error);
     }
     if (pointer->raw_bytes > AURI_BLOCK_BYTES_MAX || pointer->stored_bytes > pointer->raw_bytes ||
         pointer->offset > layer->info.size_bytes ||
@@ -146,22 +150,26 @@ aur_status auri_segment_layer_read_block(auri_layer *layer, const auri_pointer *
         return aur_fail(error, status, "no memory for a block of %u bytes", pointer->raw_bytes);
     }
     uint8_t *stored = packed ? buffer->stored : buffer->raw;
-    status = aur_file_read(layer->file, pointer->offset, stored, pointer->stored_bytes, &length, error);
+    status =
+        aur_file_read(layer->file, pointer->offset, stored, pointer->stored_bytes, &length, error);
     if (status != AUR_OK) {
-        aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy, layer->name,
-                         pointer->offset, pointer->first_lsn);
+        aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy,
+                         layer->name, pointer->offset, pointer->first_lsn);
         return status;
     }
-    const uint64_t seed = auri_segment_layer_seed(layer->volume_seed, layer->info.number, pointer->offset);
-    if (length < pointer->stored_bytes || (aur_checksum(stored, length, seed) != pointer->sum &&
-                                           !AUR_PLANTED(layer->planted_bugs, AUR_BUG_NO_CHECKSUM))) {
+    const uint64_t seed =
+        auri_segment_layer_seed(layer->volume_seed, layer->info.number, pointer->offset);
+    if (length < pointer->stored_bytes ||
+        (aur_checksum(stored, length, seed) != pointer->sum &&
+         !AUR_PLANTED(layer->planted_bugs, AUR_BUG_NO_CHECKSUM))) {
         return auri_segment_layer_damage(layer, pointer->offset, pointer->first_lsn,
                                          "a block fails its checksum", error);
     }
     return packed ? unpack(layer, pointer, buffer, error) : AUR_OK;
 }
 
-/* ---- Footer, root, bitmap ------------------------------------------------------------------------------------- */
+/* ---- Footer, root, bitmap
+ * ------------------------------------------------------------------------------------- */
 
 static void decode_reference(const uint8_t *in, aur_lsn lsn, auri_pointer *pointer) {
     *pointer = (auri_pointer){
@@ -174,24 +182,28 @@ static void decode_reference(const uint8_t *in, aur_lsn lsn, auri_pointer *point
 }
 
 /* The manifest holds the footer's checksum, so a footer of another layer or an older one shows. */
-static aur_status read_footer(auri_layer *layer, uint8_t foot[AURI_LAYER_FOOTER_BYTES], aur_error *error) {
+static aur_status read_footer(auri_layer *layer, uint8_t foot[AURI_LAYER_FOOTER_BYTES],
+                              aur_error *error) {
     const auri_layer_info *info = &layer->info;
     const uint64_t offset = info->size_bytes - AURI_LAYER_FOOTER_BYTES;
     size_t length = 0;
-    if (layer->file == NULL || info->size_bytes < AURI_LAYER_HEADER_BYTES + AURI_LAYER_FOOTER_BYTES) {
+    if (layer->file == NULL ||
+        info->size_bytes < AURI_LAYER_HEADER_BYTES + AURI_LAYER_FOOTER_BYTES) {
         return auri_segment_layer_damage(layer, 0, info->first_lsn, "the layer is missing", error);
     }
     const aur_status status =
         aur_file_read(layer->file, offset, foot, AURI_LAYER_FOOTER_BYTES, &length, error);
     if (status != AUR_OK) {
-        aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy, layer->name,
-                         offset, info->first_lsn);
+        aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy,
+                         layer->name, offset, info->first_lsn);
         return status;
     }
     const uint64_t seed = auri_segment_layer_seed(layer->volume_seed, info->number, 0);
-    if (length < AURI_LAYER_FOOTER_BYTES || aur_checksum(foot, AURI_FOOTER_SUM_AT, seed) != info->footer_sum ||
+    if (length < AURI_LAYER_FOOTER_BYTES ||
+        aur_checksum(foot, AURI_FOOTER_SUM_AT, seed) != info->footer_sum ||
         aur_get64(foot + AURI_FOOTER_SUM_AT) != info->footer_sum) {
-        return auri_segment_layer_damage(layer, offset, info->first_lsn, "the footer fails its checksum", error);
+        return auri_segment_layer_damage(layer, offset, info->first_lsn,
+                                         "the footer fails its checksum", error);
     }
     return AUR_OK;
 }
@@ -244,22 +256,26 @@ aur_status auri_segment_layer_load(auri_layer *layer, aur_error *error) {
     return status;
 }
 
-/* ---- One page's records --------------------------------------------------------------------------------------- */
+/* ---- One page's records
+ * --------------------------------------------------------------------------------------- */
 
 static bool has_page(const auri_layer *layer, aur_page_id page_id) {
     const uint64_t bit = page_id - layer->info.first_page;
     return (layer->bitmap[bit / 8] >> (bit % 8) & 1) != 0;
 }
 
-/* 1 + the last of `count` encoded pointers whose first record is at or before (page, lsn); 0 if none. */
-static uint32_t last_before(const uint8_t *pointers, uint32_t count, aur_page_id page_id, aur_lsn lsn) {
+/* 1 + the last of `count` encoded pointers whose first record is at or before (page, lsn); 0 if
+ * none. */
+static uint32_t last_before(const uint8_t *pointers, uint32_t count, aur_page_id page_id,
+                            aur_lsn lsn) {
     uint32_t low = 0;
     uint32_t high = count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
         auri_pointer pointer;
         auri_segment_pointer_decode(pointers + (size_t)middle * AURI_POINTER_BYTES, &pointer);
-        if (pointer.first_page < page_id || (pointer.first_page == page_id && pointer.first_lsn <= lsn)) {
+        if (pointer.first_page < page_id ||
+            (pointer.first_page == page_id && pointer.first_lsn <= lsn)) {
             low = middle + 1;
         } else {
             high = middle;
@@ -285,8 +301,8 @@ static aur_status keep_block(auri_chain *chain) {
     return AUR_OK;
 }
 
-/* Adds the wanted records that stand in block[from, to), newest first. Records stand oldest first, so
- * their places are found on the way up and visited on the way down. */
+/* Adds the wanted records that stand in block[from, to), newest first. Records stand oldest first,
+ * so their places are found on the way up and visited on the way down. */
 static aur_status add_records(const auri_layer *layer, const uint8_t *block, uint32_t length,
                               uint64_t offset, auri_chain *chain, aur_error *error) {
     aur_status status = AUR_OK;
@@ -300,7 +316,8 @@ static aur_status add_records(const auri_layer *layer, const uint8_t *block, uin
         size_t used;
         if (aur_record_decode(block + at, length - at, &record, &used) != AUR_OK) {
             free(places);
-            return auri_segment_layer_damage(layer, offset, UINT64_MAX, "a record does not decode", error);
+            return auri_segment_layer_damage(layer, offset, UINT64_MAX, "a record does not decode",
+                                             error);
         }
         if (record.page_id > chain->page_id) {
             break;
@@ -319,18 +336,20 @@ static aur_status add_records(const auri_layer *layer, const uint8_t *block, uin
     return status;
 }
 
-/* Goes back through the data blocks of one index block. *more_out: the page's records may go on before it. */
-static aur_status collect_index_block(auri_layer *layer, const auri_pointer *index, auri_chain *chain,
-                                      bool *more_out, aur_error *error) {
+/* Goes back through the data blocks of one index block. *more_out: the page's records may go on
+ * before it. */
+static aur_status collect_index_block(auri_layer *layer, const auri_pointer *index,
+                                      auri_chain *chain, bool *more_out, aur_error *error) {
     aur_status status = auri_segment_layer_read_block(layer, index, &chain->index, error);
     if (status != AUR_OK) {
         return status;
     }
-    uint32_t at = last_before(chain->index.raw, index->raw_bytes / AURI_POINTER_BYTES, chain->page_id,
-                              chain->read_point);
+    uint32_t at = last_before(chain->index.raw, index->raw_bytes / AURI_POINTER_BYTES,
+                              chain->page_id, chain->read_point);
     for (; at > 0 && *more_out && !chain->complete && status == AUR_OK; at--) {
         auri_pointer data;
-        auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AURI_POINTER_BYTES, &data);
+        auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AURI_POINTER_BYTES,
+                                    &data);
         status = auri_segment_layer_read_block(layer, &data, &chain->data, error);
         if (status == AUR_OK) {
             const uint8_t *block = chain->data.raw;

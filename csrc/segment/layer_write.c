@@ -1,6 +1,7 @@
 /*
- * Writing a layer: header, data blocks, index blocks, root, page bitmap, footer. One pass, little memory:
- * the index is collected on the way (40 bytes for 32 KiB of records) and written behind the data.
+ * Writing a layer: header, data blocks, index blocks, root, page bitmap, footer. One pass, little
+ * memory: the index is collected on the way (40 bytes for 32 KiB of records) and written behind the
+ * data.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +104,8 @@ static aur_status put_bytes(auri_layer_writer *writer, const uint8_t *bytes, siz
 }
 
 /* Writes a block, compressed when asked and when that makes it smaller; fills in where it is. */
-static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, size_t length, bool pack,
-                            auri_pointer *pointer, aur_error *error) {
+static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, size_t length,
+                            bool pack, auri_pointer *pointer, aur_error *error) {
     const uint8_t *stored = bytes;
     size_t stored_bytes = length;
     writer->packed.length = 0;
@@ -122,9 +123,9 @@ static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, siz
     pointer->offset = writer->written + writer->out_bytes;
     pointer->stored_bytes = (uint32_t)stored_bytes;
     pointer->raw_bytes = (uint32_t)length;
-    pointer->sum = aur_checksum(stored, stored_bytes,
-                                auri_segment_layer_seed(writer->volume_seed, writer->info.number,
-                                                        pointer->offset));
+    pointer->sum = aur_checksum(
+        stored, stored_bytes,
+        auri_segment_layer_seed(writer->volume_seed, writer->info.number, pointer->offset));
     return put_bytes(writer, stored, stored_bytes, error);
 }
 
@@ -161,12 +162,14 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number,
         status = no_memory(error);
     }
     if (status == AUR_OK) {
-        /* A file of that name can only be one that a crash left and that could not be removed then. */
+        /* A file of that name can only be one that a crash left and that could not be removed then.
+         */
         auri_segment_layer_name(number, name);
         status = aur_disk_remove(segment->disk, name, error);
     }
     if (status == AUR_OK || status == AUR_NOT_FOUND) {
-        status = aur_disk_open_file(segment->disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &writer->file, error);
+        status = aur_disk_open_file(segment->disk, name, AUR_FILE_WRITE | AUR_FILE_READ,
+                                    &writer->file, error);
     }
     if (status == AUR_OK) {
         status = put_header(writer, error);
@@ -201,7 +204,8 @@ static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
 
 static void note_record(auri_layer_writer *writer, const aur_record *record) {
     auri_layer_info *info = &writer->info;
-    const uint64_t bit = record->page_id - (aur_page_id)writer->identity->group * writer->identity->group_pages;
+    const uint64_t bit =
+        record->page_id - (aur_page_id)writer->identity->group * writer->identity->group_pages;
     writer->bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
     if (info->records == 0) {
         info->first_page = record->page_id;
@@ -246,7 +250,8 @@ static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_e
         const uint8_t *bytes = writer->index.bytes + at;
         auri_pointer pointer;
         auri_segment_pointer_decode(bytes, &pointer);
-        const aur_status status = put_block(writer, bytes, left < step ? left : step, false, &pointer, error);
+        const aur_status status =
+            put_block(writer, bytes, left < step ? left : step, false, &pointer, error);
         if (status != AUR_OK) {
             return status;
         }

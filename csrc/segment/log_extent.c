@@ -1,6 +1,7 @@
 /*
- * The files of the hot log. An extent is zeroed and given its header before it takes a frame, so that the
- * append path writes frames and nothing else. Extents grow from 1 MiB to options.extent_bytes.
+ * The files of the hot log. An extent is zeroed and given its header before it takes a frame, so
+ * that the append path writes frames and nothing else. Extents grow from 1 MiB to
+ * options.extent_bytes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,8 @@ static aur_status write_header(const auri_extent *extent, const aur_segment_iden
     aur_put64(block + SIZE_AT, extent->size_bytes);
     aur_put64(block + STALE_AT, extent->stale_lsn);
     aur_put64(block + SUM_AT, aur_checksum(block, SUM_AT, 0));
-    const aur_status status = aur_file_write(extent->file, 0, block, AURI_EXTENT_HEADER_BYTES, error);
+    const aur_status status =
+        aur_file_write(extent->file, 0, block, AURI_EXTENT_HEADER_BYTES, error);
     free(block);
     return status;
 }
@@ -106,7 +108,8 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
     }
     aur_status status = aur_disk_create(disk, name, size_bytes, error);
     if (status == AUR_OK) {
-        status = aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
+        status =
+            aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
     }
     if (status == AUR_OK) {
         status = write_header(extent, identity, error);
@@ -119,9 +122,10 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
     return AUR_OK;
 }
 
-/* A header that does not verify is damage that frames survive, as they verify by themselves; one that
- * verifies and names another segment means that the file does not belong here. */
-static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity, aur_error *error) {
+/* A header that does not verify is damage that frames survive, as they verify by themselves; one
+ * that verifies and names another segment means that the file does not belong here. */
+static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity,
+                              aur_error *error) {
     uint8_t head[SUM_AT + 8];
     size_t length;
     const aur_status status = aur_file_read(extent->file, 0, head, sizeof head, &length, error);
@@ -135,17 +139,19 @@ static aur_status read_header(auri_extent *extent, const aur_segment_identity *i
         return AUR_OK;
     }
     if (memcmp(head + VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
-        aur_get32(head + GROUP_AT) != identity->group || aur_get32(head + COPY_AT) != identity->copy) {
+        aur_get32(head + GROUP_AT) != identity->group ||
+        aur_get32(head + COPY_AT) != identity->copy) {
         return aur_fail(error, AUR_ERR_CORRUPT, "the log extent belongs to another segment");
     }
-    /* A recycled extent whose new header was never written still carries its old sequence number. */
+    /* A recycled extent whose new header was never written still carries its old sequence number.
+     */
     extent->header_good = aur_get64(head + SEQUENCE_AT) == extent->sequence;
     extent->stale_lsn = extent->header_good ? aur_get64(head + STALE_AT) : 0;
     return AUR_OK;
 }
 
-aur_status auri_segment_extent_check(const auri_extent *extent, const aur_segment_identity *identity,
-                                     aur_error *error) {
+aur_status auri_segment_extent_check(const auri_extent *extent,
+                                     const aur_segment_identity *identity, aur_error *error) {
     auri_extent again = {.sequence = extent->sequence, .file = extent->file};
     const aur_status status = read_header(&again, identity, error);
     if (status == AUR_OK && !again.header_good) {
@@ -263,8 +269,8 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
         size = length + AURI_EXTENT_HEADER_BYTES;
     }
     auri_extent *extent;
-    aur_status status = auri_segment_extent_create(segment->disk, &segment->identity, sequence, size,
-                                                   &extent, error);
+    aur_status status = auri_segment_extent_create(segment->disk, &segment->identity, sequence,
+                                                   size, &extent, error);
     if (status != AUR_OK) {
         return status;
     }
@@ -299,8 +305,8 @@ static auri_extent *take_flushed(aur_segment *segment, uint32_t *spares_out) {
     return flushed;
 }
 
-/* Gives a flushed extent's file a new sequence number. Its old frames stay in it: stale_lsn tells a scan
- * what they are, and none of them can link to the chain. */
+/* Gives a flushed extent's file a new sequence number. Its old frames stay in it: stale_lsn tells a
+ * scan what they are, and none of them can link to the chain. */
 static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error *error) {
     char from[AURI_NAME_BYTES];
     char to[AURI_NAME_BYTES];
@@ -317,8 +323,8 @@ static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error 
     auri_segment_extent_name(extent->sequence, to);
     aur_status status = aur_disk_rename(segment->disk, from, to, error);
     if (status == AUR_OK) {
-        status = aur_disk_open_file(segment->disk, to, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file,
-                                    error);
+        status = aur_disk_open_file(segment->disk, to, AUR_FILE_DURABLE | AUR_FILE_READ,
+                                    &extent->file, error);
     }
     if (status == AUR_OK) {
         status = write_header(extent, &segment->identity, error);
@@ -347,7 +353,8 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
     pthread_mutex_lock(&segment->lock);
     auri_extent *flushed = take_flushed(segment, &spares);
     const auri_extent *active = segment->log.active;
-    const bool wanted = spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    const bool wanted =
+        spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
     pthread_mutex_unlock(&segment->lock);
     if (flushed != NULL && spares < AURI_SPARE_EXTENTS &&
         flushed->size_bytes == segment->options.extent_bytes) {

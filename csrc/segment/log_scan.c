@@ -1,12 +1,13 @@
 /*
  * Reading the hot log back at open.
  *
- * The chain decides: a frame belongs to it iff its prev_lsn is the SCL reached so far. Frames of an earlier
- * life of a recycled extent (up to stale_lsn), frames that were written twice, and frames that a truncation
- * dropped are passed over. Where an extent has no further frame, the chain goes on in the next extent or
- * ends. At its end the scan looks ahead: a later frame that knows of a VDL above the SCL, or an SCL below
- * the one that the manifest has seen, means that frames were here and are gone. That is damage; without
- * either it is the torn tail of writes that nobody was told of.
+ * The chain decides: a frame belongs to it iff its prev_lsn is the SCL reached so far. Frames of an
+ * earlier life of a recycled extent (up to stale_lsn), frames that were written twice, and frames
+ * that a truncation dropped are passed over. Where an extent has no further frame, the chain goes
+ * on in the next extent or ends. At its end the scan looks ahead: a later frame that knows of a VDL
+ * above the SCL, or an SCL below the one that the manifest has seen, means that frames were here
+ * and are gone. That is damage; without either it is the torn tail of writes that nobody was told
+ * of.
  */
 #include <stdlib.h>
 
@@ -30,8 +31,8 @@ typedef struct log_scan {
     uint64_t chain_extent; /* sequence and offset where the chain ended */
     uint64_t chain_end;
     bool chain_broken;
-    uint64_t dirty;        /* highest sequence that holds anything not to be overwritten */
-    aur_lsn beyond_vdl;    /* highest VDL known to frames after the chain's end */
+    uint64_t dirty;     /* highest sequence that holds anything not to be overwritten */
+    aur_lsn beyond_vdl; /* highest VDL known to frames after the chain's end */
     aur_error error;
 } log_scan;
 
@@ -43,8 +44,8 @@ static const uint8_t *peek(log_scan *scan, uint64_t offset, size_t length) {
     if (offset < scan->window_at || offset + length > scan->window_at + scan->window_bytes) {
         scan->window_at = offset;
         scan->window_bytes = 0;
-        const aur_status status = aur_file_read(scan->extent->file, offset, scan->window, WINDOW_BYTES,
-                                                &scan->window_bytes, &scan->error);
+        const aur_status status = aur_file_read(scan->extent->file, offset, scan->window,
+                                                WINDOW_BYTES, &scan->window_bytes, &scan->error);
         if (status != AUR_OK) {
             auri_segment_note_damage(scan->segment, &scan->error);
             scan->window_bytes = 0;
@@ -89,14 +90,15 @@ static aur_status read_frame(log_scan *scan, uint64_t offset, const aur_frame_he
         memcpy(frame->bytes, bytes, padded);
     } else {
         size_t length = 0;
-        status = aur_file_read(scan->extent->file, offset, frame->bytes, padded, &length, &scan->error);
+        status =
+            aur_file_read(scan->extent->file, offset, frame->bytes, padded, &length, &scan->error);
         if (status == AUR_OK && length < padded) {
             status = AUR_ERR_CORRUPT;
         }
     }
     frame->header = *header;
-    if (status == AUR_OK && !AUR_PLANTED(segment->options.planted_bugs,
-                                         AUR_BUG_TORN_FRAME | AUR_BUG_NO_CHECKSUM)) {
+    if (status == AUR_OK &&
+        !AUR_PLANTED(segment->options.planted_bugs, AUR_BUG_TORN_FRAME | AUR_BUG_NO_CHECKSUM)) {
         status = aur_frame_check_payload(frame->bytes, header, segment->volume_seed);
     }
     if (status == AUR_OK) {
@@ -204,7 +206,8 @@ static void look_ahead_everywhere(log_scan *scan) {
     for (uint32_t at = 0; at < log->count; at++) {
         scan->extent = log->extents[at];
         if (scan->extent->sequence == scan->chain_extent) {
-            look_ahead(scan, scan->chain_end, scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
+            look_ahead(scan, scan->chain_end,
+                       scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
         } else if (scan->extent->sequence > scan->chain_extent &&
                    scan->extent->sequence >= scan->segment->manifest.replay.sequence) {
             look_ahead(scan, AURI_EXTENT_HEADER_BYTES,
@@ -222,8 +225,8 @@ static void report_hole(log_scan *scan) {
     (void)aur_fail(&error, AUR_ERR_CORRUPT,
                    "the hot log breaks off after LSN %llu, although it held later frames",
                    (unsigned long long)segment->scl);
-    aur_error_locate(&error, (int32_t)segment->identity.group, (int32_t)segment->identity.copy, name,
-                     scan->chain_end, segment->scl);
+    aur_error_locate(&error, (int32_t)segment->identity.group, (int32_t)segment->identity.copy,
+                     name, scan->chain_end, segment->scl);
     auri_segment_note_damage(segment, &error);
 }
 
@@ -265,7 +268,8 @@ aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) {
         scan.extent = log->extents[at];
         if (scan.extent->sequence >= replay.sequence) {
             const bool first = scan.extent->sequence == replay.sequence;
-            const uint64_t from = first && replay.offset > 0 ? replay.offset : AURI_EXTENT_HEADER_BYTES;
+            const uint64_t from =
+                first && replay.offset > 0 ? replay.offset : AURI_EXTENT_HEADER_BYTES;
             status = scan_extent(&scan, from);
         }
     }

@@ -1,6 +1,6 @@
 /*
- * The manifest: the one file of a segment that is replaced atomically. It names the layers; the hot log's
- * extents describe themselves, so that taking a new extent into use writes no manifest.
+ * The manifest: the one file of a segment that is replaced atomically. It names the layers; the hot
+ * log's extents describe themselves, so that taking a new extent into use writes no manifest.
  */
 #include <stdlib.h>
 
@@ -8,12 +8,12 @@
 
 /* Byte places; docs/format/segment.md is normative. */
 enum {
-    MAGIC_AT = 0,     /* 8 bytes "AURMANIF" */
-    VERSION_AT = 8,   /* u32 */
-    LENGTH_AT = 12,   /* u32 bytes of the file */
-    VOLUME_AT = 16,   /* 16 bytes */
-    GROUP_AT = 32,    /* u32 */
-    COPY_AT = 36,     /* u32 */
+    MAGIC_AT = 0,   /* 8 bytes "AURMANIF" */
+    VERSION_AT = 8, /* u32 */
+    LENGTH_AT = 12, /* u32 bytes of the file */
+    VOLUME_AT = 16, /* 16 bytes */
+    GROUP_AT = 32,  /* u32 */
+    COPY_AT = 36,   /* u32 */
     PAGE_BYTES_AT = 40,
     COPIES_AT = 44,
     GROUP_PAGES_AT = 48,
@@ -221,7 +221,8 @@ static aur_status decode(const uint8_t *bytes, size_t length, auri_manifest *man
         return damaged(error, "fails its checksum");
     }
     if (aur_get32(bytes + VERSION_AT) != AURI_FORMAT_VERSION) {
-        return aur_fail(error, AUR_ERR_VERSION, "the segment has format version %u, this release reads %d",
+        return aur_fail(error, AUR_ERR_VERSION,
+                        "the segment has format version %u, this release reads %d",
                         aur_get32(bytes + VERSION_AT), AURI_FORMAT_VERSION);
     }
     decode_head(bytes, manifest);

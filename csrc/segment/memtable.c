@@ -1,8 +1,9 @@
 /*
  * The memtable: frames by reference and, for each page, its records from the newest to the oldest.
  *
- * Six copies in one process index every record, so indexing is kept to one hash probe and one 24-byte
- * entry. Room is reserved before the first entry is written: adding a frame happens whole or not at all.
+ * Six copies in one process index every record, so indexing is kept to one hash probe and one
+ * 24-byte entry. Room is reserved before the first entry is written: adding a frame happens whole
+ * or not at all.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /*
- * Merging: when a tier has `merge_fanout` layers, they become one of the next tier. A merge runs in steps
- * of a few MiB, so that flushes come in between; its inputs stay in use until its output is named in the
- * manifest, and a crash before that leaves nothing but a file that the next open removes.
+ * Merging: when a tier has `merge_fanout` layers, they become one of the next tier. A merge runs in
+ * steps of a few MiB, so that flushes come in between; its inputs stay in use until its output is
+ * named in the manifest, and a crash before that leaves nothing but a file that the next open
+ * removes.
  */
 #include <stdlib.h>
 
@@ -83,7 +84,8 @@ static auri_cursor *next_input(auri_merge *merge) {
     return chosen;
 }
 
-/* Finds the place of the inputs in the list of layers; flushes may have put newer ones before them. */
+/* Finds the place of the inputs in the list of layers; flushes may have put newer ones before them.
+ */
 static uint32_t find_inputs(const auri_view *view, const auri_merge *merge) {
     uint32_t first = 0;
     while (view->layers[first] != merge->inputs[0].layer) {
@@ -109,7 +111,8 @@ static aur_status reserve_obsolete(aur_segment *segment, uint32_t count) {
 }
 
 /* Puts `output` in the place of the inputs, in the draft and in a new view. */
-static auri_view *replace_inputs(const aur_segment *segment, auri_manifest *draft, auri_layer *output) {
+static auri_view *replace_inputs(const aur_segment *segment, auri_manifest *draft,
+                                 auri_layer *output) {
     const auri_view *old = segment->view;
     const auri_merge *merge = segment->merge;
     const uint32_t first = find_inputs(old, merge);
@@ -120,7 +123,8 @@ static auri_view *replace_inputs(const aur_segment *segment, auri_manifest *draf
     }
     memcpy(layers, old->layers, first * sizeof(auri_layer *));
     layers[first] = output;
-    memcpy(layers + first + 1, old->layers + first + merge->input_count, behind * sizeof(auri_layer *));
+    memcpy(layers + first + 1, old->layers + first + merge->input_count,
+           behind * sizeof(auri_layer *));
     draft->layers[first] = output->info;
     memmove(draft->layers + first + 1, draft->layers + first + merge->input_count,
             behind * sizeof *draft->layers);
@@ -150,7 +154,8 @@ static aur_status publish(aur_segment *segment, auri_layer *output, aur_error *e
     }
     pthread_mutex_unlock(&segment->manifest_lock);
     for (uint32_t at = 0; at < merge->input_count && status == AUR_OK; at++) {
-        segment->obsolete[segment->obsolete_count++] = auri_segment_layer_acquire(merge->inputs[at].layer);
+        segment->obsolete[segment->obsolete_count++] =
+            auri_segment_layer_acquire(merge->inputs[at].layer);
     }
     return status;
 }
@@ -166,8 +171,10 @@ static aur_status finish(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-/* Goes on with the merge for `budget` bytes of output. *finished_out: its output is in the manifest. */
-static aur_status advance(aur_segment *segment, uint64_t budget, bool *finished_out, aur_error *error) {
+/* Goes on with the merge for `budget` bytes of output. *finished_out: its output is in the
+ * manifest. */
+static aur_status advance(aur_segment *segment, uint64_t budget, bool *finished_out,
+                          aur_error *error) {
     auri_merge *merge = segment->merge;
     const uint64_t start = auri_segment_builder_bytes(merge->builder);
     aur_status status = AUR_OK;
@@ -178,7 +185,8 @@ static aur_status advance(aur_segment *segment, uint64_t budget, bool *finished_
             *finished_out = true;
             return finish(segment, error);
         }
-        status = auri_segment_builder_add(merge->builder, &input->record, input->bytes, input->length, error);
+        status = auri_segment_builder_add(merge->builder, &input->record, input->bytes,
+                                          input->length, error);
         if (status == AUR_OK) {
             status = auri_segment_cursor_next(input, error);
         }
@@ -198,7 +206,8 @@ static aur_status choose(aur_segment *segment, aur_error *error) {
     for (uint32_t first = 0; first < view->layer_count && status == AUR_NOT_FOUND;) {
         const uint32_t tier = view->layers[first]->info.tier;
         uint32_t count = 0;
-        while (first + count < view->layer_count && view->layers[first + count]->info.tier == tier) {
+        while (first + count < view->layer_count &&
+               view->layers[first + count]->info.tier == tier) {
             count++;
         }
         if (count >= segment->options.merge_fanout && count > 1) {

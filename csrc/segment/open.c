@@ -60,8 +60,9 @@ static bool is_known_layer(const auri_manifest *manifest, uint64_t number) {
     return false;
 }
 
-static aur_status check_expected(const auri_manifest *manifest, const aur_segment_identity *expected,
-                                 const aur_disk *disk, aur_error *error) {
+static aur_status check_expected(const auri_manifest *manifest,
+                                 const aur_segment_identity *expected, const aur_disk *disk,
+                                 aur_error *error) {
     const aur_segment_identity *found = &manifest->identity;
     if (expected == NULL ||
         (memcmp(found->volume_id, expected->volume_id, AUR_VOLUME_ID_BYTES) == 0 &&
@@ -73,11 +74,14 @@ static aur_status check_expected(const auri_manifest *manifest, const aur_segmen
     return aur_fail(error, AUR_ERR_CORRUPT,
                     "%s holds copy %u of group %u of %s volume, expected copy %u of group %u",
                     aur_disk_path(disk), found->copy, found->group,
-                    memcmp(found->volume_id, expected->volume_id, AUR_VOLUME_ID_BYTES) == 0 ? "this" : "another",
+                    memcmp(found->volume_id, expected->volume_id, AUR_VOLUME_ID_BYTES) == 0
+                        ? "this"
+                        : "another",
                     expected->copy, expected->group);
 }
 
-/* Opens one extent of the directory. One that cannot be opened is damage, and no reason not to open. */
+/* Opens one extent of the directory. One that cannot be opened is damage, and no reason not to
+ * open. */
 static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur_error *error) {
     const uint64_t size = entry->size_bytes & ~(uint64_t)(AUR_FRAME_ALIGN - 1);
     auri_extent *extent = NULL;
@@ -86,9 +90,10 @@ static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur
     if (size <= AURI_EXTENT_HEADER_BYTES) {
         return AUR_OK;
     }
-    const aur_status status = auri_segment_extent_open(segment->disk, &segment->identity, entry->number,
-                                                       size, &extent, &damage);
-    if (status == AUR_ERR_MEMORY || (status == AUR_OK && auri_segment_log_insert(&segment->log, extent) != AUR_OK)) {
+    const aur_status status = auri_segment_extent_open(segment->disk, &segment->identity,
+                                                       entry->number, size, &extent, &damage);
+    if (status == AUR_ERR_MEMORY ||
+        (status == AUR_OK && auri_segment_log_insert(&segment->log, extent) != AUR_OK)) {
         auri_segment_extent_release(extent);
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the hot log");
     }
@@ -113,8 +118,8 @@ static aur_status open_files(aur_segment *segment, aur_error *error) {
         if (entry->is_log) {
             status = open_extent(segment, entry, error);
         } else if (!is_known_layer(&segment->manifest, entry->number)) {
-            /* Left by a crash between writing a layer and naming it, or naming its successor and removing it.
-             * Where it cannot be removed (a read-only directory) it does no harm. */
+            /* Left by a crash between writing a layer and naming it, or naming its successor and
+             * removing it. Where it cannot be removed (a read-only directory) it does no harm. */
             const aur_status removed = aur_disk_remove(segment->disk, entry->name, NULL);
             (void)removed;
         }
@@ -134,8 +139,9 @@ static aur_status open_layers(aur_segment *segment, aur_error *error) {
     for (; opened < manifest->layer_count && status == AUR_OK; opened++) {
         aur_error damage;
         aur_error_clear(&damage);
-        status = auri_segment_layer_open(segment->disk, &segment->identity, segment->options.planted_bugs,
-                                         &manifest->layers[opened], &layers[opened], &damage);
+        status = auri_segment_layer_open(segment->disk, &segment->identity,
+                                         segment->options.planted_bugs, &manifest->layers[opened],
+                                         &layers[opened], &damage);
         if (status != AUR_OK) {
             status = aur_fail(error, status, "no memory for a layer");
             break;
@@ -147,7 +153,8 @@ static aur_status open_layers(aur_segment *segment, aur_error *error) {
     if (status == AUR_OK) {
         segment->view =
             auri_segment_view_create(layers, opened, manifest->rewinds, manifest->rewind_count);
-        status = segment->view != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for a view");
+        status = segment->view != NULL ? AUR_OK
+                                       : aur_fail(error, AUR_ERR_MEMORY, "no memory for a view");
     }
     for (uint32_t at = 0; at < opened; at++) {
         auri_segment_layer_release(layers[at]);

@@ -1,7 +1,7 @@
 /*
- * Pages and frames out. A page is its chain: the newest visible record at or below the read point, and
- * older ones down to one that needs no predecessor. The memtables have the newest part, the layers the
- * rest. What is read is pinned first, so no lock is held during I/O.
+ * Pages and frames out. A page is its chain: the newest visible record at or below the read point,
+ * and older ones down to one that needs no predecessor. The memtables have the newest part, the
+ * layers the rest. What is read is pinned first, so no lock is held during I/O.
  */
 #include <stdlib.h>
 
@@ -10,7 +10,8 @@
 bool auri_segment_chain_wants(const auri_chain *chain, aur_lsn lsn) {
     return lsn <= chain->read_point &&
            (chain->view->rewind_count == 0 ||
-            aur_history_visible(chain->view->rewinds, chain->view->rewind_count, chain->read_point, lsn));
+            aur_history_visible(chain->view->rewinds, chain->view->rewind_count, chain->read_point,
+                                lsn));
 }
 
 aur_status auri_segment_chain_add(auri_chain *chain, const uint8_t *bytes, const auri_layer *layer,
@@ -81,7 +82,8 @@ static void return_unpacker(aur_segment *segment, auri_chain *chain) {
 static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pthread_mutex_lock(&segment->lock);
     pinned->active = auri_segment_memtable_acquire(segment->active);
-    pinned->frozen = segment->frozen == NULL ? NULL : auri_segment_memtable_acquire(segment->frozen);
+    pinned->frozen =
+        segment->frozen == NULL ? NULL : auri_segment_memtable_acquire(segment->frozen);
     pinned->view = auri_segment_view_acquire(segment->view);
     chain->view = pinned->view;
     chain->data.unpacker = take_unpacker(segment);
@@ -101,14 +103,16 @@ static aur_status collect(aur_segment *segment, pins *pinned, auri_chain *chain,
     if (status == AUR_OK && !chain->complete && pinned->frozen != NULL) {
         status = collect_memtable(pinned->frozen, chain);
     }
-    for (uint32_t at = 0; at < pinned->view->layer_count && status == AUR_OK && !chain->complete; at++) {
+    for (uint32_t at = 0; at < pinned->view->layer_count && status == AUR_OK && !chain->complete;
+         at++) {
         auri_layer *layer = pinned->view->layers[at];
-        if (layer->info.first_lsn <= chain->read_point && chain->page_id >= layer->info.first_page &&
-            chain->page_id <= layer->info.last_page) {
+        if (layer->info.first_lsn <= chain->read_point &&
+            chain->page_id >= layer->info.first_page && chain->page_id <= layer->info.last_page) {
             status = auri_segment_layer_collect(layer, chain, error);
         }
     }
-    return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page's chain") : status;
+    return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page's chain")
+                                    : status;
 }
 
 static aur_status chain_damage(const aur_segment *segment, const auri_link *link, aur_lsn lsn,
@@ -122,13 +126,14 @@ static aur_status chain_damage(const aur_segment *segment, const auri_link *link
     return status;
 }
 
-/* Applies the links from the oldest to the newest. aur_page_apply checks that each record follows the
- * state that the one before it left, so a record that is missing shows. */
+/* Applies the links from the oldest to the newest. aur_page_apply checks that each record follows
+ * the state that the one before it left, so a record that is missing shows. */
 static aur_status apply(const aur_segment *segment, const auri_chain *chain, uint8_t *page,
                         aur_error *error) {
     const uint32_t page_bytes = segment->identity.page_bytes;
     uint8_t *scratch = malloc(page_bytes);
-    aur_status status = scratch != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for a page");
+    aur_status status =
+        scratch != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for a page");
     for (uint32_t left = chain->count; left > 0 && status == AUR_OK; left--) {
         const auri_link *link = &chain->links[left - 1];
         aur_record record;
@@ -160,9 +165,11 @@ aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, au
     } else if (status == AUR_OK) {
         status = apply(segment, &chain, page, error);
     }
-    if (status == AUR_OK && (aur_page_number(page) != page_id ||
-                             aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
-        status = chain_damage(segment, &chain.links[0], aur_get64(chain.links[0].bytes + AUR_RECORD_LSN_AT),
+    if (status == AUR_OK &&
+        (aur_page_number(page) != page_id ||
+         aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
+        status = chain_damage(segment, &chain.links[0],
+                              aur_get64(chain.links[0].bytes + AUR_RECORD_LSN_AT),
                               "the page that the records build is broken", error);
     }
     return_unpacker(segment, &chain);
@@ -174,8 +181,8 @@ aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, au
 aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
                                  uint8_t *page, aur_error *error) {
     if (page_id / segment->identity.group_pages != segment->identity.group) {
-        return aur_fail(error, AUR_ERR_INVALID, "page %llu is not in group %u", (unsigned long long)page_id,
-                        segment->identity.group);
+        return aur_fail(error, AUR_ERR_INVALID, "page %llu is not in group %u",
+                        (unsigned long long)page_id, segment->identity.group);
     }
     aur_error damage;
     aur_error_clear(&damage);
@@ -189,7 +196,8 @@ aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_
     return status;
 }
 
-/* The frame that links to `after_lsn`; NULL when this memtable has none. Chain order is LSN order. */
+/* The frame that links to `after_lsn`; NULL when this memtable has none. Chain order is LSN order.
+ */
 static aur_frame *find_frame(const auri_memtable *table, aur_lsn after_lsn) {
     uint32_t low = 0;
     uint32_t high = table->slot_count;

@@ -15,7 +15,9 @@ void aur_segment_default_options(aur_segment_options *options) {
     };
 }
 
-/* ---- Views ---------------------------------------------------------------------------------------------------- */
+/* ---- Views
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 auri_view *auri_segment_view_create(auri_layer *const *layers, uint32_t layer_count,
                                     const aur_rewind *rewinds, uint32_t rewind_count) {
@@ -61,7 +63,8 @@ void auri_segment_view_release(auri_view *view) {
     free(view);
 }
 
-/* ---- Create and close ----------------------------------------------------------------------------------------- */
+/* ---- Create and close
+ * ----------------------------------------------------------------------------------------- */
 
 static aur_status check_identity(const aur_segment_identity *identity, aur_error *error) {
     const uint32_t page_bytes = identity->page_bytes;
@@ -95,7 +98,8 @@ aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identi
     }
     status = auri_segment_remove_files(disk, error);
     if (status == AUR_OK) {
-        status = auri_segment_extent_create(disk, identity, 1, AURI_FIRST_EXTENT_BYTES, &extent, error);
+        status =
+            auri_segment_extent_create(disk, identity, 1, AURI_FIRST_EXTENT_BYTES, &extent, error);
     }
     if (status != AUR_OK) {
         return status;
@@ -116,7 +120,8 @@ aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identi
     return auri_segment_manifest_store(disk, &manifest, error);
 }
 
-/* Best effort: with the SCL on record, the next open can tell damage at the log's end from a torn tail. */
+/* Best effort: with the SCL on record, the next open can tell damage at the log's end from a torn
+ * tail. */
 static void record_scl(aur_segment *segment) {
     auri_manifest draft;
     pthread_mutex_lock(&segment->manifest_lock);
@@ -166,7 +171,8 @@ void aur_segment_close(aur_segment *segment) {
     aur_disk_close(disk);
 }
 
-/* ---- State and health ----------------------------------------------------------------------------------------- */
+/* ---- State and health
+ * ----------------------------------------------------------------------------------------- */
 
 static uint64_t memory_bytes(const aur_segment *segment) {
     uint64_t bytes = auri_segment_memtable_bytes(segment->active);
@@ -226,7 +232,9 @@ void auri_segment_note_damage(aur_segment *segment, const aur_error *error) {
     note(segment, error, AUR_SEGMENT_DAMAGED);
 }
 
-void aur_segment_fail(aur_segment *segment, const aur_error *why) { auri_segment_note_failure(segment, why); }
+void aur_segment_fail(aur_segment *segment, const aur_error *why) {
+    auri_segment_note_failure(segment, why);
+}
 
 aur_status auri_segment_writable(aur_segment *segment, aur_error *error) {
     aur_status status = AUR_OK;
@@ -241,7 +249,9 @@ aur_status auri_segment_writable(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-/* ---- Manifest ------------------------------------------------------------------------------------------------- */
+/* ---- Manifest
+ * -------------------------------------------------------------------------------------------------
+ */
 
 aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out, aur_error *error) {
     const aur_status status = auri_segment_manifest_copy(&segment->manifest, draft_out);
@@ -249,7 +259,8 @@ aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out, au
     return status == AUR_OK ? AUR_OK : aur_fail(error, status, "no memory for a manifest");
 }
 
-/* Where the oldest frame above `flushed_lsn` rests; where the next will, when there is none. Holds `lock`. */
+/* Where the oldest frame above `flushed_lsn` rests; where the next will, when there is none. Holds
+ * `lock`. */
 static auri_log_position replay_position(const aur_segment *segment, aur_lsn flushed_lsn) {
     const auri_log *log = &segment->log;
     if (segment->frozen != NULL && segment->frozen->limit > flushed_lsn) {
@@ -267,8 +278,8 @@ static auri_log_position replay_position(const aur_segment *segment, aur_lsn flu
     return (auri_log_position){log->floor + 1, AURI_EXTENT_HEADER_BYTES};
 }
 
-aur_status auri_segment_install(aur_segment *segment, auri_manifest *next, auri_view *view, bool flushed,
-                                aur_error *error) {
+aur_status auri_segment_install(aur_segment *segment, auri_manifest *next, auri_view *view,
+                                bool flushed, aur_error *error) {
     aur_error failure;
     auri_memtable *dropped = NULL;
     aur_error_clear(&failure);

@@ -1,13 +1,14 @@
 /*
  * Inside a segment. Which file does what:
  *
- *   segment.c      create, close, state, health          manifest.c     the one file that is replaced atomically
- *   open.c         opening a directory                   log_extent.c   hot log files: make, recycle, find a place
- *   append.c       frames in                             log_scan.c     reading the hot log back at open
- *   history.c      epoch promise and rewinds             memtable.c     index of what no layer holds yet
- *   read.c         pages and frames out                  layer_write.c, layer_read.c, layer_cursor.c
- *   work.c         what to do next in the background     flush.c, merge.c, layer_build.c
- *   copy.c         rebuild a copy                        verify.c       re-read everything, or look if it is there
+ *   segment.c      create, close, state, health          manifest.c     the one file that is
+ * replaced atomically open.c         opening a directory                   log_extent.c   hot log
+ * files: make, recycle, find a place append.c       frames in log_scan.c     reading the hot log
+ * back at open history.c      epoch promise and rewinds             memtable.c     index of what no
+ * layer holds yet read.c         pages and frames out                  layer_write.c, layer_read.c,
+ * layer_cursor.c work.c         what to do next in the background     flush.c, merge.c,
+ * layer_build.c copy.c         rebuild a copy                        verify.c       re-read
+ * everything, or look if it is there
  *
  * Locks, in the order in which they are taken:
  *   work_lock      flush, merge, extents, compact: one at a time
@@ -24,19 +25,19 @@
 #include "segment/segment.h"
 
 enum {
-    AURI_NAME_BYTES = 32,                /* "layer-" + 16 hex digits + NUL, rounded up */
-    AURI_EXTENT_HEADER_BYTES = 4096,     /* frames start here */
-    AURI_FIRST_EXTENT_BYTES = 1 << 20,   /* small, so that an empty volume of six copies is small */
-    AURI_SPARE_EXTENTS = 2,              /* flushed extents kept for reuse */
-    AURI_REWINDS_MAX = 1024,             /* the newest are kept */
-    AURI_GROUP_PAGES_MAX = 1 << 26,      /* bounds the page bitmap of a layer */
+    AURI_NAME_BYTES = 32,              /* "layer-" + 16 hex digits + NUL, rounded up */
+    AURI_EXTENT_HEADER_BYTES = 4096,   /* frames start here */
+    AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
+    AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
+    AURI_REWINDS_MAX = 1024,           /* the newest are kept */
+    AURI_GROUP_PAGES_MAX = 1 << 26,    /* bounds the page bitmap of a layer */
     AURI_LAYER_HEADER_BYTES = 64,
     AURI_LAYER_FOOTER_BYTES = 128,
-    AURI_POINTER_BYTES = 40,             /* one index entry: where a block is and its checksum */
-    AURI_BLOCK_RAW_BYTES = 32 << 10,     /* a data block is closed at this size */
-    AURI_BLOCK_BYTES_MAX = 16 << 20,     /* a reader refuses more */
-    AURI_INDEX_ENTRIES = 512,            /* pointers in one index block */
-    AURI_UNPACKERS = 4,                  /* decompression contexts kept for reads */
+    AURI_POINTER_BYTES = 40,         /* one index entry: where a block is and its checksum */
+    AURI_BLOCK_RAW_BYTES = 32 << 10, /* a data block is closed at this size */
+    AURI_BLOCK_BYTES_MAX = 16 << 20, /* a reader refuses more */
+    AURI_INDEX_ENTRIES = 512,        /* pointers in one index block */
+    AURI_UNPACKERS = 4,              /* decompression contexts kept for reads */
     AURI_FORMAT_VERSION = 1,
 };
 
@@ -46,7 +47,8 @@ typedef struct auri_log_position {
     uint64_t offset;
 } auri_log_position;
 
-/* ---- Manifest (manifest.c) -------------------------------------------------------------------------------- */
+/* ---- Manifest (manifest.c)
+ * -------------------------------------------------------------------------------- */
 
 typedef struct auri_layer_info {
     uint64_t number;
@@ -61,15 +63,15 @@ typedef struct auri_layer_info {
 /* What `manifest` says. Owns its two arrays. */
 typedef struct auri_manifest {
     aur_segment_identity identity;
-    uint64_t edition;      /* grows by one with each replacement */
+    uint64_t edition; /* grows by one with each replacement */
     aur_epoch epoch;
-    aur_lsn base_lsn;      /* SCL the segment was created with */
-    aur_lsn flushed_lsn;   /* every frame up to here is in layers */
-    aur_lsn proven_scl;    /* SCL when this was written: a scan that ends below has met damage */
+    aur_lsn base_lsn;    /* SCL the segment was created with */
+    aur_lsn flushed_lsn; /* every frame up to here is in layers */
+    aur_lsn proven_scl;  /* SCL when this was written: a scan that ends below has met damage */
     aur_lsn vdl;
     auri_log_position replay; /* no live frame rests before it */
     uint64_t next_layer;
-    aur_rewind *rewinds;   /* ascending by `at` */
+    aur_rewind *rewinds; /* ascending by `at` */
     uint32_t rewind_count;
     uint32_t layer_count;
     auri_layer_info *layers; /* newest first; LSN ranges do not overlap */
@@ -86,7 +88,8 @@ aur_status auri_segment_manifest_load(aur_disk *disk, auri_manifest *manifest,
 aur_status auri_segment_manifest_store(aur_disk *disk, const auri_manifest *manifest,
                                        aur_error *error) AUR_CHECKED;
 
-/* ---- Hot log (log_extent.c, log_scan.c) ------------------------------------------------------------------- */
+/* ---- Hot log (log_extent.c, log_scan.c)
+ * ------------------------------------------------------------------- */
 
 /* Counted by reference, so that a look at its file outlives its removal from the list. */
 typedef struct auri_extent {
@@ -102,10 +105,10 @@ typedef struct auri_extent {
 typedef struct auri_log {
     auri_extent **extents; /* ascending by sequence */
     uint32_t count, capacity;
-    auri_extent *active;   /* takes frames; NULL when the next frame needs a fresh one */
-    uint64_t floor;        /* only extents with a sequence above may become active */
+    auri_extent *active; /* takes frames; NULL when the next frame needs a fresh one */
+    uint64_t floor;      /* only extents with a sequence above may become active */
     uint64_t next_sequence;
-    uint64_t bytes;        /* sum of sizes */
+    uint64_t bytes; /* sum of sizes */
 } auri_log;
 
 /* One frame of the hot log that no layer holds yet. */
@@ -117,12 +120,13 @@ typedef struct auri_slot {
 void auri_segment_extent_name(uint64_t sequence, char name[AURI_NAME_BYTES]);
 bool auri_segment_parse_name(const char *name, const char *prefix, uint64_t *number_out);
 
-/* Creates a zeroed extent with its header on `disk` and opens it. Usable before a segment is open. */
+/* Creates a zeroed extent with its header on `disk` and opens it. Usable before a segment is open.
+ */
 aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
                                       uint64_t sequence, uint64_t size_bytes,
                                       auri_extent **extent_out, aur_error *error) AUR_CHECKED;
-/* Opens the existing extent `sequence` of `size_bytes` and looks at its header. AUR_ERR_CORRUPT when
- * it belongs to another segment; a header that is merely damaged clears header_good. */
+/* Opens the existing extent `sequence` of `size_bytes` and looks at its header. AUR_ERR_CORRUPT
+ * when it belongs to another segment; a header that is merely damaged clears header_good. */
 aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
                                     uint64_t sequence, uint64_t size_bytes,
                                     auri_extent **extent_out, aur_error *error) AUR_CHECKED;
@@ -130,18 +134,21 @@ auri_extent *auri_segment_extent_acquire(auri_extent *extent);
 void auri_segment_extent_release(auri_extent *extent);
 
 /* Reads the header again: AUR_ERR_CORRUPT when it does not verify. */
-aur_status auri_segment_extent_check(const auri_extent *extent, const aur_segment_identity *identity,
+aur_status auri_segment_extent_check(const auri_extent *extent,
+                                     const aur_segment_identity *identity,
                                      aur_error *error) AUR_CHECKED;
 
 /* Adds to / takes from the list of extents; the caller holds `lock` (or is alone). */
 aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) AUR_CHECKED;
 void auri_segment_log_take_out(auri_log *log, auri_extent *extent);
 
-/* Finds room for `length` bytes and reserves it. AUR_NOT_FOUND: no extent has room. Holds `lock`. */
+/* Finds room for `length` bytes and reserves it. AUR_NOT_FOUND: no extent has room. Holds `lock`.
+ */
 aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,
                                   uint64_t *offset_out) AUR_CHECKED;
 
-/* Makes an extent that a frame of `length` bytes fits into and puts it into the list. Without lock. */
+/* Makes an extent that a frame of `length` bytes fits into and puts it into the list. Without lock.
+ */
 aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) AUR_CHECKED;
 
 /* One step of keeping the set of extents right: prepares one ahead, recycles or removes a flushed
@@ -152,9 +159,11 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) AUR
  * noted in the segment's health; only lack of memory is an error. */
 aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* ---- Memtable (memtable.c) -------------------------------------------------------------------------------- */
+/* ---- Memtable (memtable.c)
+ * -------------------------------------------------------------------------------- */
 
-/* One record: 24 bytes. `previous` is 1 + the index of the page's older record, 0 when there is none. */
+/* One record: 24 bytes. `previous` is 1 + the index of the page's older record, 0 when there is
+ * none. */
 typedef struct auri_entry {
     aur_lsn lsn;
     uint32_t slot;
@@ -169,12 +178,13 @@ typedef struct auri_page_entry {
     uint32_t unused;
 } auri_page_entry;
 
-/* Counted by reference: readers pin it, which keeps its frames alive. Grows under `lock` while it is
- * the active one; immutable once frozen, but for `limit`. */
+/* Counted by reference: readers pin it, which keeps its frames alive. Grows under `lock` while it
+ * is the active one; immutable once frozen, but for `limit`. */
 typedef struct auri_memtable {
     atomic_uint references;
     uint32_t slot_count, slot_capacity;
-    uint32_t held_count; /* slots with a reference: slot_count, and those that moved on when it froze */
+    uint32_t
+        held_count; /* slots with a reference: slot_count, and those that moved on when it froze */
     uint32_t entry_count, entry_capacity;
     uint32_t page_count, page_capacity; /* capacity is a power of two */
     aur_lsn limit;                      /* entries above moved to a newer memtable */
@@ -191,7 +201,8 @@ uint64_t auri_segment_memtable_bytes(const auri_memtable *table);
 
 /* Decodes every record of a frame and checks it against the frame and the group. AUR_ERR_CORRUPT.
  * The result is remembered in the frame, which the other copies in this process share. */
-aur_status auri_segment_check_records(aur_frame *frame, const aur_segment_identity *identity) AUR_CHECKED;
+aur_status auri_segment_check_records(aur_frame *frame,
+                                      const aur_segment_identity *identity) AUR_CHECKED;
 
 /* Adds a frame whose records were checked; takes a reference. All or nothing: AUR_ERR_MEMORY. */
 aur_status auri_segment_memtable_add(auri_memtable *table, aur_frame *frame,
@@ -208,7 +219,8 @@ static inline const uint8_t *auri_segment_entry_bytes(const auri_memtable *table
 /* A memtable that holds the slots of `table` from `first` on. NULL when out of memory. */
 auri_memtable *auri_segment_memtable_tail(const auri_memtable *table, uint32_t first);
 
-/* ---- Layers (layer_write.c, layer_read.c, layer_cursor.c) ------------------------------------------------- */
+/* ---- Layers (layer_write.c, layer_read.c, layer_cursor.c)
+ * ------------------------------------------------- */
 
 /* Where a block is: the checksum is in the pointer, so a block that is stale or elsewhere fails. */
 typedef struct auri_pointer {
@@ -247,15 +259,18 @@ enum {
 };
 
 /* Seed of the checksum of the block at `offset` of layer `number`. */
-static inline uint64_t auri_segment_layer_seed(uint64_t volume_seed, uint64_t number, uint64_t offset) {
-    return volume_seed ^ (number * UINT64_C(0x9e3779b97f4a7c15)) ^ (offset * UINT64_C(0xc2b2ae3d27d4eb4f));
+static inline uint64_t auri_segment_layer_seed(uint64_t volume_seed, uint64_t number,
+                                               uint64_t offset) {
+    return volume_seed ^ (number * UINT64_C(0x9e3779b97f4a7c15)) ^
+           (offset * UINT64_C(0xc2b2ae3d27d4eb4f));
 }
 
 typedef struct auri_layer_writer auri_layer_writer;
 
 /* Starts layer-`number` on the segment's disk; info_out of finish is what the manifest needs. */
 aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number, uint32_t tier,
-                                          auri_layer_writer **writer_out, aur_error *error) AUR_CHECKED;
+                                          auri_layer_writer **writer_out,
+                                          aur_error *error) AUR_CHECKED;
 /* Adds one encoded record; records come in (page, LSN) order. */
 aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
                                          const uint8_t *bytes, size_t length,
@@ -293,7 +308,8 @@ auri_layer *auri_segment_layer_acquire(auri_layer *layer);
 void auri_segment_layer_release(auri_layer *layer);
 aur_status auri_segment_layer_load(auri_layer *layer, aur_error *error) AUR_CHECKED;
 
-/* Memory that reading blocks needs; reused from block to block. Zero-initialize; free at the end. */
+/* Memory that reading blocks needs; reused from block to block. Zero-initialize; free at the end.
+ */
 typedef struct auri_block_buffer {
     uint8_t *raw;
     uint8_t *stored;
@@ -330,7 +346,8 @@ void auri_segment_cursor_init(auri_cursor *cursor, auri_layer *layer);
 aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) AUR_CHECKED;
 void auri_segment_cursor_free(auri_cursor *cursor);
 
-/* ---- What readers pin (segment.c) ------------------------------------------------------------------------- */
+/* ---- What readers pin (segment.c)
+ * ------------------------------------------------------------------------- */
 
 /* An immutable list of layers and rewinds; replaced, never changed. */
 typedef struct auri_view {
@@ -346,7 +363,8 @@ auri_view *auri_segment_view_create(auri_layer *const *layers, uint32_t layer_co
 auri_view *auri_segment_view_acquire(auri_view *view);
 void auri_segment_view_release(auri_view *view);
 
-/* ---- Chain of one page (read.c) --------------------------------------------------------------------------- */
+/* ---- Chain of one page (read.c)
+ * --------------------------------------------------------------------------- */
 
 typedef struct auri_link {
     const uint8_t *bytes;
@@ -371,9 +389,11 @@ bool auri_segment_chain_wants(const auri_chain *chain, aur_lsn lsn);
 aur_status auri_segment_chain_add(auri_chain *chain, const uint8_t *bytes, const auri_layer *layer,
                                   uint64_t offset, bool init) AUR_CHECKED;
 /* Adds what one layer has of the chain. */
-aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_error *error) AUR_CHECKED;
+aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain,
+                                      aur_error *error) AUR_CHECKED;
 
-/* ---- The segment ------------------------------------------------------------------------------------------ */
+/* ---- The segment
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct auri_merge auri_merge;
 
@@ -384,69 +404,74 @@ struct aur_segment {
     uint64_t volume_seed;
 
     pthread_mutex_t work_lock;
-    auri_merge *merge;       /* under work_lock: the merge that goes on, step by step */
-    bool merge_blocked;      /* under work_lock: its inputs are damaged */
-    auri_layer **obsolete;   /* under work_lock: replaced layers whose readers may still be there */
+    auri_merge *merge;     /* under work_lock: the merge that goes on, step by step */
+    bool merge_blocked;    /* under work_lock: its inputs are damaged */
+    auri_layer **obsolete; /* under work_lock: replaced layers whose readers may still be there */
     uint32_t obsolete_count, obsolete_capacity;
 
     pthread_mutex_t manifest_lock;
 
     pthread_mutex_t lock;
-    auri_manifest manifest;  /* as on disk; changed under manifest_lock and lock, read under either */
+    auri_manifest
+        manifest; /* as on disk; changed under manifest_lock and lock, read under either */
     auri_view *view;
     auri_memtable *active;
-    auri_memtable *frozen;   /* being flushed; NULL at most times */
+    auri_memtable *frozen; /* being flushed; NULL at most times */
     auri_log log;
-    auri_slot *pending;      /* begun and not ended, oldest first */
+    auri_slot *pending; /* begun and not ended, oldest first */
     uint32_t pending_count, pending_capacity;
-    aur_lsn chain_lsn;       /* last LSN begun: what the next frame links to */
+    aur_lsn chain_lsn; /* last LSN begun: what the next frame links to */
     aur_lsn scl;
     aur_lsn vdl;
     aur_lsn lowest_read_point;
-    uint64_t next_layer;     /* number for the next layer file */
+    uint64_t next_layer; /* number for the next layer file */
     void *unpackers[AURI_UNPACKERS];
     uint32_t unpacker_count;
     uint32_t health;
     aur_error damage;
 };
 
-/* Notes a failed write (health FAILED) or damage (health DAMAGED); the first one is kept in `damage`. */
+/* Notes a failed write (health FAILED) or damage (health DAMAGED); the first one is kept in
+ * `damage`. */
 void auri_segment_note_failure(aur_segment *segment, const aur_error *error);
 void auri_segment_note_damage(aur_segment *segment, const aur_error *error);
 
 /* Frees everything but the disk. */
 void auri_segment_free(aur_segment *segment);
 
-/* Removes every log extent and layer: what an interrupted create or rebuild left in a directory that has
- * no manifest. Their frames would otherwise be met by a scan. */
+/* Removes every log extent and layer: what an interrupted create or rebuild left in a directory
+ * that has no manifest. Their frames would otherwise be met by a scan. */
 aur_status auri_segment_remove_files(aur_disk *disk, aur_error *error) AUR_CHECKED;
 
 /* AUR_OK, or why the segment takes no more writes. */
 aur_status auri_segment_writable(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* A copy of the manifest to change and to install. The caller holds manifest_lock. */
-aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out, aur_error *error) AUR_CHECKED;
+aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out,
+                              aur_error *error) AUR_CHECKED;
 
 /* Fills in what a manifest records in passing (SCL, VDL, replay position), makes `next` durable and
- * installs it; `next` is consumed in every case. The caller holds manifest_lock. `view` (may be NULL:
- * the layers and rewinds did not change; consumed too) replaces the current view, and with `flushed` the
- * frozen memtable is dropped, in the same moment. A draft's proven_scl bounds the one that is recorded.
- * A failure fails the segment. */
-aur_status auri_segment_install(aur_segment *segment, auri_manifest *next, auri_view *view, bool flushed,
-                                aur_error *error) AUR_CHECKED;
+ * installs it; `next` is consumed in every case. The caller holds manifest_lock. `view` (may be
+ * NULL: the layers and rewinds did not change; consumed too) replaces the current view, and with
+ * `flushed` the frozen memtable is dropped, in the same moment. A draft's proven_scl bounds the one
+ * that is recorded. A failure fails the segment. */
+aur_status auri_segment_install(aur_segment *segment, auri_manifest *next, auri_view *view,
+                                bool flushed, aur_error *error) AUR_CHECKED;
 
 /* As aur_segment_read_page; damage is not noted. */
 aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
                                    uint8_t *page, aur_error *error) AUR_CHECKED;
 
-/* ---- Background (flush.c, merge.c, layer_build.c) --------------------------------------------------------- */
+/* ---- Background (flush.c, merge.c, layer_build.c)
+ * --------------------------------------------------------- */
 
 /* Writes records of one page after the other into a layer and adds images where chains get long. */
 typedef struct auri_builder auri_builder;
-aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier, auri_builder **builder_out,
-                                     aur_error *error) AUR_CHECKED;
-aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record, const uint8_t *bytes,
-                                    size_t length, aur_error *error) AUR_CHECKED;
+aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier,
+                                     auri_builder **builder_out, aur_error *error) AUR_CHECKED;
+aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record,
+                                    const uint8_t *bytes, size_t length,
+                                    aur_error *error) AUR_CHECKED;
 uint64_t auri_segment_builder_bytes(const auri_builder *builder);
 /* Finishes the file and opens it as a layer (one reference). */
 aur_status auri_segment_builder_finish(auri_builder *builder, auri_layer **layer_out,
@@ -461,8 +486,8 @@ aur_status auri_segment_merge_all(aur_segment *segment, aur_error *error) AUR_CH
 void auri_segment_merge_abort(aur_segment *segment);
 aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* Opens the layer anew on `disk` and reads every block, with checksums, order and counts compared; adds
- * to `counts` what was read. The first damage ends it: AUR_ERR_CORRUPT, AUR_ERR_IO. */
+/* Opens the layer anew on `disk` and reads every block, with checksums, order and counts compared;
+ * adds to `counts` what was read. The first damage ends it: AUR_ERR_CORRUPT, AUR_ERR_IO. */
 aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity *identity,
                                      const auri_layer_info *info, aur_verify_counts *counts,
                                      aur_error *error) AUR_CHECKED;
@@ -470,7 +495,8 @@ aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity 
 /* The extent with that sequence number (a new reference), or NULL. Holds `lock`. */
 auri_extent *auri_segment_log_find(const auri_log *log, uint64_t sequence);
 
-/* References on every frame that no layer holds, oldest first; NULL when out of memory. Holds `lock`. */
+/* References on every frame that no layer holds, oldest first; NULL when out of memory. Holds
+ * `lock`. */
 auri_slot *auri_segment_hot_slots(const aur_segment *segment, size_t *count_out);
 void auri_segment_release_slots(auri_slot *slots, size_t count);
 

@@ -1,13 +1,16 @@
 /*
- * Two looks at what is on disk: the cheap one asks whether the files are still there, the thorough one reads
- * every byte that counts. Both run beside appends and background work, so what they look at is pinned, and
- * a complaint about an extent counts only if the extent is still in use afterwards.
+ * Two looks at what is on disk: the cheap one asks whether the files are still there, the thorough
+ * one reads every byte that counts. Both run beside appends and background work, so what they look
+ * at is pinned, and a complaint about an extent counts only if the extent is still in use
+ * afterwards.
  */
 #include <stdlib.h>
 
 #include "segment/segment_private.h"
 
-/* ---- Layers --------------------------------------------------------------------------------------------------- */
+/* ---- Layers
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static aur_status verify_header(const auri_layer *layer, aur_error *error) {
     uint8_t head[AURI_LAYER_HEADER_BYTES];
@@ -34,7 +37,8 @@ static aur_status verify_records(auri_layer *layer, aur_verify_counts *counts, a
     aur_status status = auri_segment_cursor_next(&cursor, error);
     while (status == AUR_OK && cursor.valid) {
         const aur_record *record = &cursor.record;
-        if (record->page_id < last.page_id || (record->page_id == last.page_id && record->lsn < last.lsn)) {
+        if (record->page_id < last.page_id ||
+            (record->page_id == last.page_id && record->lsn < last.lsn)) {
             status = auri_segment_layer_damage(layer, cursor.block_offset, record->lsn,
                                                "records are out of order", error);
             break;
@@ -44,7 +48,8 @@ static aur_status verify_records(auri_layer *layer, aur_verify_counts *counts, a
         status = auri_segment_cursor_next(&cursor, error);
     }
     if (status == AUR_OK && records != layer->info.records) {
-        status = auri_segment_layer_damage(layer, 0, layer->info.first_lsn, "records are missing", error);
+        status = auri_segment_layer_damage(layer, 0, layer->info.first_lsn, "records are missing",
+                                           error);
     }
     counts->records += records;
     auri_segment_cursor_free(&cursor);
@@ -76,7 +81,8 @@ aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity 
     return status;
 }
 
-/* ---- The thorough look ---------------------------------------------------------------------------------------- */
+/* ---- The thorough look
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct verification {
     aur_segment *segment;
@@ -126,7 +132,8 @@ static aur_status verify_frame(const verification *run, const auri_slot *slot, u
     const size_t padded = aur_frame_padded(slot->frame->header.length);
     aur_frame_header header;
     size_t length = 0;
-    aur_status status = aur_file_read(extent->file, slot->position.offset, bytes, padded, &length, damage);
+    aur_status status =
+        aur_file_read(extent->file, slot->position.offset, bytes, padded, &length, damage);
     if (status != AUR_OK) {
         return status;
     }
@@ -157,7 +164,8 @@ static void verify_slot(const verification *run, const auri_slot *slot, uint8_t 
     const aur_status status = verify_frame(run, slot, bytes, extent, &damage);
     if (status != AUR_OK && is_in_use(run->segment, extent)) {
         auri_segment_extent_name(extent->sequence, name);
-        aur_error_locate(&damage, -1, -1, name, slot->position.offset, slot->frame->header.first_lsn);
+        aur_error_locate(&damage, -1, -1, name, slot->position.offset,
+                         slot->frame->header.first_lsn);
         complain(run, &damage);
     }
     auri_segment_extent_release(extent);
@@ -214,8 +222,9 @@ static aur_status verify_log(const verification *run) {
     return ready ? AUR_OK : AUR_ERR_MEMORY;
 }
 
-aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context, const aur_error *damage),
-                              void *context, aur_verify_counts *counts_out, aur_error *error) {
+aur_status aur_segment_verify(aur_segment *segment,
+                              void (*report)(void *context, const aur_error *damage), void *context,
+                              aur_verify_counts *counts_out, aur_error *error) {
     const verification run = {segment, report, context, counts_out};
     memset(counts_out, 0, sizeof *counts_out);
     verify_manifest(&run);
@@ -226,8 +235,8 @@ aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context
     for (uint32_t at = 0; at < view->layer_count && status != AUR_ERR_MEMORY; at++) {
         aur_error damage;
         aur_error_clear(&damage);
-        status = auri_segment_layer_verify(segment->disk, &segment->identity, &view->layers[at]->info,
-                                           counts_out, &damage);
+        status = auri_segment_layer_verify(segment->disk, &segment->identity,
+                                           &view->layers[at]->info, counts_out, &damage);
         if (status != AUR_OK && status != AUR_ERR_MEMORY) {
             complain(&run, &damage);
         }
@@ -236,10 +245,12 @@ aur_status aur_segment_verify(aur_segment *segment, void (*report)(void *context
     if (status != AUR_ERR_MEMORY) {
         status = verify_log(&run);
     }
-    return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for verification") : AUR_OK;
+    return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for verification")
+                                    : AUR_OK;
 }
 
-/* ---- The cheap look ------------------------------------------------------------------------------------------- */
+/* ---- The cheap look
+ * ------------------------------------------------------------------------------------------- */
 
 static aur_status check_extents(aur_segment *segment, aur_error *error) {
     uint32_t count;

@@ -1,7 +1,8 @@
 /* What runs in the background: one unit at a time, the most urgent first. */
 #include "segment/segment_private.h"
 
-/* A write that failed fails the segment; damage that a merge met is noted. Lack of memory is neither. */
+/* A write that failed fails the segment; damage that a merge met is noted. Lack of memory is
+ * neither. */
 static void judge(aur_segment *segment, aur_status status, const aur_error *error) {
     if (status == AUR_ERR_CORRUPT) {
         auri_segment_note_damage(segment, error);
@@ -21,7 +22,8 @@ static aur_status work(aur_segment *segment, aur_error *error) {
     }
     if (status == AUR_NOT_FOUND && !segment->merge_blocked) {
         status = auri_segment_merge_step(segment, error);
-        /* Inputs that are damaged do not get better: the merge is not tried again until reopened. */
+        /* Inputs that are damaged do not get better: the merge is not tried again until reopened.
+         */
         segment->merge_blocked = status == AUR_ERR_CORRUPT;
     }
     return status;

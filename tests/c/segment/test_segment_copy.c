@@ -2,8 +2,7 @@
 #include "../harness.h"
 #include "volume_model.h"
 
-static aur_disk *posix_disk(const char *name)
-{
+static aur_disk *posix_disk(const char *name) {
     char path[600];
     aur_disk *disk;
     aur_error error;
@@ -12,8 +11,7 @@ static aur_disk *posix_disk(const char *name)
     return disk;
 }
 
-static aur_segment *build(volume_model *model, const char *name)
-{
+static aur_segment *build(volume_model *model, const char *name) {
     aur_segment *segment = model_segment(model, posix_disk(name));
     for (unsigned at = 0; at < 400; at++) {
         model->vdl = model_write(model, (uint32_t)(1 + random_below(20)))->header.last_lsn;
@@ -26,22 +24,19 @@ static aur_segment *build(volume_model *model, const char *name)
     return segment;
 }
 
-static bool stop_half_way(void *context, uint64_t done_bytes, uint64_t total_bytes)
-{
+static bool stop_half_way(void *context, uint64_t done_bytes, uint64_t total_bytes) {
     (void)context;
     return done_bytes < total_bytes / 2;
 }
 
-static bool count_progress(void *context, uint64_t done_bytes, uint64_t total_bytes)
-{
+static bool count_progress(void *context, uint64_t done_bytes, uint64_t total_bytes) {
     uint64_t *last = context;
     CHECK(done_bytes > *last && done_bytes <= total_bytes);
     *last = done_bytes;
     return true;
 }
 
-TEST(segment_copy_holds_what_its_source_holds)
-{
+TEST(segment_copy_holds_what_its_source_holds) {
     volume_model *model = model_create();
     aur_segment *source = build(model, "source");
     aur_segment_identity identity = model->identity;
@@ -55,7 +50,8 @@ TEST(segment_copy_holds_what_its_source_holds)
     model_options(&options);
     identity.copy = 4;
     aur_disk *target = posix_disk("target");
-    CHECK_STATUS(aur_segment_copy(source, target, &identity, stop_half_way, NULL, &error), AUR_TIMEOUT);
+    CHECK_STATUS(aur_segment_copy(source, target, &identity, stop_half_way, NULL, &error),
+                 AUR_TIMEOUT);
     CHECK_STATUS(aur_segment_open(target, &identity, &options, &copy, &error), AUR_NOT_FOUND);
     CHECK_OK(aur_segment_copy(source, target, &identity, count_progress, &last, &error));
     CHECK_STATUS(aur_segment_copy(source, target, &identity, NULL, NULL, &error), AUR_ERR_INVALID);
@@ -79,8 +75,7 @@ TEST(segment_copy_holds_what_its_source_holds)
     model_destroy(model);
 }
 
-TEST(segment_notices_that_its_files_are_gone)
-{
+TEST(segment_notices_that_its_files_are_gone) {
     volume_model *model = model_create();
     aur_segment *segment = build(model, "gone");
     aur_segment_state state;
@@ -98,15 +93,15 @@ TEST(segment_notices_that_its_files_are_gone)
     model_destroy(model);
 }
 
-TEST(segment_notices_a_truncated_layer)
-{
+TEST(segment_notices_a_truncated_layer) {
     volume_model *model = model_create();
     aur_segment *segment = build(model, "cut");
     aur_error error;
     char path[600];
     char command[700];
     aur_error_clear(&error);
-    snprintf(command, sizeof command, "truncate -s 100 '%s'/layer-*", temp_path(path, sizeof path, "cut"));
+    snprintf(command, sizeof command, "truncate -s 100 '%s'/layer-*",
+             temp_path(path, sizeof path, "cut"));
     CHECK(system(command) == 0);
     CHECK_STATUS(aur_segment_check(segment, &error), AUR_ERR_IO);
     for (uint32_t page = 0; page < MODEL_PAGES; page++)
@@ -115,8 +110,8 @@ TEST(segment_notices_a_truncated_layer)
     model_destroy(model);
 }
 
-static void check_opening(const volume_model *model, const aur_segment_identity *expected, aur_status wanted)
-{
+static void check_opening(const volume_model *model, const aur_segment_identity *expected,
+                          aur_status wanted) {
     aur_segment_options options;
     aur_segment *segment;
     aur_error error;
@@ -131,8 +126,7 @@ static void check_opening(const volume_model *model, const aur_segment_identity 
     (void)model;
 }
 
-TEST(segment_refuses_to_open_another_volumes_directory)
-{
+TEST(segment_refuses_to_open_another_volumes_directory) {
     volume_model *model = model_create();
     check_opening(model, &model->identity, AUR_NOT_FOUND);
     aur_segment_close(build(model, "identity"));

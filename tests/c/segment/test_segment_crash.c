@@ -1,5 +1,5 @@
-/* Crashes and damage. I1: what a segment acknowledged is there after any crash. I5: a flipped bit is never
- * returned as data. I10: after a failed write the segment takes no more. */
+/* Crashes and damage. I1: what a segment acknowledged is there after any crash. I5: a flipped bit
+ * is never returned as data. I10: after a failed write the segment takes no more. */
 #include "../harness.h"
 #include "disk/faulty.h"
 #include "volume_model.h"
@@ -14,8 +14,7 @@ typedef struct crash_world {
     aur_epoch promised;
 } crash_world;
 
-static aur_disk *faulty_disk(uint64_t seed)
-{
+static aur_disk *faulty_disk(uint64_t seed) {
     aur_disk *inner;
     aur_disk *disk;
     CHECK_OK(aur_disk_open_memory(&inner));
@@ -23,21 +22,20 @@ static aur_disk *faulty_disk(uint64_t seed)
     return disk;
 }
 
-static aur_status open_again(crash_world *world, aur_error *error)
-{
+static aur_status open_again(crash_world *world, aur_error *error) {
     aur_segment_options options;
     model_options(&options);
     aur_error_clear(error);
     aur_disk *disk = aur_disk_acquire(world->disk);
-    aur_status status = aur_segment_open(disk, &world->model->identity, &options, &world->segment, error);
+    aur_status status =
+        aur_segment_open(disk, &world->model->identity, &options, &world->segment, error);
     if (status != AUR_OK)
         aur_disk_close(disk);
     return status;
 }
 
 /* Writes frames and works in the background until something fails. */
-static void run_until_failure(crash_world *world)
-{
+static void run_until_failure(crash_world *world) {
     for (unsigned at = 0; at < CRASH_FRAMES; at++) {
         aur_error error;
         aur_error_clear(&error);
@@ -67,9 +65,9 @@ static void run_until_failure(crash_world *world)
     }
 }
 
-/* Crashes at the n-th durable step, reopens, and checks; returns whether there was a crash at all. */
-static bool crash_at(uint64_t n)
-{
+/* Crashes at the n-th durable step, reopens, and checks; returns whether there was a crash at all.
+ */
+static bool crash_at(uint64_t n) {
     crash_world world = {.model = model_create(), .promised = 1};
     aur_segment_state state;
     aur_error error;
@@ -77,13 +75,15 @@ static bool crash_at(uint64_t n)
     world.segment = model_segment(world.model, aur_disk_acquire(world.disk));
     aur_faulty_crash_after(world.disk, n);
     run_until_failure(&world);
-    bool crashed = world.model->frame_count < CRASH_FRAMES || world.acknowledged < world.model->prev_lsn;
+    bool crashed =
+        world.model->frame_count < CRASH_FRAMES || world.acknowledged < world.model->prev_lsn;
     aur_segment_get_state(world.segment, &state);
     crashed = crashed || state.health == AUR_SEGMENT_FAILED;
     if (crashed) {
         aur_lsn scl;
-        CHECK(aur_segment_append(world.segment, world.model->frames[world.model->frame_count - 1], &scl,
-                                 &error) != AUR_OK || scl <= world.acknowledged);
+        CHECK(aur_segment_append(world.segment, world.model->frames[world.model->frame_count - 1],
+                                 &scl, &error) != AUR_OK ||
+              scl <= world.acknowledged);
     }
     aur_faulty_crash(world.disk);
     aur_segment_close(world.segment);
@@ -92,8 +92,9 @@ static bool crash_at(uint64_t n)
     aur_status status = open_again(&world, &error);
     CHECK_MSG(status == AUR_OK, "step %" PRIu64 ": %d %s", n, status, error.message);
     aur_segment_get_state(world.segment, &state);
-    CHECK_MSG(state.scl >= world.acknowledged, "step %" PRIu64 ": SCL %" PRIu64 " below acknowledged %" PRIu64,
-              n, state.scl, world.acknowledged);
+    CHECK_MSG(state.scl >= world.acknowledged,
+              "step %" PRIu64 ": SCL %" PRIu64 " below acknowledged %" PRIu64, n, state.scl,
+              world.acknowledged);
     CHECK(state.epoch >= world.promised && state.epoch <= world.promised + 1);
     CHECK_MSG(state.health == AUR_SEGMENT_OK, "step %" PRIu64 ": %s", n, state.damage.message);
     model_check_all(world.model, world.segment, state.scl);
@@ -113,8 +114,7 @@ static bool crash_at(uint64_t n)
     return crashed;
 }
 
-TEST(segment_keeps_what_it_acknowledged_through_a_crash_at_every_step)
-{
+TEST(segment_keeps_what_it_acknowledged_through_a_crash_at_every_step) {
     uint64_t n = 0;
     while (crash_at(n))
         n++;
@@ -122,13 +122,13 @@ TEST(segment_keeps_what_it_acknowledged_through_a_crash_at_every_step)
 }
 
 /* A segment with several layers and an unflushed log, closed. */
-static void build_volume(crash_world *world)
-{
+static void build_volume(crash_world *world) {
     world->model = model_create();
     world->disk = faulty_disk(random_u64());
     world->segment = model_segment(world->model, aur_disk_acquire(world->disk));
     for (unsigned at = 0; at < 300; at++) {
-        world->model->vdl = model_write(world->model, (uint32_t)(1 + random_below(20)))->header.last_lsn;
+        world->model->vdl =
+            model_write(world->model, (uint32_t)(1 + random_below(20)))->header.last_lsn;
         if (at % 8 == 0) {
             model_ship(world->model, world->segment);
             model_work(world->segment);
@@ -144,8 +144,7 @@ typedef struct name_list {
     size_t count;
 } name_list;
 
-static bool collect_name(void *context, const char *name, uint64_t size_bytes)
-{
+static bool collect_name(void *context, const char *name, uint64_t size_bytes) {
     name_list *list = context;
     CHECK(list->count < 64);
     snprintf(list->names[list->count], sizeof list->names[0], "%s", name);
@@ -153,8 +152,7 @@ static bool collect_name(void *context, const char *name, uint64_t size_bytes)
     return true;
 }
 
-static void change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask)
-{
+static void change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask) {
     aur_file *file;
     uint8_t byte;
     size_t length;
@@ -166,10 +164,9 @@ static void change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8
     aur_file_close(file);
 }
 
-/* A layer's bytes all count; so do the manifest's. Of the log, what comes before the replay point and
- * behind the last frame does not. */
-static void check_damaged(crash_world *world, const char *name)
-{
+/* A layer's bytes all count; so do the manifest's. Of the log, what comes before the replay point
+ * and behind the last frame does not. */
+static void check_damaged(crash_world *world, const char *name) {
     aur_segment_state state;
     aur_verify_counts counts;
     aur_error error;
@@ -195,10 +192,9 @@ static void check_damaged(crash_world *world, const char *name)
     aur_segment_close(world->segment);
 }
 
-/* Each damage is undone before the next, so each is met alone. Closing records the SCL in the manifest,
- * hence the manifest is put back too. */
-TEST(segment_never_returns_damaged_bytes)
-{
+/* Each damage is undone before the next, so each is met alone. Closing records the SCL in the
+ * manifest, hence the manifest is put back too. */
+TEST(segment_never_returns_damaged_bytes) {
     crash_world world = {0};
     name_list list = {0};
     build_volume(&world);
@@ -222,8 +218,7 @@ TEST(segment_never_returns_damaged_bytes)
 }
 
 /* A missing file: the segment opens, says so, and never returns wrong data. */
-TEST(segment_opens_without_a_file)
-{
+TEST(segment_opens_without_a_file) {
     crash_world world = {0};
     name_list list = {0};
     build_volume(&world);
@@ -236,7 +231,8 @@ TEST(segment_opens_without_a_file)
         CHECK_OK(aur_disk_rename(world.disk, list.names[at], "aside", &error));
         CHECK_OK(open_again(&world, &error));
         aur_segment_get_state(world.segment, &state);
-        CHECK(state.health == AUR_SEGMENT_DAMAGED && strstr(state.damage.file, list.names[at]) != NULL);
+        CHECK(state.health == AUR_SEGMENT_DAMAGED &&
+              strstr(state.damage.file, list.names[at]) != NULL);
         for (uint32_t page = 0; page < MODEL_PAGES; page++)
             model_check_page(world.model, world.segment, page, state.scl);
         aur_segment_close(world.segment);
@@ -246,9 +242,9 @@ TEST(segment_opens_without_a_file)
     model_destroy(world.model);
 }
 
-/* A hole in the middle of the log is damage, the log ends before it, and the lost frames can be filled in. */
-TEST(segment_names_a_hole_in_its_log)
-{
+/* A hole in the middle of the log is damage, the log ends before it, and the lost frames can be
+ * filled in. */
+TEST(segment_names_a_hole_in_its_log) {
     crash_world world = {.model = model_create()};
     aur_segment_state state;
     aur_error error;
@@ -279,8 +275,7 @@ TEST(segment_names_a_hole_in_its_log)
     model_destroy(world.model);
 }
 
-TEST(segment_fails_for_good_at_the_first_write_error)
-{
+TEST(segment_fails_for_good_at_the_first_write_error) {
     crash_world world = {.model = model_create()};
     aur_segment_state state;
     aur_error error;
@@ -289,9 +284,11 @@ TEST(segment_fails_for_good_at_the_first_write_error)
     world.segment = model_segment(world.model, aur_disk_acquire(world.disk));
     CHECK_OK(aur_segment_append(world.segment, model_write(world.model, 2), &scl, &error));
     aur_faulty_set_dead(world.disk, true);
-    CHECK_STATUS(aur_segment_append(world.segment, model_write(world.model, 2), &scl, &error), AUR_ERR_IO);
+    CHECK_STATUS(aur_segment_append(world.segment, model_write(world.model, 2), &scl, &error),
+                 AUR_ERR_IO);
     aur_faulty_set_dead(world.disk, false);
-    CHECK_STATUS(aur_segment_append(world.segment, world.model->frames[1], &scl, &error), AUR_ERR_IO);
+    CHECK_STATUS(aur_segment_append(world.segment, world.model->frames[1], &scl, &error),
+                 AUR_ERR_IO);
     CHECK_STATUS(aur_segment_set_epoch(world.segment, 9, &error), AUR_ERR_IO);
     aur_segment_get_state(world.segment, &state);
     CHECK_EQ_U64(state.health, AUR_SEGMENT_FAILED);

@@ -1,12 +1,11 @@
-/* A segment against a model: random frames, flushes, merges, reopens and truncations; every page at every
- * LSN must be what the records make of it (I6). */
+/* A segment against a model: random frames, flushes, merges, reopens and truncations; every page at
+ * every LSN must be what the records make of it (I6). */
 #include "../harness.h"
 #include "disk/faulty.h"
 #include "volume_model.h"
 
 /* Closes and opens again on the same disk; the disk lives through it because it is wrapped. */
-static aur_segment *reopen(const volume_model *model, const char *path, aur_segment *segment)
-{
+static aur_segment *reopen(const volume_model *model, const char *path, aur_segment *segment) {
     aur_segment_options options;
     aur_segment_state before;
     aur_segment_state after;
@@ -26,8 +25,7 @@ static aur_segment *reopen(const volume_model *model, const char *path, aur_segm
     return segment;
 }
 
-static aur_segment *create_on_posix(const volume_model *model, const char *path)
-{
+static aur_segment *create_on_posix(const volume_model *model, const char *path) {
     aur_disk *disk;
     aur_error error;
     aur_error_clear(&error);
@@ -35,8 +33,7 @@ static aur_segment *create_on_posix(const volume_model *model, const char *path)
     return model_segment(model, disk);
 }
 
-static void truncate_some(volume_model *model, aur_segment *segment)
-{
+static void truncate_some(volume_model *model, aur_segment *segment) {
     aur_segment_state state;
     aur_error error;
     aur_error_clear(&error);
@@ -44,13 +41,16 @@ static void truncate_some(volume_model *model, aur_segment *segment)
     aur_segment_get_state(segment, &state);
     /* Cut at the end of some frame at or above the VDL. */
     aur_lsn to = model->vdl;
-    for (size_t at = model->frame_count; at > 0 && model->frames[at - 1]->header.last_lsn > model->vdl; at--) {
+    for (size_t at = model->frame_count;
+         at > 0 && model->frames[at - 1]->header.last_lsn > model->vdl; at--) {
         if (random_below(3) == 0) {
             to = model->frames[at - 1]->header.last_lsn;
             break;
         }
     }
-    aur_rewind rewind = {.at = model->next_lsn + 1000, .to = to, .epoch = model->epoch + 1,
+    aur_rewind rewind = {.at = model->next_lsn + 1000,
+                         .to = to,
+                         .epoch = model->epoch + 1,
                          .kind = AUR_REWIND_TRUNCATION};
     CHECK_OK(aur_segment_set_epoch(segment, rewind.epoch, &error));
     CHECK_OK(aur_segment_rewind(segment, &rewind, &error));
@@ -63,8 +63,7 @@ static void truncate_some(volume_model *model, aur_segment *segment)
     CHECK_EQ_U64(state.epoch, model->epoch);
 }
 
-static void one_step(volume_model *model, aur_segment **segment, const char *path)
-{
+static void one_step(volume_model *model, aur_segment **segment, const char *path) {
     uint64_t choice = random_below(40);
     aur_lsn scl;
     aur_error error;
@@ -91,8 +90,7 @@ static void one_step(volume_model *model, aur_segment **segment, const char *pat
     }
 }
 
-TEST(segment_agrees_with_the_model)
-{
+TEST(segment_agrees_with_the_model) {
     char path[600];
     volume_model *model = model_create();
     aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "segment"));
@@ -118,8 +116,7 @@ TEST(segment_agrees_with_the_model)
     model_destroy(model);
 }
 
-TEST(segment_hands_out_its_frames_in_order)
-{
+TEST(segment_hands_out_its_frames_in_order) {
     char path[600];
     volume_model *model = model_create();
     aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "frames"));
@@ -141,8 +138,7 @@ TEST(segment_hands_out_its_frames_in_order)
     model_destroy(model);
 }
 
-TEST(segment_refuses_what_does_not_belong)
-{
+TEST(segment_refuses_what_does_not_belong) {
     char path[600];
     volume_model *model = model_create();
     aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "refuses"));
@@ -170,8 +166,7 @@ TEST(segment_refuses_what_does_not_belong)
 }
 
 /* I4: a frame that was in flight when a newer writer was promised is not acknowledged. */
-TEST(segment_fences_a_frame_in_flight)
-{
+TEST(segment_fences_a_frame_in_flight) {
     char path[600];
     volume_model *model = model_create();
     aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "fence"));

@@ -3,8 +3,7 @@
 #include "../harness.h"
 #include "format/checksum.h"
 
-volume_model *model_create(void)
-{
+volume_model *model_create(void) {
     volume_model *model = calloc(1, sizeof *model);
     CHECK(model != NULL);
     memset(model->identity.volume_id, 0x5a, AUR_VOLUME_ID_BYTES);
@@ -18,8 +17,7 @@ volume_model *model_create(void)
     return model;
 }
 
-void model_destroy(volume_model *model)
-{
+void model_destroy(volume_model *model) {
     for (size_t at = 0; at < model->frame_count; at++)
         aur_frame_release(model->frames[at]);
     for (size_t at = 0; at < MODEL_PAGES; at++)
@@ -28,15 +26,13 @@ void model_destroy(volume_model *model)
     free(model);
 }
 
-uint64_t model_page_sum(const uint8_t *page)
-{
+uint64_t model_page_sum(const uint8_t *page) {
     uint8_t body[MODEL_PAGE_BYTES + 4];
     uint32_t length = aur_page_image_body(page, MODEL_PAGE_BYTES, body);
     return aur_checksum(body, length, aur_page_lsn(page));
 }
 
-static void remember(model_page *page, aur_lsn lsn)
-{
+static void remember(model_page *page, aur_lsn lsn) {
     if (page->count == page->capacity) {
         page->capacity = page->capacity == 0 ? 64 : page->capacity * 2;
         page->versions = realloc(page->versions, page->capacity * sizeof *page->versions);
@@ -46,8 +42,7 @@ static void remember(model_page *page, aur_lsn lsn)
 }
 
 /* A random operation that may or may not fit the page. */
-static void random_operation(const model_page *page, aur_record *record, uint8_t *body)
-{
+static void random_operation(const model_page *page, aur_record *record, uint8_t *body) {
     uint32_t slots = page->exists ? aur_page_slots(page->bytes) : 0;
     record->body = body;
     record->flags = 0;
@@ -76,8 +71,7 @@ static void random_operation(const model_page *page, aur_record *record, uint8_t
 }
 
 /* Puts one random record for a random page at `out`; returns its bytes. */
-static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out)
-{
+static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out) {
     /* Half of the records go to two hot pages, whose chains get long. */
     uint32_t number = (uint32_t)random_below(random_below(2) == 0 ? 2 : MODEL_PAGES);
     model_page *page = &model->pages[number];
@@ -104,8 +98,7 @@ static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out)
     }
 }
 
-aur_frame *model_write(volume_model *model, uint32_t records)
-{
+aur_frame *model_write(volume_model *model, uint32_t records) {
     aur_frame *frame = aur_frame_create(AUR_FRAME_BODY_AT + records * 160);
     CHECK(frame != NULL);
     uint32_t length = AUR_FRAME_BODY_AT;
@@ -138,8 +131,7 @@ aur_frame *model_write(volume_model *model, uint32_t records)
 }
 
 /* Builds the page anew from the frames that are left. */
-static void replay_page(volume_model *model, uint32_t number)
-{
+static void replay_page(volume_model *model, uint32_t number) {
     model_page *page = &model->pages[number];
     uint8_t scratch[MODEL_PAGE_BYTES];
     page->exists = false;
@@ -148,7 +140,8 @@ static void replay_page(volume_model *model, uint32_t number)
         for (size_t offset = AUR_FRAME_BODY_AT; offset < frame->header.length;) {
             aur_record record;
             size_t used;
-            CHECK_OK(aur_record_decode(frame->bytes + offset, frame->header.length - offset, &record, &used));
+            CHECK_OK(aur_record_decode(frame->bytes + offset, frame->header.length - offset,
+                                       &record, &used));
             if (record.page_id == MODEL_GROUP * MODEL_GROUP_PAGES + number) {
                 CHECK_OK(aur_page_apply(page->bytes, MODEL_PAGE_BYTES, &record, scratch));
                 page->exists = true;
@@ -158,11 +151,11 @@ static void replay_page(volume_model *model, uint32_t number)
     }
 }
 
-void model_truncate(volume_model *model, aur_lsn to, aur_lsn at)
-{
+void model_truncate(volume_model *model, aur_lsn to, aur_lsn at) {
     while (model->frame_count > 0 && model->frames[model->frame_count - 1]->header.last_lsn > to)
         aur_frame_release(model->frames[--model->frame_count]);
-    model->prev_lsn = model->frame_count == 0 ? 0 : model->frames[model->frame_count - 1]->header.last_lsn;
+    model->prev_lsn =
+        model->frame_count == 0 ? 0 : model->frames[model->frame_count - 1]->header.last_lsn;
     model->next_lsn = at + 1;
     for (uint32_t number = 0; number < MODEL_PAGES; number++) {
         model_page *page = &model->pages[number];
@@ -172,8 +165,8 @@ void model_truncate(volume_model *model, aur_lsn to, aur_lsn at)
     }
 }
 
-bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t number, aur_lsn read_point)
-{
+bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t number,
+                      aur_lsn read_point) {
     const model_page *page = &model->pages[number];
     const model_version *expected = NULL;
     for (size_t at = 0; at < page->count && page->versions[at].lsn <= read_point; at++)
@@ -181,8 +174,8 @@ bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t 
     uint8_t bytes[MODEL_PAGE_BYTES];
     aur_error error;
     aur_error_clear(&error);
-    aur_status status = aur_segment_read_page(segment, MODEL_GROUP * MODEL_GROUP_PAGES + number, read_point,
-                                              bytes, &error);
+    aur_status status = aur_segment_read_page(segment, MODEL_GROUP * MODEL_GROUP_PAGES + number,
+                                              read_point, bytes, &error);
     if (status == AUR_ERR_CORRUPT || status == AUR_ERR_IO) {
         CHECK(error.status == status && error.message[0] != '\0' && error.copy >= 0);
         return false;
@@ -191,29 +184,28 @@ bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t 
         CHECK_STATUS(status, AUR_NOT_FOUND);
         return true;
     }
-    CHECK_MSG(status == AUR_OK, "page %u at %" PRIu64 ": %d %s", number, read_point, status, error.message);
+    CHECK_MSG(status == AUR_OK, "page %u at %" PRIu64 ": %d %s", number, read_point, status,
+              error.message);
     CHECK_EQ_U64(aur_page_lsn(bytes), expected->lsn);
-    CHECK_MSG(model_page_sum(bytes) == expected->sum, "page %u at %" PRIu64 " has wrong bytes", number,
-              read_point);
+    CHECK_MSG(model_page_sum(bytes) == expected->sum, "page %u at %" PRIu64 " has wrong bytes",
+              number, read_point);
     return true;
 }
 
-void model_check_all(const volume_model *model, aur_segment *segment, aur_lsn read_point)
-{
+void model_check_all(const volume_model *model, aur_segment *segment, aur_lsn read_point) {
     for (uint32_t number = 0; number < MODEL_PAGES; number++)
-        CHECK_MSG(model_check_page(model, segment, number, read_point), "page %u is damaged", number);
+        CHECK_MSG(model_check_page(model, segment, number, read_point), "page %u is damaged",
+                  number);
 }
 
-void model_options(aur_segment_options *options)
-{
+void model_options(aur_segment_options *options) {
     aur_segment_default_options(options);
     options->extent_bytes = 128 << 10;
     options->memtable_bytes = 24 << 10;
     options->merge_fanout = 3;
 }
 
-aur_segment *model_segment(const volume_model *model, aur_disk *disk)
-{
+aur_segment *model_segment(const volume_model *model, aur_disk *disk) {
     aur_segment_options options;
     aur_segment *segment;
     aur_error error;
@@ -224,8 +216,7 @@ aur_segment *model_segment(const volume_model *model, aur_disk *disk)
     return segment;
 }
 
-void model_ship(const volume_model *model, aur_segment *segment)
-{
+void model_ship(const volume_model *model, aur_segment *segment) {
     aur_segment_state state;
     aur_lsn scl;
     aur_error error;
@@ -233,7 +224,8 @@ void model_ship(const volume_model *model, aur_segment *segment)
     aur_segment_get_state(segment, &state);
     for (size_t at = 0; at < model->frame_count; at++) {
         if (model->frames[at]->header.last_lsn > state.scl) {
-            aur_status status = aur_segment_fill(segment, model->frames[at], state.epoch, &scl, &error);
+            aur_status status =
+                aur_segment_fill(segment, model->frames[at], state.epoch, &scl, &error);
             CHECK_MSG(status == AUR_OK, "append: %d %s", status, error.message);
             CHECK_EQ_U64(scl, model->frames[at]->header.last_lsn);
         }
@@ -241,8 +233,7 @@ void model_ship(const volume_model *model, aur_segment *segment)
     aur_segment_set_vdl(segment, model->vdl, 0);
 }
 
-unsigned model_work(aur_segment *segment)
-{
+unsigned model_work(aur_segment *segment) {
     unsigned units = 0;
     for (;;) {
         aur_error error;

@@ -1,6 +1,6 @@
 /*
- * A volume as simple as can be, to compare segments with: it writes random frames, applies every record to
- * pages of its own, and remembers what each page looked like after each record.
+ * A volume as simple as can be, to compare segments with: it writes random frames, applies every
+ * record to pages of its own, and remembers what each page looked like after each record.
  */
 #ifndef AURORA_TESTS_VOLUME_MODEL_H
 #define AURORA_TESTS_VOLUME_MODEL_H
@@ -51,7 +51,8 @@ uint64_t model_page_sum(const uint8_t *page);
 void model_check_all(const volume_model *model, aur_segment *segment, aur_lsn read_point);
 
 /* One page; returns false when the segment says AUR_ERR_CORRUPT. Wrong data fails the test. */
-bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t page, aur_lsn read_point);
+bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t page,
+                      aur_lsn read_point);
 
 /* Small extents and memtables, so that little data exercises everything. */
 void model_options(aur_segment_options *options);
