@@ -83,6 +83,7 @@ static aur_status create_transactions(aur_engine *engine, aur_error *error) {
         .group_pages = options->group_pages,
         .volume_pages = options->volume_pages,
         .read_volatile = options->read_volatile,
+        .ungated = options->ungated,
         /* In the MANUAL drive nobody but the caller could bring the end of the wait about. */
         .wait_slice_ns = is_manual ? 0 : own_commit_slice_ns,
         .on_lowest_read_point = on_lowest_read_point,

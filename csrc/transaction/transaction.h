@@ -32,6 +32,7 @@ typedef struct aur_transactions_options {
     uint64_t group_pages;
     uint64_t volume_pages;  /* growth ends here: AUR_ERR_FULL */
     bool read_volatile;     /* readers see the head, not VDL */
+    bool ungated;           /* reads do not wait for the commits of their thread */
     uint64_t wait_slice_ns; /* a read that waits for own commits gives up after this: AUR_TIMEOUT */
     uint64_t journal_bytes; /* memory for recently committed keys; 0: 64 MiB */
     /* Called now and then after a commit with the lowest read point in use. May be NULL. */

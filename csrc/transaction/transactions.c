@@ -153,7 +153,7 @@ void auri_note_own_commit(aur_transactions *transactions, aur_lsn lsn) {
 
 aur_status auri_await_own_commits(aur_transactions *transactions, bool cached_only,
                                   aur_error *error) {
-    if (transactions->options.read_volatile) {
+    if (transactions->options.read_volatile || transactions->options.ungated) {
         return AUR_OK;
     }
     const aur_lsn own = atomic_load_explicit(own_slot(transactions), memory_order_acquire);

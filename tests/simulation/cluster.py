@@ -24,8 +24,10 @@ from tests.simulation.storage import (
     new_volume_id,
 )
 
-from aurora_engine._ext.engine import Engine
+from aurora_engine._ext.cursor import Cursor
+from aurora_engine._ext.engine import Engine, VirtualClock
 from aurora_engine._ext.records import NeedsGroups
+from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, FencedError, QuorumLostError
 from aurora_engine.volume.members import Driver
 from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
@@ -58,7 +60,7 @@ class Cluster:
         self.trace = hashlib.blake2b(digest_size=16)
         self._planted_bugs = planted_bugs
         self._recovery = recovery
-        self._now_us = 1_000_000_000
+        self._clock = VirtualClock(1_000_000_000)
         self.storage = Storage(new_volume_id(self.source), self.source, planted_bugs)
         self.storage.add_group(0, 0)
         self.engine = self._new_engine()
@@ -72,9 +74,6 @@ class Cluster:
         """Adds to the trace, whose digest shows that a seed replays exactly."""
         self.trace.update(repr(facts).encode())
 
-    def _clock(self) -> int:
-        return self._now_us
-
     def _new_engine(self) -> Engine:
         return Engine(
             self.storage.volume_id,
@@ -85,6 +84,7 @@ class Cluster:
             1 << 24,
             "manual",
             False,
+            ungated=True,
             planted_bugs=self._planted_bugs,
             clock=self._clock,
         )
@@ -115,7 +115,7 @@ class Cluster:
         }
         driver = Driver(segments)
         machine = self._recovery(
-            groups=self.storage.groups, copies=COPIES, places=segments, now_us=self._now_us
+            groups=self.storage.groups, copies=COPIES, places=segments, now_us=self._clock.now_us
         )
         actions = machine.start()
         done = 0
@@ -150,13 +150,15 @@ class Cluster:
         self.engine.start(
             outcome.epoch, outcome.vdl, outcome.next_lsn, outcome.time_us, list(outcome.group_lsns)
         )
+        if outcome.vdl == 0:
+            self.settle()  # a new volume: its format has to become durable before it can be read
         self.check_reads()
 
     # ---- the writer ----
 
     def commit(self) -> None:
         """A transaction with a few writes; nobody waits for it."""
-        transaction = self.engine.begin(False)
+        transaction = Txn(self.engine)
         writes: dict[bytes, bytes | None] = {}
         for _ in range(self.source.randrange(1, 5)):
             key = b"%05d" % self.source.randrange(KEYS)
@@ -172,7 +174,7 @@ class Cluster:
                 writes[key] = value
         while True:
             try:
-                lsn = transaction.commit()
+                lsn = transaction.commit(False)
                 break
             except NeedsGroups as needs:
                 self.grow(needs.groups)
@@ -223,17 +225,17 @@ class Cluster:
 
     def tick(self) -> None:
         """Time passes, or jumps back."""
-        self._now_us += self.source.choice((1, 1000, 1_000_000, -500_000))
+        self._clock.now_us += self.source.choice((1, 1000, 1_000_000, -500_000))
 
     # ---- checks ----
 
     def check_reads(self) -> None:
         """I2, I5, I6: a read-only transaction sees exactly the model at its read point."""
-        view = self.engine.begin(True)
+        view = Txn(self.engine, True)
         try:
             read_point = view.read_point
             expected = self.model.state_at(read_point)
-            found = dict(view.scan(None))
+            found = dict(Cursor(view, None))
             if found != expected:
                 raise Violation(self._difference(read_point, found, expected))
             for key in self.source.sample(sorted(expected), min(5, len(expected))):
@@ -458,9 +460,9 @@ class Cluster:
         """Old writers try to commit, and must not get anywhere."""
         for zombie, vdl in self._zombies:
             try:
-                transaction = zombie.begin(False)
+                transaction = Txn(zombie)
                 transaction.put(None, b"zombie", b"write")
-                transaction.commit()
+                transaction.commit(False)
             except (FencedError, QuorumLostError, AuroraError) as refused:
                 self.note("zombie refused", type(refused).__name__)
             for group in range(self.storage.groups):

@@ -34,6 +34,8 @@ typedef struct aur_engine_options {
     uint64_t volume_pages;  /* growth ends here: AUR_ERR_FULL */
     uint32_t drive;         /* enum aur_engine_drive */
     bool read_volatile;     /* durability="async": read points are the head, not VDL */
+    bool ungated;          /* one thread plays many clients (simulator): its reads do not wait for
+                            * its own commits */
     uint32_t planted_bugs;  /* 0 outside tests */
     uint64_t (*wall_us)(void *context); /* NULL: the system's clock */
     void *clock_context;

@@ -65,6 +65,7 @@ cdef extern from "aurora/engine.h" nogil:
         uint64_t volume_pages
         uint32_t drive
         bint read_volatile
+        bint ungated
         uint32_t planted_bugs
         uint64_t (*wall_us)(void *context) noexcept nogil
         void *clock_context

@@ -33,6 +33,7 @@ class Engine(Handle):
         volume_pages: int,
         drive: str = "ring",
         read_volatile: bool = False,
+        ungated: bool = False,
         planted_bugs: int = 0,
         clock: VirtualClock | None = None,
     ) -> None: ...

@@ -197,7 +197,8 @@ cdef class Engine(Handle):
     def __cinit__(
         self, bytes volume_id not None, uint32_t page_bytes, uint32_t copies, uint64_t group_pages,
         uint64_t cache_bytes, uint64_t volume_pages, str drive not None="ring",
-        bint read_volatile=False, uint32_t planted_bugs=0, VirtualClock clock=None
+        bint read_volatile=False, bint ungated=False, uint32_t planted_bugs=0,
+        VirtualClock clock=None
     ):
         cdef aur_engine_options options
         cdef aur_error error
@@ -214,6 +215,7 @@ cdef class Engine(Handle):
         options.volume_pages = volume_pages
         options.drive = DRIVES[drive]
         options.read_volatile = read_volatile
+        options.ungated = ungated
         options.planted_bugs = planted_bugs
         if clock is not None:
             options.wall_us = read_clock

@@ -25,6 +25,7 @@ from aurora_engine._ext.caurora cimport (
     AUR_NOT_FOUND,
     AUR_OK,
     AUR_TABLE_NAME_LIMIT,
+    AUR_TIMEOUT,
     AUR_WOULD_BLOCK,
     aur_engine_wait_durable,
     aur_error,
@@ -77,9 +78,16 @@ cdef class Txn(Handle):
         require(engine)
         error_clear(&error)
         engine._calls += 1
-        with nogil:
-            status = aur_transaction_begin(engine._engine, read_only, &self._transaction, &error)
-        engine._calls -= 1
+        status = AUR_TIMEOUT
+        try:
+            while status == AUR_TIMEOUT:
+                PyErr_CheckSignals()
+                with nogil:
+                    status = aur_transaction_begin(
+                        engine._engine, read_only, &self._transaction, &error
+                    )
+        finally:
+            engine._calls -= 1
         check(status, &error)
         adopt(engine, self)
         self.read_only = read_only

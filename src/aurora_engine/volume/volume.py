@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -261,7 +260,13 @@ class Volume:
     def _repair_once(
         self, *, at_once: bool, progress: Callable[[int, int], bool] | None = None
     ) -> bool:
-        """Looks at the copies and does what `Repair` asks for; whether it asked for anything."""
+        """Looks at the copies and does the first thing that `Repair` asks for, if it does.
+
+        Raises
+        ------
+        AuroraError
+            If that did not work out; it is tried again later.
+        """
         with self._repair_lock:
             for action in self._wanted(at_once):
                 if isinstance(action, Rebuild):
@@ -307,6 +312,7 @@ class Volume:
             _log.warning("segment %s cannot be rebuilt: %s", place, error)
             self._errors[place] = error
             self._repair.failed(time.monotonic(), place)
+            raise
         finally:
             with self._lock:
                 self._rebuilding.discard(place)
@@ -441,22 +447,8 @@ class Volume:
         StorageIOError, QuorumLostError
             The reason of the first copy that could not be rebuilt.
         """
-        before = dict(self._errors)
         while self._repair_once(at_once=True, progress=progress):
-            fresh = [
-                error for place, error in self._errors.items() if before.get(place) is not error
-            ]
-            if fresh:
-                raise fresh[0]
-
-    def set_history(self, *, backtrack_window: timedelta, history_bytes: int | None) -> None:
-        """Stores the history window with the volume."""
-        with self._lock:
-            metadata = self._layout.metadata.changed(
-                backtrack_window_s=backtrack_window.total_seconds(), history_bytes=history_bytes
-            )
-            self._layout = replace(self._layout, metadata=metadata)
-            self._layout.write_metadata()
+            pass
 
     def close(self) -> None:
         """Stops every thread and closes every file. Idempotent."""
