@@ -4,7 +4,8 @@
  *
  * A fetch hands out pointers into the leaf that the tree cursor pins, so it ends where that leaf
  * ends, and the next fetch steps to the next leaf. Own writes are looked for anew at each fetch,
- * behind the last key that was passed, so later writes are seen.
+ * behind the last key that was handed out, so later writes are seen; and the end is reached only by
+ * a fetch that finds nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ struct aur_cursor {
     aur_tree_cursor tree;
     bool tree_is_placed;
     bool tree_has_ended;
-    bool has_entry; /* `key` and `value` are the tree's next entry, not yet passed */
+    bool has_entry; /* `key` and `value` are the tree's next entry, not yet taken */
     cursor_key key;
     aur_value value;
 
@@ -45,7 +46,7 @@ struct aur_cursor {
 
     cursor_bound start;
     cursor_bound stop;
-    cursor_bound passed; /* the last key that was passed, handed out or not */
+    cursor_bound passed; /* the last key that was handed out */
 };
 
 static int compare_keys(cursor_key left, cursor_key right) {
@@ -184,7 +185,7 @@ static auri_write *next_write(const auri_write *write, bool reverse) {
     return reverse ? write->previous : write->next[0];
 }
 
-/* The first own write behind the last key that was passed; NULL: none. */
+/* The first own write behind the last key that was handed out; NULL: none. */
 static auri_write *find_write(const aur_cursor *cursor, const auri_use *use) {
     if (!use->has_writes) {
         return NULL;
@@ -212,15 +213,7 @@ typedef struct cursor_batch {
     size_t capacity;
     size_t count;
     auri_write *write; /* the next own write, NULL: none */
-    cursor_key passed; /* bytes NULL: nothing yet, or saved already */
 } cursor_batch;
-
-static void save_passed(aur_cursor *cursor, cursor_batch *batch) {
-    if (batch->passed.bytes != NULL && !cursor->transaction->read_only) {
-        set_bound(&cursor->passed, batch->passed.bytes, batch->passed.length);
-    }
-    batch->passed.bytes = NULL;
-}
 
 /* Which side comes next: negative the tree's, positive own writes', 0 both have the key. */
 static int choose_side(const aur_cursor *cursor, const auri_write *write) {
@@ -231,20 +224,18 @@ static int choose_side(const aur_cursor *cursor, const auri_write *write) {
     return cursor->reverse ? -order : order;
 }
 
-/* Passes the next key of the two sides, and hands it out unless it was deleted. */
-static void pass_next(aur_cursor *cursor, cursor_batch *batch) {
+/* Takes the next key of the two sides, and hands it out unless it was deleted. */
+static void take_next(aur_cursor *cursor, cursor_batch *batch) {
     const int side = choose_side(cursor, batch->write);
     aur_entry *entry = &batch->entries[batch->count];
     if (side < 0) {
-        batch->passed = cursor->key;
         *entry = (aur_entry){cursor->key.bytes, cursor->value.data, cursor->key.length,
                              cursor->value.length};
         batch->count++;
     } else {
         const auri_write *write = batch->write;
-        batch->passed = key_of_write(write);
         if (!write->is_delete) {
-            *entry = (aur_entry){batch->passed.bytes, write->value, batch->passed.length,
+            *entry = (aur_entry){auri_write_key(write), write->value, write->key_bytes,
                                  write->value_bytes};
             batch->count++;
         }
@@ -259,11 +250,8 @@ static void pass_next(aur_cursor *cursor, cursor_batch *batch) {
 static aur_status fill_batch(aur_cursor *cursor, cursor_batch *batch, aur_error *error) {
     while (batch->count < batch->capacity) {
         if (!cursor->has_entry && !cursor->tree_has_ended) {
-            if (leaves_leaf(cursor)) {
-                if (batch->count > 0) {
-                    return AUR_OK;
-                }
-                save_passed(cursor, batch); /* its bytes may lie in the leaf */
+            if (batch->count > 0 && leaves_leaf(cursor)) {
+                return AUR_OK;
             }
             const aur_status status = load_entry(cursor, error);
             if (status != AUR_OK) {
@@ -272,10 +260,10 @@ static aur_status fill_batch(aur_cursor *cursor, cursor_batch *batch, aur_error 
             continue;
         }
         if (!cursor->has_entry && batch->write == NULL) {
-            cursor->has_ended = true;
+            cursor->has_ended = batch->count == 0;
             return AUR_OK;
         }
-        pass_next(cursor, batch);
+        take_next(cursor, batch);
     }
     return AUR_OK;
 }
@@ -292,7 +280,7 @@ static aur_status set_range_low(auri_range *range, auri_arena *arena, const curs
     return auri_bound_set(&range->low, arena, bound->key, bound->is_set ? bound->key_bytes : 0);
 }
 
-/* Widens the cursor's range in the read set to the keys that it has passed. */
+/* Widens the cursor's range in the read set to the keys that it has handed out. */
 static aur_status widen_range(aur_cursor *cursor) {
     aur_transaction *transaction = cursor->transaction;
     auri_read_set *reads = &transaction->reads;
@@ -320,12 +308,18 @@ static aur_status widen_range(aur_cursor *cursor) {
     return status == AUR_OK ? set_range_end(range, arena, high, end) : status;
 }
 
-static aur_status note_passed(aur_cursor *cursor, aur_error *error) {
+/* Remembers how far a read-write transaction has read. */
+static aur_status note_passed(aur_cursor *cursor, const cursor_batch *batch, aur_error *error) {
     const aur_transaction *transaction = cursor->transaction;
-    const bool has_passed = cursor->passed.is_set || cursor->has_ended;
-    if (transaction->read_only || !has_passed ||
-        auri_transaction_sees_no_tree(transaction, cursor->table)) {
+    if (transaction->read_only) {
         return AUR_OK;
+    }
+    if (batch->count > 0) {
+        const aur_entry *last = &batch->entries[batch->count - 1];
+        set_bound(&cursor->passed, last->key, last->key_bytes);
+    }
+    if (auri_transaction_sees_no_tree(transaction, cursor->table)) {
+        return AUR_OK; /* nobody else can write to it */
     }
     if (widen_range(cursor) != AUR_OK) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
@@ -349,9 +343,7 @@ static aur_status fetch_locked(aur_cursor *cursor, bool cached_only, cursor_batc
     }
     cursor->tree.reader.cached_only = cached_only;
     status = fill_batch(cursor, batch, error);
-    save_passed(cursor, batch);
-    const aur_status noted = note_passed(cursor, error);
-    return status == AUR_OK ? noted : status;
+    return status == AUR_OK ? note_passed(cursor, batch, error) : status;
 }
 
 aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_only, aur_entry *entries,

@@ -143,7 +143,7 @@ TEST(what_does_not_touch_commits) {
 
 TEST(a_scan_conflicts_only_where_it_has_walked) {
     open_world();
-    char key[8];
+    char key[16];
     for (int at = 0; at < 50; at++) {
         (void)snprintf(key, sizeof key, "k%02d", at);
         (void)put_now(&world, NULL, key, "v");

@@ -110,7 +110,7 @@ TEST(a_dropped_table_stays_in_its_snapshots) {
     put(creator, again, "k", "new");
     CHECK_OK(commit(creator));
     for (int at = 0; at < 200; at++) {
-        char key[8];
+        char key[16];
         (void)snprintf(key, sizeof key, "k%03d", at);
         (void)put_now(&world, again, key, "filling of the pages that were freed, some of it long");
     }
