@@ -50,7 +50,7 @@ static bool fit_together(const uint8_t *left, const uint8_t *right, uint32_t pag
                          auri_key between) {
     uint32_t needed = aur_page_used_bytes(right, page_bytes);
     if (aur_page_level(left) > 0) {
-        needed += AURI_CHILD_BYTES + between.length + AUR_CELL_HEADER_BYTES + AUR_SLOT_BYTES;
+        needed += AUR_INNER_CELL_KEY_AT + between.length + AUR_CELL_HEADER_BYTES + AUR_SLOT_BYTES;
     }
     return needed <= aur_page_free_bytes(left, page_bytes);
 }
@@ -62,12 +62,12 @@ static aur_status merge(aur_writer *writer, aur_page_ref *parent, uint32_t posit
                         aur_error *error) {
     aur_status status = AUR_OK;
     if (aur_page_level(right) > 0) {
-        uint8_t cell[AURI_INNER_CELL_MAX];
-        aur_put64(cell, aur_page_link(right));
-        memcpy(cell + AURI_CHILD_BYTES, between.bytes, between.length);
+        uint8_t cell[AUR_INNER_CELL_BYTES_MAX];
+        aur_put64(cell + AUR_INNER_CELL_CHILD_AT, aur_page_link(right));
+        memcpy(cell + AUR_INNER_CELL_KEY_AT, between.bytes, between.length);
         status =
             aur_mtr_apply(writer->mtr, left, AUR_OP_INSERT, (uint16_t)aur_page_slots(left->page),
-                          cell, AURI_CHILD_BYTES + between.length, error);
+                          cell, AUR_INNER_CELL_KEY_AT + between.length, error);
     }
     if (status == AUR_OK) {
         status = auri_node_append_cells(writer, right, 0, aur_page_slots(right), left, error);

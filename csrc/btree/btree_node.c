@@ -19,19 +19,19 @@ bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *c
     uint32_t length;
     const uint8_t *cell = aur_page_cell(page, slot, &length);
     const uint8_t *value = cell_out->key.bytes + cell_out->key.length;
-    const uint32_t rest = length - AURI_LEAF_HEAD_BYTES - cell_out->key.length;
-    if ((aur_get16(cell) & AURI_LEAF_REFERENCE) == 0) {
+    const uint32_t rest = length - AUR_LEAF_CELL_KEY_AT - cell_out->key.length;
+    if ((aur_get16(cell) & AUR_LEAF_CELL_REFERENCE) == 0) {
         cell_out->value = value;
         cell_out->value_bytes = rest;
         cell_out->overflow = 0;
         return true;
     }
-    if (rest != AURI_REFERENCE_BYTES) {
+    if (rest != AUR_REFERENCE_BYTES) {
         return false;
     }
     cell_out->value = NULL;
-    cell_out->value_bytes = aur_get64(value);
-    cell_out->overflow = aur_get64(value + AURI_REFERENCE_PAGE_AT);
+    cell_out->value_bytes = aur_get64(value + AUR_REFERENCE_LENGTH_AT);
+    cell_out->overflow = aur_get64(value + AUR_REFERENCE_PAGE_AT);
     return cell_out->value_bytes > 0 && cell_out->value_bytes <= AURI_VALUE_BYTES_MAX;
 }
 
@@ -117,7 +117,7 @@ aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id 
     if (!auri_inner_key(page, position - 1, &key)) {
         return auri_node_corrupt(page, "an inner cell breaks the format", error);
     }
-    *child_out = aur_get64(key.bytes - AURI_CHILD_BYTES);
+    *child_out = aur_get64(key.bytes - AUR_INNER_CELL_KEY_AT);
     return AUR_OK;
 }
 

@@ -23,20 +23,10 @@
 #include <string.h>
 
 #include "btree/btree.h"
+#include "btree/layout.h"
 
 enum {
     AURI_FORMAT_BODY_BYTES = 12,
-
-    /* Leaf cell: u16 head, key, value. Head: key bytes, and whether the value is a reference. */
-    AURI_LEAF_HEAD_BYTES = 2,
-    AURI_LEAF_REFERENCE = 1 << 15,
-    AURI_REFERENCE_BYTES = 16, /* u64 length, u64 first page */
-    AURI_REFERENCE_PAGE_AT = 8,
-
-    /* Inner cell: u64 child, key. */
-    AURI_CHILD_BYTES = 8,
-    AURI_INNER_CELL_MAX = AURI_CHILD_BYTES + AUR_KEY_BYTES_MAX,
-
     AURI_ROOT_LEVEL_ANY = -1,
 };
 
@@ -162,17 +152,18 @@ static inline bool auri_leaf_key(const uint8_t *page, uint32_t slot, auri_key *k
     uint32_t length;
     const uint8_t *cell = aur_page_cell(page, slot, &length);
     const uint32_t key_bytes =
-        length >= AURI_LEAF_HEAD_BYTES ? aur_get16(cell) & ~(uint32_t)AURI_LEAF_REFERENCE : ~0u;
-    key_out->bytes = cell + AURI_LEAF_HEAD_BYTES;
+        length >= AUR_LEAF_CELL_KEY_AT ? aur_get16(cell) & ~(uint32_t)AUR_LEAF_CELL_REFERENCE : ~0u;
+    key_out->bytes = cell + AUR_LEAF_CELL_KEY_AT;
     key_out->length = key_bytes;
-    return key_bytes <= AUR_KEY_BYTES_MAX && key_bytes + AURI_LEAF_HEAD_BYTES <= length;
+    return key_bytes <= AUR_KEY_BYTES_MAX && key_bytes + AUR_LEAF_CELL_KEY_AT <= length;
 }
 
 static inline bool auri_inner_key(const uint8_t *page, uint32_t slot, auri_key *key_out) {
     uint32_t length;
     const uint8_t *cell = aur_page_cell(page, slot, &length);
-    key_out->bytes = cell + AURI_CHILD_BYTES;
-    key_out->length = length - AURI_CHILD_BYTES; /* wraps when too short, and is refused below */
+    key_out->bytes = cell + AUR_INNER_CELL_KEY_AT;
+    key_out->length =
+        length - AUR_INNER_CELL_KEY_AT; /* wraps when too short, and is refused below */
     return key_out->length <= AUR_KEY_BYTES_MAX;
 }
 

@@ -175,8 +175,8 @@ static aur_status split_inner(aur_writer *writer, const aur_tree *tree, auri_pat
 static aur_status insert_child(aur_writer *writer, const aur_tree *tree, auri_path *path,
                                uint32_t level, const separator *key, aur_page_id child,
                                aur_error *error) {
-    uint8_t cell[AURI_INNER_CELL_MAX];
-    const uint32_t cell_bytes = AURI_CHILD_BYTES + key->length;
+    uint8_t cell[AUR_INNER_CELL_BYTES_MAX];
+    const uint32_t cell_bytes = AUR_INNER_CELL_KEY_AT + key->length;
     uint32_t index = path->depth - 1 - level;
     if (!auri_node_has_room(path->node[index].ref.page, writer->mtr->page_bytes, cell_bytes)) {
         const aur_status status = split_inner(writer, tree, path, level, error);
@@ -185,8 +185,8 @@ static aur_status insert_child(aur_writer *writer, const aur_tree *tree, auri_pa
         }
         index = path->depth - 1 - level;
     }
-    aur_put64(cell, child);
-    memcpy(cell + AURI_CHILD_BYTES, key->bytes, key->length);
+    aur_put64(cell + AUR_INNER_CELL_CHILD_AT, child);
+    memcpy(cell + AUR_INNER_CELL_KEY_AT, key->bytes, key->length);
     return aur_mtr_apply(writer->mtr, &path->node[index].ref, AUR_OP_INSERT,
                          (uint16_t)path->node[index].position, cell, cell_bytes, error);
 }
@@ -264,8 +264,8 @@ aur_status auri_leaf_make_room(aur_writer *writer, const aur_tree *tree, auri_pa
 static bool is_inline(uint32_t page_bytes, uint32_t key_bytes, uint64_t value_bytes) {
     const uint32_t quarter = auri_payload_bytes(page_bytes) / 4;
     const uint32_t cell_max = quarter - AUR_CELL_HEADER_BYTES - AUR_SLOT_BYTES;
-    return value_bytes <= AURI_REFERENCE_BYTES ||
-           value_bytes + key_bytes + AURI_LEAF_HEAD_BYTES <= cell_max;
+    return value_bytes <= AUR_REFERENCE_BYTES ||
+           value_bytes + key_bytes + AUR_LEAF_CELL_KEY_AT <= cell_max;
 }
 
 /* Builds the leaf cell in space->cell, writing a long value to overflow pages first. */
@@ -273,7 +273,7 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
                              const uint8_t *value, uint64_t value_bytes, uint32_t *cell_bytes_out,
                              aur_error *error) {
     uint8_t *cell = writer->space->cell;
-    uint8_t *value_at = cell + AURI_LEAF_HEAD_BYTES + key.length;
+    uint8_t *value_at = cell + AUR_LEAF_CELL_KEY_AT + key.length;
     uint32_t head = key.length;
     uint32_t tail = (uint32_t)value_bytes;
     if (is_inline(writer->mtr->page_bytes, key.length, value_bytes)) {
@@ -287,16 +287,16 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
         if (status != AUR_OK) {
             return status;
         }
-        aur_put64(value_at, value_bytes);
-        aur_put64(value_at + AURI_REFERENCE_PAGE_AT, first);
-        head |= AURI_LEAF_REFERENCE;
-        tail = AURI_REFERENCE_BYTES;
+        aur_put64(value_at + AUR_REFERENCE_LENGTH_AT, value_bytes);
+        aur_put64(value_at + AUR_REFERENCE_PAGE_AT, first);
+        head |= AUR_LEAF_CELL_REFERENCE;
+        tail = AUR_REFERENCE_BYTES;
     }
-    aur_put16(cell, (uint16_t)head);
+    aur_put16(cell + AUR_LEAF_CELL_HEAD_AT, (uint16_t)head);
     if (key.length > 0) {
-        memcpy(cell + AURI_LEAF_HEAD_BYTES, key.bytes, key.length);
+        memcpy(cell + AUR_LEAF_CELL_KEY_AT, key.bytes, key.length);
     }
-    *cell_bytes_out = AURI_LEAF_HEAD_BYTES + key.length + tail;
+    *cell_bytes_out = AUR_LEAF_CELL_KEY_AT + key.length + tail;
     return AUR_OK;
 }
 
@@ -304,7 +304,7 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
 static aur_status patch_value(aur_writer *writer, aur_page_ref *leaf, uint32_t slot,
                               uint32_t key_bytes, uint32_t cell_bytes, aur_error *error) {
     uint8_t *body = writer->space->body;
-    const uint32_t from = AURI_LEAF_HEAD_BYTES + key_bytes;
+    const uint32_t from = AUR_LEAF_CELL_KEY_AT + key_bytes;
     aur_put16(body, (uint16_t)from);
     memcpy(body + sizeof(uint16_t), writer->space->cell + from, cell_bytes - from);
     return aur_mtr_apply(writer->mtr, leaf, AUR_OP_PATCH_CELL, (uint16_t)slot, body,

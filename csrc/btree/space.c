@@ -9,16 +9,6 @@
 
 #include "btree/btree_private.h"
 
-enum {
-    META_MAGIC_AT = AUR_PAGE_BODY_AT,        /* 8 bytes "AURMETA" and a zero */
-    META_FORMAT_AT = META_MAGIC_AT + 8,      /* u32 format of trees and space, 1 */
-    META_PAGE_BYTES_AT = META_FORMAT_AT + 4, /* u32 */
-    META_GROUPS_AT = META_PAGE_BYTES_AT + 4, /* u64 bitmap pages */
-    META_END = META_GROUPS_AT + 8,
-    META_BODY_BYTES = META_END - META_MAGIC_AT,
-    META_FORMAT = 1,
-};
-
 static const char META_MAGIC[8] = "AURMETA";
 static const uint32_t FREE_UNKNOWN = UINT32_MAX;
 
@@ -58,16 +48,17 @@ void aur_space_forget(aur_space *space) {
 
 aur_status auri_meta_read(const uint8_t *page, uint32_t page_bytes, uint64_t *groups_out,
                           aur_error *error) {
+    const uint8_t *payload = page + AUR_PAGE_BODY_AT;
     if (aur_page_type_of(page) != AUR_PAGE_META ||
-        memcmp(page + META_MAGIC_AT, META_MAGIC, sizeof META_MAGIC) != 0) {
+        memcmp(payload + AUR_META_MAGIC_AT, META_MAGIC, sizeof META_MAGIC) != 0) {
         return auri_node_corrupt(page, "not the meta page", error);
     }
-    if (aur_get32(page + META_FORMAT_AT) != META_FORMAT) {
+    if (aur_get32(payload + AUR_META_FORMAT_AT) != AUR_META_FORMAT) {
         return aur_fail(error, AUR_ERR_VERSION, "trees of format %u; this release knows %d",
-                        aur_get32(page + META_FORMAT_AT), META_FORMAT);
+                        aur_get32(payload + AUR_META_FORMAT_AT), AUR_META_FORMAT);
     }
-    *groups_out = aur_get64(page + META_GROUPS_AT);
-    if (aur_get32(page + META_PAGE_BYTES_AT) != page_bytes || *groups_out == 0) {
+    *groups_out = aur_get64(payload + AUR_META_BITMAPS_AT);
+    if (aur_get32(payload + AUR_META_PAGE_BYTES_AT) != page_bytes || *groups_out == 0) {
         return auri_node_corrupt(page, "the meta page contradicts the volume", error);
     }
     return AUR_OK;
@@ -214,8 +205,8 @@ static aur_status add_group(aur_space *space, aur_mtr *mtr, aur_error *error) {
     }
     if (status == AUR_OK) {
         aur_put64(groups, group + 1);
-        status =
-            aur_mtr_apply(mtr, &ref, AUR_OP_PATCH, META_GROUPS_AT, groups, sizeof groups, error);
+        status = aur_mtr_apply(mtr, &ref, AUR_OP_PATCH, AUR_PAGE_BODY_AT + AUR_META_BITMAPS_AT,
+                               groups, sizeof groups, error);
     }
     aur_buffer_unpin(space->buffer, &ref);
     space->extent = 0; /* its bitmap page may be the highest */
@@ -369,13 +360,13 @@ static aur_status format_root(aur_mtr *mtr, aur_page_id page_id, uint32_t table,
 }
 
 aur_status aur_space_format(aur_mtr *mtr, aur_error *error) {
-    uint8_t meta[META_BODY_BYTES];
+    uint8_t meta[AUR_META_BYTES];
     const uint8_t bits = 1 << AUR_META_PAGE | 1 << AUR_FIRST_BITMAP_PAGE |
                          1 << AUR_CATALOG_ROOT_PAGE | 1 << AUR_DEFAULT_ROOT_PAGE;
-    memcpy(meta, META_MAGIC, sizeof META_MAGIC);
-    aur_put32(meta + META_FORMAT_AT - META_MAGIC_AT, META_FORMAT);
-    aur_put32(meta + META_PAGE_BYTES_AT - META_MAGIC_AT, mtr->page_bytes);
-    aur_put64(meta + META_GROUPS_AT - META_MAGIC_AT, 1);
+    memcpy(meta + AUR_META_MAGIC_AT, META_MAGIC, sizeof META_MAGIC);
+    aur_put32(meta + AUR_META_FORMAT_AT, AUR_META_FORMAT);
+    aur_put32(meta + AUR_META_PAGE_BYTES_AT, mtr->page_bytes);
+    aur_put64(meta + AUR_META_BITMAPS_AT, 1);
     aur_status status = format_with(mtr, AUR_META_PAGE, AUR_PAGE_META, meta, sizeof meta, error);
     if (status == AUR_OK) {
         status = format_with(mtr, AUR_FIRST_BITMAP_PAGE, AUR_PAGE_BITMAP, &bits, 1, error);
