@@ -31,7 +31,7 @@ from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, FencedError, QuorumLostError
 from aurora_engine.volume.members import Driver
 from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
-from aurora_engine.volume.recovery import Recovered, Recovery
+from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
 
 AWAY_MAX = 2
 CACHE_BYTES = 1 << 20
@@ -375,12 +375,9 @@ class Cluster:
             where: peer.segment for where, peer in self._up().items() if peer.segment is not None
         }
         driver = Driver(peers)
+        known = {rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()}
         survey = driver.carry_out(Survey(place))
-        have = survey.rewinds if isinstance(survey, Surveyed) else ()
-        known = {
-            rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()
-        }
-        missed = tuple(sorted(known - set(have), key=lambda rewind: rewind.epoch))
+        missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
         reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
         if isinstance(reply, Failed):
             self._must_be_suspect(node, reply.error)

@@ -46,6 +46,17 @@ TRUNCATION = 1
 """Kind of a rewind made by recovery (csrc/format/history.h)."""
 
 
+def missed_rewinds(
+    segment: Surveyed, known: Iterable[RewindRecord]
+) -> tuple[RewindRecord, ...]:
+    """The rewinds that a segment has not heard of, oldest first.
+
+    None is below its epoch: whoever made it promise that gave it all earlier rewinds first.
+    """
+    missed = {r for r in known if r.epoch >= segment.state.epoch} - set(segment.rewinds)
+    return tuple(sorted(missed, key=lambda rewind: rewind.epoch))
+
+
 class Phase(Enum):
     """Where a recovery stands; each phase ends when all of its actions have been answered."""
 
@@ -172,14 +183,9 @@ class Recovery:
         self._phase = Phase.FENCE
         self._epoch = 1 + max(known.state.epoch for known in self._known.values())
         every = {rewind for known in self._known.values() for rewind in known.rewinds}
-        ordered = sorted(every, key=lambda rewind: rewind.epoch)
         return self._ask(
             [
-                Promise(
-                    place,
-                    tuple(r for r in ordered if r not in self._known[place].rewinds),
-                    self._epoch,
-                )
+                Promise(place, missed_rewinds(self._known[place], every), self._epoch)
                 for place in sorted(self._alive)
             ]
         )

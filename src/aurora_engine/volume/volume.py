@@ -30,7 +30,7 @@ from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Survey
 from aurora_engine.volume.monitor import Monitor
 from aurora_engine.volume.opening import find_or_create
 from aurora_engine.volume.quorums import write_quorum
-from aurora_engine.volume.recovery import Recovered, Recovery
+from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
 from aurora_engine.volume.repair import CopyCondition, Observation, Rebuild, Repair, RepairAction
 
 _log = logging.getLogger("aurora_engine.volume")
@@ -237,10 +237,9 @@ class Volume:
         """Puts a segment that was opened or rebuilt into service; it catches up from its peers."""
         if self._serving_writes:
             driver = Driver(self._segments | {place: segment})
-            survey = driver.carry_out(Survey(place))
             known = {rewind for peer in self._segments.values() for rewind in peer.rewinds()}
-            have = survey.rewinds if isinstance(survey, Surveyed) else ()
-            missed = tuple(sorted(known - set(have), key=lambda rewind: rewind.epoch))
+            survey = driver.carry_out(Survey(place))
+            missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
             reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
             if isinstance(reply, Failed):
                 self._errors[place] = reply.error
