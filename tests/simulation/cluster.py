@@ -142,6 +142,8 @@ class Cluster:
         self.model.recovered(outcome.vdl)
         for place, node in self._up().items():
             if place not in outcome.members:
+                for zombie, _ in self._zombies:
+                    zombie.replace(*place, None)
                 self.storage.close(node)
         for group in range(self.storage.groups):
             self.engine.add_group(
