@@ -20,11 +20,11 @@ static aur_status next_index(auri_cursor *cursor, aur_error *error) {
     if (cursor->root_at == cursor->layer->root_count) {
         return AUR_NOT_FOUND;
     }
-    auri_segment_pointer_decode(cursor->layer->root + (size_t)cursor->root_at * AURI_POINTER_BYTES,
+    auri_segment_pointer_decode(cursor->layer->root + (size_t)cursor->root_at * AUR_POINTER_BYTES,
                                 &pointer);
     cursor->root_at++;
     cursor->index_at = 0;
-    cursor->index_count = pointer.raw_bytes / AURI_POINTER_BYTES;
+    cursor->index_count = pointer.raw_bytes / AUR_POINTER_BYTES;
     return auri_segment_layer_read_block(cursor->layer, &pointer, &cursor->index, error);
 }
 
@@ -36,7 +36,7 @@ static aur_status next_block(auri_cursor *cursor, aur_error *error) {
             return status;
         }
     }
-    auri_segment_pointer_decode(cursor->index.raw + (size_t)cursor->index_at * AURI_POINTER_BYTES,
+    auri_segment_pointer_decode(cursor->index.raw + (size_t)cursor->index_at * AUR_POINTER_BYTES,
                                 &pointer);
     cursor->index_at++;
     cursor->data_at = 0;

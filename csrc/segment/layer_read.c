@@ -18,13 +18,13 @@ aur_status auri_segment_layer_damage(const auri_layer *layer, uint64_t offset, a
     return status;
 }
 
-void auri_segment_pointer_decode(const uint8_t in[AURI_POINTER_BYTES], auri_pointer *pointer) {
-    pointer->first_page = aur_get64(in);
-    pointer->first_lsn = aur_get64(in + 8);
-    pointer->offset = aur_get64(in + 16);
-    pointer->stored_bytes = aur_get32(in + 24);
-    pointer->raw_bytes = aur_get32(in + 28);
-    pointer->sum = aur_get64(in + 32);
+void auri_segment_pointer_decode(const uint8_t in[AUR_POINTER_BYTES], auri_pointer *pointer) {
+    pointer->first_page = aur_get64(in + AUR_POINTER_FIRST_PAGE_AT);
+    pointer->first_lsn = aur_get64(in + AUR_POINTER_FIRST_LSN_AT);
+    pointer->offset = aur_get64(in + AUR_POINTER_OFFSET_AT);
+    pointer->stored_bytes = aur_get32(in + AUR_POINTER_STORED_AT);
+    pointer->raw_bytes = aur_get32(in + AUR_POINTER_RAW_AT);
+    pointer->sum = aur_get64(in + AUR_POINTER_SUM_AT);
 }
 
 aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *identity,
@@ -172,36 +172,31 @@ aur_status auri_segment_layer_read_block(auri_layer *layer, const auri_pointer *
  * ------------------------------------------------------------------------------------- */
 
 static void decode_reference(const uint8_t *in, aur_lsn lsn, auri_pointer *pointer) {
-    *pointer = (auri_pointer){
-        .first_lsn = lsn,
-        .offset = aur_get64(in),
-        .stored_bytes = aur_get32(in + 8),
-        .raw_bytes = aur_get32(in + 12),
-        .sum = aur_get64(in + 16),
-    };
+    uint8_t whole[AUR_POINTER_BYTES] = {0};
+    memcpy(whole + AUR_POINTER_OFFSET_AT, in, AUR_POINTER_BYTES - AUR_POINTER_OFFSET_AT);
+    auri_segment_pointer_decode(whole, pointer);
+    pointer->first_lsn = lsn;
 }
 
 /* The manifest holds the footer's checksum, so a footer of another layer or an older one shows. */
-static aur_status read_footer(auri_layer *layer, uint8_t foot[AURI_LAYER_FOOTER_BYTES],
-                              aur_error *error) {
+static aur_status read_footer(auri_layer *layer, uint8_t foot[AUR_FOOTER_BYTES], aur_error *error) {
     const auri_layer_info *info = &layer->info;
-    const uint64_t offset = info->size_bytes - AURI_LAYER_FOOTER_BYTES;
+    const uint64_t offset = info->size_bytes - AUR_FOOTER_BYTES;
     size_t length = 0;
-    if (layer->file == NULL ||
-        info->size_bytes < AURI_LAYER_HEADER_BYTES + AURI_LAYER_FOOTER_BYTES) {
+    if (layer->file == NULL || info->size_bytes < AUR_LAYER_BYTES + AUR_FOOTER_BYTES) {
         return auri_segment_layer_damage(layer, 0, info->first_lsn, "the layer is missing", error);
     }
     const aur_status status =
-        aur_file_read(layer->file, offset, foot, AURI_LAYER_FOOTER_BYTES, &length, error);
+        aur_file_read(layer->file, offset, foot, AUR_FOOTER_BYTES, &length, error);
     if (status != AUR_OK) {
         aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy,
                          layer->name, offset, info->first_lsn);
         return status;
     }
     const uint64_t seed = auri_segment_layer_seed(layer->volume_seed, info->number, 0);
-    if (length < AURI_LAYER_FOOTER_BYTES ||
-        aur_checksum(foot, AURI_FOOTER_SUM_AT, seed) != info->footer_sum ||
-        aur_get64(foot + AURI_FOOTER_SUM_AT) != info->footer_sum) {
+    if (length < AUR_FOOTER_BYTES ||
+        aur_checksum(foot, AUR_FOOTER_SUM_AT, seed) != info->footer_sum ||
+        aur_get64(foot + AUR_FOOTER_SUM_AT) != info->footer_sum) {
         return auri_segment_layer_damage(layer, offset, info->first_lsn,
                                          "the footer fails its checksum", error);
     }
@@ -209,19 +204,19 @@ static aur_status read_footer(auri_layer *layer, uint8_t foot[AURI_LAYER_FOOTER_
 }
 
 static aur_status load(auri_layer *layer, aur_error *error) {
-    uint8_t foot[AURI_LAYER_FOOTER_BYTES];
+    uint8_t foot[AUR_FOOTER_BYTES];
     auri_block_buffer root = {0};
     auri_block_buffer bitmap = {0};
     auri_pointer pointer;
     const auri_layer_info *info = &layer->info;
     aur_status status = read_footer(layer, foot, error);
     if (status == AUR_OK) {
-        decode_reference(foot + AURI_FOOTER_ROOT_AT, info->first_lsn, &pointer);
+        decode_reference(foot + AUR_FOOTER_ROOT_AT, info->first_lsn, &pointer);
         status = auri_segment_layer_read_block(layer, &pointer, &root, error);
     }
     if (status == AUR_OK) {
-        layer->root_count = pointer.raw_bytes / AURI_POINTER_BYTES;
-        decode_reference(foot + AURI_FOOTER_BITMAP_AT, info->first_lsn, &pointer);
+        layer->root_count = pointer.raw_bytes / AUR_POINTER_BYTES;
+        decode_reference(foot + AUR_FOOTER_BITMAP_AT, info->first_lsn, &pointer);
         status = auri_segment_layer_read_block(layer, &pointer, &bitmap, error);
     }
     if (status == AUR_OK && pointer.raw_bytes < (info->last_page - info->first_page) / 8 + 1) {
@@ -273,7 +268,7 @@ static uint32_t last_before(const uint8_t *pointers, uint32_t count, aur_page_id
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
         auri_pointer pointer;
-        auri_segment_pointer_decode(pointers + (size_t)middle * AURI_POINTER_BYTES, &pointer);
+        auri_segment_pointer_decode(pointers + (size_t)middle * AUR_POINTER_BYTES, &pointer);
         if (pointer.first_page < page_id ||
             (pointer.first_page == page_id && pointer.first_lsn <= lsn)) {
             low = middle + 1;
@@ -344,12 +339,11 @@ static aur_status collect_index_block(auri_layer *layer, const auri_pointer *ind
     if (status != AUR_OK) {
         return status;
     }
-    uint32_t at = last_before(chain->index.raw, index->raw_bytes / AURI_POINTER_BYTES,
+    uint32_t at = last_before(chain->index.raw, index->raw_bytes / AUR_POINTER_BYTES,
                               chain->page_id, chain->read_point);
     for (; at > 0 && *more_out && !chain->complete && status == AUR_OK; at--) {
         auri_pointer data;
-        auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AURI_POINTER_BYTES,
-                                    &data);
+        auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AUR_POINTER_BYTES, &data);
         status = auri_segment_layer_read_block(layer, &data, &chain->data, error);
         if (status == AUR_OK) {
             const uint8_t *block = chain->data.raw;
@@ -372,7 +366,7 @@ aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_
     uint32_t at = last_before(layer->root, layer->root_count, chain->page_id, chain->read_point);
     for (; at > 0 && more && !chain->complete && status == AUR_OK; at--) {
         auri_pointer index;
-        auri_segment_pointer_decode(layer->root + (size_t)(at - 1) * AURI_POINTER_BYTES, &index);
+        auri_segment_pointer_decode(layer->root + (size_t)(at - 1) * AUR_POINTER_BYTES, &index);
         status = collect_index_block(layer, &index, chain, &more, error);
     }
     return status;

@@ -39,13 +39,13 @@ struct auri_layer_writer {
     uint64_t written; /* bytes of the file before `out` */
 };
 
-void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AURI_POINTER_BYTES]) {
-    aur_put64(out, pointer->first_page);
-    aur_put64(out + 8, pointer->first_lsn);
-    aur_put64(out + 16, pointer->offset);
-    aur_put32(out + 24, pointer->stored_bytes);
-    aur_put32(out + 28, pointer->raw_bytes);
-    aur_put64(out + 32, pointer->sum);
+void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AUR_POINTER_BYTES]) {
+    aur_put64(out + AUR_POINTER_FIRST_PAGE_AT, pointer->first_page);
+    aur_put64(out + AUR_POINTER_FIRST_LSN_AT, pointer->first_lsn);
+    aur_put64(out + AUR_POINTER_OFFSET_AT, pointer->offset);
+    aur_put32(out + AUR_POINTER_STORED_AT, pointer->stored_bytes);
+    aur_put32(out + AUR_POINTER_RAW_AT, pointer->raw_bytes);
+    aur_put64(out + AUR_POINTER_SUM_AT, pointer->sum);
 }
 
 void auri_segment_layer_name(uint64_t number, char name[AURI_NAME_BYTES]) {
@@ -130,14 +130,14 @@ static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, siz
 }
 
 static aur_status put_header(auri_layer_writer *writer, aur_error *error) {
-    uint8_t head[AURI_LAYER_HEADER_BYTES] = {0};
-    memcpy(head + AURI_LAYER_MAGIC_AT, HEADER_MAGIC, sizeof HEADER_MAGIC);
-    aur_put32(head + AURI_LAYER_VERSION_AT, AURI_FORMAT_VERSION);
-    aur_put32(head + AURI_LAYER_GROUP_AT, writer->identity->group);
-    memcpy(head + AURI_LAYER_VOLUME_AT, writer->identity->volume_id, AUR_VOLUME_ID_BYTES);
-    aur_put64(head + AURI_LAYER_NUMBER_AT, writer->info.number);
-    aur_put32(head + AURI_LAYER_PAGE_AT, writer->identity->page_bytes);
-    aur_put64(head + AURI_LAYER_SUM_AT, aur_checksum(head, AURI_LAYER_SUM_AT, 0));
+    uint8_t head[AUR_LAYER_BYTES] = {0};
+    memcpy(head + AUR_LAYER_MAGIC_AT, HEADER_MAGIC, sizeof HEADER_MAGIC);
+    aur_put32(head + AUR_LAYER_VERSION_AT, AUR_SEGMENT_FORMAT);
+    aur_put32(head + AUR_LAYER_GROUP_AT, writer->identity->group);
+    memcpy(head + AUR_LAYER_VOLUME_AT, writer->identity->volume_id, AUR_VOLUME_ID_BYTES);
+    aur_put64(head + AUR_LAYER_NUMBER_AT, writer->info.number);
+    aur_put32(head + AUR_LAYER_PAGE_BYTES_AT, writer->identity->page_bytes);
+    aur_put64(head + AUR_LAYER_SUM_AT, aur_checksum(head, AUR_LAYER_SUM_AT, 0));
     return put_bytes(writer, head, sizeof head, error);
 }
 
@@ -193,11 +193,11 @@ static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
     if (status != AUR_OK) {
         return status;
     }
-    if (!reserve(&writer->index, AURI_POINTER_BYTES)) {
+    if (!reserve(&writer->index, AUR_POINTER_BYTES)) {
         return no_memory(error);
     }
     auri_segment_pointer_encode(&writer->opened, writer->index.bytes + writer->index.length);
-    writer->index.length += AURI_POINTER_BYTES;
+    writer->index.length += AUR_POINTER_BYTES;
     writer->raw.length = 0;
     return AUR_OK;
 }
@@ -244,7 +244,7 @@ uint64_t auri_segment_layer_writer_bytes(const auri_layer_writer *writer) {
 
 /* Writes the collected pointers in blocks, and pointers to those into the root. */
 static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_error *error) {
-    const size_t step = (size_t)AURI_INDEX_ENTRIES * AURI_POINTER_BYTES;
+    const size_t step = (size_t)AURI_INDEX_ENTRIES * AUR_POINTER_BYTES;
     for (size_t at = 0; at < writer->index.length; at += step) {
         const size_t left = writer->index.length - at;
         const uint8_t *bytes = writer->index.bytes + at;
@@ -255,11 +255,11 @@ static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_e
         if (status != AUR_OK) {
             return status;
         }
-        if (!reserve(&writer->root, AURI_POINTER_BYTES)) {
+        if (!reserve(&writer->root, AUR_POINTER_BYTES)) {
             return no_memory(error);
         }
         auri_segment_pointer_encode(&pointer, writer->root.bytes + writer->root.length);
-        writer->root.length += AURI_POINTER_BYTES;
+        writer->root.length += AUR_POINTER_BYTES;
     }
     return put_block(writer, writer->root.bytes, writer->root.length, false, root, error);
 }
@@ -285,30 +285,29 @@ static aur_status put_bitmap(auri_layer_writer *writer, auri_pointer *pointer, a
 }
 
 static void encode_reference(const auri_pointer *pointer, uint8_t *out) {
-    aur_put64(out, pointer->offset);
-    aur_put32(out + 8, pointer->stored_bytes);
-    aur_put32(out + 12, pointer->raw_bytes);
-    aur_put64(out + 16, pointer->sum);
+    uint8_t whole[AUR_POINTER_BYTES];
+    auri_segment_pointer_encode(pointer, whole);
+    memcpy(out, whole + AUR_POINTER_OFFSET_AT, AUR_POINTER_BYTES - AUR_POINTER_OFFSET_AT);
 }
 
 static aur_status put_footer(auri_layer_writer *writer, const auri_pointer *root,
                              const auri_pointer *bitmap, aur_error *error) {
-    uint8_t foot[AURI_LAYER_FOOTER_BYTES] = {0};
+    uint8_t foot[AUR_FOOTER_BYTES] = {0};
     auri_layer_info *info = &writer->info;
-    memcpy(foot + AURI_FOOTER_MAGIC_AT, FOOTER_MAGIC, sizeof FOOTER_MAGIC);
-    aur_put32(foot + AURI_FOOTER_VERSION_AT, AURI_FORMAT_VERSION);
-    aur_put32(foot + AURI_FOOTER_TIER_AT, info->tier);
-    aur_put64(foot + AURI_FOOTER_NUMBER_AT, info->number);
-    aur_put64(foot + AURI_FOOTER_RECORDS_AT, info->records);
-    aur_put64(foot + AURI_FOOTER_FIRST_LSN_AT, info->first_lsn);
-    aur_put64(foot + AURI_FOOTER_LAST_LSN_AT, info->last_lsn);
-    aur_put64(foot + AURI_FOOTER_FIRST_PAGE_AT, info->first_page);
-    aur_put64(foot + AURI_FOOTER_LAST_PAGE_AT, info->last_page);
-    encode_reference(root, foot + AURI_FOOTER_ROOT_AT);
-    encode_reference(bitmap, foot + AURI_FOOTER_BITMAP_AT);
-    info->footer_sum = aur_checksum(foot, AURI_FOOTER_SUM_AT,
+    memcpy(foot + AUR_FOOTER_MAGIC_AT, FOOTER_MAGIC, sizeof FOOTER_MAGIC);
+    aur_put32(foot + AUR_FOOTER_VERSION_AT, AUR_SEGMENT_FORMAT);
+    aur_put32(foot + AUR_FOOTER_TIER_AT, info->tier);
+    aur_put64(foot + AUR_FOOTER_NUMBER_AT, info->number);
+    aur_put64(foot + AUR_FOOTER_RECORDS_AT, info->records);
+    aur_put64(foot + AUR_FOOTER_FIRST_LSN_AT, info->first_lsn);
+    aur_put64(foot + AUR_FOOTER_LAST_LSN_AT, info->last_lsn);
+    aur_put64(foot + AUR_FOOTER_FIRST_PAGE_AT, info->first_page);
+    aur_put64(foot + AUR_FOOTER_LAST_PAGE_AT, info->last_page);
+    encode_reference(root, foot + AUR_FOOTER_ROOT_AT);
+    encode_reference(bitmap, foot + AUR_FOOTER_BITMAP_AT);
+    info->footer_sum = aur_checksum(foot, AUR_FOOTER_SUM_AT,
                                     auri_segment_layer_seed(writer->volume_seed, info->number, 0));
-    aur_put64(foot + AURI_FOOTER_SUM_AT, info->footer_sum);
+    aur_put64(foot + AUR_FOOTER_SUM_AT, info->footer_sum);
     return put_bytes(writer, foot, sizeof foot, error);
 }
 

@@ -9,19 +9,6 @@
 #include "base/assert.h"
 #include "segment/segment_private.h"
 
-/* Byte places of the header block; docs/format/segment.md is normative. */
-enum {
-    MAGIC_AT = 0,     /* 8 bytes "AUREXTNT" */
-    VERSION_AT = 8,   /* u32 */
-    GROUP_AT = 12,    /* u32 */
-    VOLUME_AT = 16,   /* 16 bytes */
-    COPY_AT = 32,     /* u32 */
-    SEQUENCE_AT = 40, /* u64 */
-    SIZE_AT = 48,     /* u64 */
-    STALE_AT = 56,    /* u64 */
-    SUM_AT = 64,      /* u64 XXH3 of bytes 0..63 */
-};
-
 static const char MAGIC[8] = {'A', 'U', 'R', 'E', 'X', 'T', 'N', 'T'};
 
 void auri_segment_extent_name(uint64_t sequence, char name[AURI_NAME_BYTES]) {
@@ -56,15 +43,15 @@ static aur_status write_header(const auri_extent *extent, const aur_segment_iden
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for an extent header");
     }
     memset(block, 0, AURI_EXTENT_HEADER_BYTES);
-    memcpy(block + MAGIC_AT, MAGIC, sizeof MAGIC);
-    aur_put32(block + VERSION_AT, AURI_FORMAT_VERSION);
-    aur_put32(block + GROUP_AT, identity->group);
-    memcpy(block + VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES);
-    aur_put32(block + COPY_AT, identity->copy);
-    aur_put64(block + SEQUENCE_AT, extent->sequence);
-    aur_put64(block + SIZE_AT, extent->size_bytes);
-    aur_put64(block + STALE_AT, extent->stale_lsn);
-    aur_put64(block + SUM_AT, aur_checksum(block, SUM_AT, 0));
+    memcpy(block + AUR_EXTENT_MAGIC_AT, MAGIC, sizeof MAGIC);
+    aur_put32(block + AUR_EXTENT_VERSION_AT, AUR_SEGMENT_FORMAT);
+    aur_put32(block + AUR_EXTENT_GROUP_AT, identity->group);
+    memcpy(block + AUR_EXTENT_VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES);
+    aur_put32(block + AUR_EXTENT_COPY_AT, identity->copy);
+    aur_put64(block + AUR_EXTENT_SEQUENCE_AT, extent->sequence);
+    aur_put64(block + AUR_EXTENT_SIZE_AT, extent->size_bytes);
+    aur_put64(block + AUR_EXTENT_STALE_AT, extent->stale_lsn);
+    aur_put64(block + AUR_EXTENT_SUM_AT, aur_checksum(block, AUR_EXTENT_SUM_AT, 0));
     const aur_status status =
         aur_file_write(extent->file, 0, block, AURI_EXTENT_HEADER_BYTES, error);
     free(block);
@@ -126,27 +113,28 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
  * that verifies and names another segment means that the file does not belong here. */
 static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity,
                               aur_error *error) {
-    uint8_t head[SUM_AT + 8];
+    uint8_t head[AUR_EXTENT_SUM_AT + 8];
     size_t length;
     const aur_status status = aur_file_read(extent->file, 0, head, sizeof head, &length, error);
     if (status != AUR_OK) {
         return status;
     }
-    extent->header_good = length == sizeof head && memcmp(head, MAGIC, sizeof MAGIC) == 0 &&
-                          aur_get64(head + SUM_AT) == aur_checksum(head, SUM_AT, 0) &&
-                          aur_get32(head + VERSION_AT) == AURI_FORMAT_VERSION;
+    extent->header_good =
+        length == sizeof head && memcmp(head, MAGIC, sizeof MAGIC) == 0 &&
+        aur_get64(head + AUR_EXTENT_SUM_AT) == aur_checksum(head, AUR_EXTENT_SUM_AT, 0) &&
+        aur_get32(head + AUR_EXTENT_VERSION_AT) == AUR_SEGMENT_FORMAT;
     if (!extent->header_good) {
         return AUR_OK;
     }
-    if (memcmp(head + VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
-        aur_get32(head + GROUP_AT) != identity->group ||
-        aur_get32(head + COPY_AT) != identity->copy) {
+    if (memcmp(head + AUR_EXTENT_VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
+        aur_get32(head + AUR_EXTENT_GROUP_AT) != identity->group ||
+        aur_get32(head + AUR_EXTENT_COPY_AT) != identity->copy) {
         return aur_fail(error, AUR_ERR_CORRUPT, "the log extent belongs to another segment");
     }
     /* A recycled extent whose new header was never written still carries its old sequence number.
      */
-    extent->header_good = aur_get64(head + SEQUENCE_AT) == extent->sequence;
-    extent->stale_lsn = extent->header_good ? aur_get64(head + STALE_AT) : 0;
+    extent->header_good = aur_get64(head + AUR_EXTENT_SEQUENCE_AT) == extent->sequence;
+    extent->stale_lsn = extent->header_good ? aur_get64(head + AUR_EXTENT_STALE_AT) : 0;
     return AUR_OK;
 }
 

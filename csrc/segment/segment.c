@@ -182,7 +182,7 @@ static uint64_t memory_bytes(const aur_segment *segment) {
     for (uint32_t at = 0; at < segment->view->layer_count; at++) {
         const auri_layer *layer = segment->view->layers[at];
         if (atomic_load_explicit(&layer->loaded, memory_order_acquire)) {
-            bytes += layer->bitmap_bytes + (uint64_t)layer->root_count * AURI_POINTER_BYTES;
+            bytes += layer->bitmap_bytes + (uint64_t)layer->root_count * AUR_POINTER_BYTES;
         }
     }
     return bytes;

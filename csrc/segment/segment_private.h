@@ -23,6 +23,7 @@
 
 #include "format/checksum.h"
 #include "segment/segment.h"
+#include "segment/segment_format.h"
 
 enum {
     AURI_NAME_BYTES = 32,              /* "layer-" + 16 hex digits + NUL, rounded up */
@@ -31,14 +32,10 @@ enum {
     AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
     AURI_REWINDS_MAX = 1024,           /* the newest are kept */
     AURI_GROUP_PAGES_MAX = 1 << 26,    /* bounds the page bitmap of a layer */
-    AURI_LAYER_HEADER_BYTES = 64,
-    AURI_LAYER_FOOTER_BYTES = 128,
-    AURI_POINTER_BYTES = 40,         /* one index entry: where a block is and its checksum */
-    AURI_BLOCK_RAW_BYTES = 32 << 10, /* a data block is closed at this size */
-    AURI_BLOCK_BYTES_MAX = 16 << 20, /* a reader refuses more */
-    AURI_INDEX_ENTRIES = 512,        /* pointers in one index block */
-    AURI_UNPACKERS = 4,              /* decompression contexts kept for reads */
-    AURI_FORMAT_VERSION = 1,
+    AURI_BLOCK_RAW_BYTES = 32 << 10,   /* a data block is closed at this size */
+    AURI_BLOCK_BYTES_MAX = 16 << 20,   /* a reader refuses more */
+    AURI_INDEX_ENTRIES = 512,          /* pointers in one index block */
+    AURI_UNPACKERS = 4,                /* decompression contexts kept for reads */
 };
 
 /* Where a frame rests in the hot log. */
@@ -232,31 +229,8 @@ typedef struct auri_pointer {
     uint64_t sum;
 } auri_pointer;
 
-void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AURI_POINTER_BYTES]);
-void auri_segment_pointer_decode(const uint8_t in[AURI_POINTER_BYTES], auri_pointer *pointer);
-
-/* Byte places of a layer's header and footer; docs/format/segment.md is normative. */
-enum {
-    AURI_LAYER_MAGIC_AT = 0,    /* 8 bytes "AURLAYER" */
-    AURI_LAYER_VERSION_AT = 8,  /* u32 */
-    AURI_LAYER_GROUP_AT = 12,   /* u32 */
-    AURI_LAYER_VOLUME_AT = 16,  /* 16 bytes */
-    AURI_LAYER_NUMBER_AT = 32,  /* u64 */
-    AURI_LAYER_PAGE_AT = 40,    /* u32 bytes of a page */
-    AURI_LAYER_SUM_AT = 56,     /* u64 XXH3 of bytes 0..55 */
-    AURI_FOOTER_MAGIC_AT = 0,   /* 8 bytes "AURLFOOT" */
-    AURI_FOOTER_VERSION_AT = 8, /* u32 */
-    AURI_FOOTER_TIER_AT = 12,   /* u32 */
-    AURI_FOOTER_NUMBER_AT = 16, /* u64 */
-    AURI_FOOTER_RECORDS_AT = 24,
-    AURI_FOOTER_FIRST_LSN_AT = 32,
-    AURI_FOOTER_LAST_LSN_AT = 40,
-    AURI_FOOTER_FIRST_PAGE_AT = 48,
-    AURI_FOOTER_LAST_PAGE_AT = 56,
-    AURI_FOOTER_ROOT_AT = 64,   /* u64 offset, u32 stored, u32 raw, u64 checksum */
-    AURI_FOOTER_BITMAP_AT = 88, /* the same */
-    AURI_FOOTER_SUM_AT = 120,   /* u64 XXH3 of bytes 0..119 */
-};
+void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AUR_POINTER_BYTES]);
+void auri_segment_pointer_decode(const uint8_t in[AUR_POINTER_BYTES], auri_pointer *pointer);
 
 /* Seed of the checksum of the block at `offset` of layer `number`. */
 static inline uint64_t auri_segment_layer_seed(uint64_t volume_seed, uint64_t number,

@@ -13,16 +13,16 @@
  */
 
 static aur_status verify_header(const auri_layer *layer, aur_error *error) {
-    uint8_t head[AURI_LAYER_HEADER_BYTES];
+    uint8_t head[AUR_LAYER_BYTES];
     size_t length = 0;
     const aur_status status = aur_file_read(layer->file, 0, head, sizeof head, &length, error);
     if (status != AUR_OK) {
         return status;
     }
-    if (length < sizeof head || memcmp(head + AURI_LAYER_MAGIC_AT, "AURLAYER", 8) != 0 ||
-        aur_get64(head + AURI_LAYER_SUM_AT) != aur_checksum(head, AURI_LAYER_SUM_AT, 0) ||
-        aur_get64(head + AURI_LAYER_NUMBER_AT) != layer->info.number ||
-        memcmp(head + AURI_LAYER_VOLUME_AT, layer->identity.volume_id, AUR_VOLUME_ID_BYTES) != 0) {
+    if (length < sizeof head || memcmp(head + AUR_LAYER_MAGIC_AT, "AURLAYER", 8) != 0 ||
+        aur_get64(head + AUR_LAYER_SUM_AT) != aur_checksum(head, AUR_LAYER_SUM_AT, 0) ||
+        aur_get64(head + AUR_LAYER_NUMBER_AT) != layer->info.number ||
+        memcmp(head + AUR_LAYER_VOLUME_AT, layer->identity.volume_id, AUR_VOLUME_ID_BYTES) != 0) {
         return auri_segment_layer_damage(layer, 0, layer->info.first_lsn,
                                          "the header of the layer fails its checksum", error);
     }
