@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import Any
 
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.frame import checksum
-from aurora_engine.errors import CorruptionError, VersionError
+from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError, VersionError
+
+_log = logging.getLogger("aurora_engine.volume")
 
 FORMAT_VERSION = 1
 METADATA_NAME = "volume.json"
@@ -136,8 +139,13 @@ class Layout:
         _write(self.root, METADATA_NAME, text)
         for index in range(len(self.metadata.zones)):
             folder = self.zone_folder(index)
-            if folder.is_dir():
+            if not folder.is_dir():
+                continue
+            try:
                 _write(folder, METADATA_NAME, text)
+            except AuroraError as error:
+                # A zone that is full or broken must not stop what the others can carry.
+                _log.warning("no copy of the metadata in zone folder %s: %s", folder, error)
 
 
 def read_metadata(root: Path) -> Metadata | None:
@@ -147,34 +155,30 @@ def read_metadata(root: Path) -> Metadata | None:
 
     Raises
     ------
-    CorruptionError
-        If there is metadata but none of it verifies.
+    CorruptionError, StorageIOError
+        If there is metadata but none of it verifies or can be read.
     """
     found: list[Metadata] = []
-    broken: CorruptionError | None = None
-    candidates = [root / METADATA_NAME]
-    if not candidates[0].exists() or not _verifies(candidates[0]):
-        candidates += sorted(root.glob(f"*/{METADATA_NAME}"))
-    for file in candidates:
+    broken: AuroraError | None = None
+    for file in (root / METADATA_NAME, *sorted(root.glob(f"*/{METADATA_NAME}"))):
         try:
             found.append(Metadata.decode(file.read_bytes(), str(file)))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except CorruptionError as error:
             broken = error
+        except OSError as error:
+            broken = StorageIOError(
+                error.errno, f"cannot read the volume's metadata ({error.strerror})", str(file)
+            )
+        else:
+            if file.parent == root:
+                break
     if found:
         return max(found, key=lambda metadata: metadata.revision)
     if broken is not None:
         raise broken
     return None
-
-
-def _verifies(file: Path) -> bool:
-    try:
-        Metadata.decode(file.read_bytes(), str(file))
-    except CorruptionError:
-        return False
-    return True
 
 
 def mark_creating(root: Path, volume_id: bytes) -> None:

@@ -17,7 +17,7 @@ from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import FrameInfo, LogGap, SegmentIdentity
 from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
-from aurora_engine.volume.layout import Layout
+from aurora_engine.volume.layout import METADATA_NAME, Layout
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -83,6 +83,27 @@ def create_segment(layout: Layout, place: Place, epoch: int) -> None:
         Segment.create(disk, identity_of(layout, place), epoch, 0)
     finally:
         disk.close()
+
+
+def discard_unused(layout: Layout, place: Place) -> None:
+    """Removes what a growth that was cut short left at ``place``.
+
+    Raises
+    ------
+    CorruptionError
+        If the segment there has taken frames: the volume did use this group, and its metadata does
+        not know any more.
+    """
+    segment = open_segment(layout, place)
+    if isinstance(segment, Segment):
+        scl = segment.state().scl
+        segment.close()
+        if scl > 0:
+            raise CorruptionError(
+                f"{layout.segment_folder(*place)} has records up to LSN {scl}, but the volume's "
+                f"metadata does not know its group; restore the newest {METADATA_NAME}"
+            )
+    _discard(layout.segment_folder(*place))
 
 
 def open_segment(layout: Layout, place: Place) -> Segment | AuroraError:

@@ -22,6 +22,7 @@ from aurora_engine.volume.members import (
     Driver,
     copy_segment,
     create_segment,
+    discard_unused,
     in_parallel,
     open_segment,
     swap_in,
@@ -200,6 +201,10 @@ class Volume:
             if segment is None:
                 seen[place] = Observation(CopyCondition.LOST, 0)
                 continue
+            folder = self._layout.segment_folder(*place)
+            if not folder.is_dir():
+                # Its open files would go on taking writes that no later opening finds.
+                segment.fail(f"the folder {folder} was moved away or removed")
             status = self.engine.copy_status(*place) if self._serving_writes else None
             state = segment.state()
             if state.health == "failed" or (status is not None and status.state == "failed"):
@@ -386,6 +391,7 @@ class Volume:
         def create(copy: int) -> Segment | AuroraError:
             place = (group, copy)
             try:
+                discard_unused(self._layout, place)
                 create_segment(self._layout, place, epoch)
             except AuroraError as error:
                 return error
