@@ -25,6 +25,7 @@ class RecoveryWithoutWriteBack(Recovery):
             time_us=0,
             group_lsns=self._group_lsns,
             members=frozenset(self._alive),
+            behind=frozenset(),
             writable=True,
         )
         return []

@@ -134,6 +134,9 @@ class Cluster:
         if self.source.random() < 0.3:
             self.run_recovery(interrupt_after=self.source.randrange(1, 12))
         outcome = self.run_recovery()
+        if isinstance(outcome, Recovered) and not outcome.writable and outcome.behind:
+            self._rebuild_behind(outcome)
+            outcome = self.run_recovery()
         if not isinstance(outcome, Recovered):
             raise Violation(
                 f"I1: the volume does not open although a read quorum is whole: {outcome}"
@@ -155,6 +158,17 @@ class Cluster:
         if outcome.vdl == 0:
             self.settle()  # a new volume: its format has to become durable before it can be read
         self.check_reads()
+
+    def _rebuild_behind(self, outcome: Recovered) -> None:
+        """Copies that no peer's log can bring up to VDL are made anew from those that have it."""
+        for place in sorted(outcome.behind):
+            best = next(member for member in sorted(outcome.members) if member[0] == place[0])
+            source = self.storage.nodes[best].segment
+            for zombie, _ in self._zombies:
+                zombie.replace(*place, None)
+            if source is not None:
+                self.storage.rebuild(self.storage.nodes[place], source)
+        self.note("rebuilt behind", sorted(outcome.behind))
 
     # ---- the writer ----
 

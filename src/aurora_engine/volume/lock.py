@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+import weakref
 from pathlib import Path
 
 from aurora_engine.errors import DatabaseLockedError, StorageIOError
@@ -41,6 +42,7 @@ class WriterLock:
                 error.errno, f"cannot lock ({error.strerror})", str(file)
             ) from error
         self._sign()
+        _held.add(self)
 
     def _sign(self) -> None:
         note = {
@@ -68,5 +70,25 @@ class WriterLock:
     def release(self) -> None:
         """Gives the lock up. Idempotent."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            # A child that was forked meanwhile may have the descriptor too: unlock, not just close.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self.forget()
+
+    def forget(self) -> None:
+        """Closes the descriptor; the lock stays with whoever else has it."""
+        _held.discard(self)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+"""The locks of this process, so that a forked child can let go of them: else it would hold them on
+when its parent is killed."""
+
+
+def _forget_after_fork() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

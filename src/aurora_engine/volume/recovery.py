@@ -79,6 +79,8 @@ class Recovered:
     group_lsns: tuple[int, ...]
     members: frozenset[Place]
     """Segments that took part to the end. Others must be rebuilt, or caught up from these."""
+    behind: frozenset[Place]
+    """Segments that write-back could not bring up to VDL, because no peer has the log any more."""
     writable: bool
     """Whether every group has a write quorum. If not, recover again once copies are back."""
 
@@ -106,6 +108,7 @@ class Recovery:
         self._inspected: set[Place] = set()
         self._waiting: set[Place] = set()
         self._failures: dict[Place, AuroraError] = {}
+        self._behind: set[Place] = set()
         self._phase = Phase.SURVEY
         self._epoch = 0
         self._vdl = 0
@@ -126,6 +129,8 @@ class Recovery:
             case Failed(error):
                 self._alive.discard(action.place)
                 self._failures[action.place] = error
+                if self._phase is Phase.WRITE_BACK:
+                    self._behind.add(action.place)
             case Surveyed():
                 self._known[action.place] = reply
             case Inspected(frames):
@@ -162,7 +167,9 @@ class Recovery:
         return sorted(place for place in self._alive if place[0] == group)
 
     def _lost_group(self) -> QuorumLostError | None:
-        need = read_quorum(self._copies)
+        # Once VDL is proved, one copy that has everything is enough to go on reading.
+        proved = self._phase in (Phase.WRITE_BACK, Phase.TRUNCATE)
+        need = 1 if proved else read_quorum(self._copies)
         for group in range(self._groups):
             have = len(self._members(group))
             if have < need:
@@ -296,6 +303,7 @@ class Recovery:
             time_us=max(times, default=0),
             group_lsns=self._group_lsns,
             members=frozenset(self._alive),
+            behind=frozenset(self._behind),
             writable=writable,
         )
         return []

@@ -64,6 +64,7 @@ class Volume:
         self._retired: list[Segment] = []
         self._repair_lock = threading.Lock()
         self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
+        self._attached = False
         self._serving_writes = False
         self._closed = False
         metadata = layout.metadata
@@ -130,10 +131,11 @@ class Volume:
             places, in_parallel(lambda p: open_segment(self._layout, p), places), strict=True
         ):
             self._adopt(place, opened)
-        recovered = self._recover()
+        recovered = self._recover_and_rebuild()
         copies = range(self._layout.metadata.copies)
         for group in range(self._layout.metadata.groups):
             self.engine.add_group([self._segments.get((group, copy)) for copy in copies])
+        self._attached = True
         self._serve(recovered)
         self._monitor.start()
 
@@ -175,8 +177,25 @@ class Volume:
             raise machine.outcome
         assert machine.outcome is not None
         for place in set(self._segments) - machine.outcome.members:
-            self._segments.pop(place).close()
+            self._drop(place)
         return machine.outcome
+
+    def _drop(self, place: Place) -> None:
+        """Closes a segment that did not come through a recovery."""
+        if self._attached:
+            self.engine.replace(*place, None)
+        self._segments.pop(place).close()
+
+    def _recover_and_rebuild(self) -> Recovered:
+        """Recovers; if a write quorum is missed because copies lag too far, makes those anew first."""
+        recovered = self._recover()
+        if recovered.writable or not recovered.behind:
+            return recovered
+        for place in sorted(recovered.behind):
+            source = next(each for each in sorted(recovered.members) if each[0] == place[0])
+            fresh = copy_segment(self._layout, place, self._segments[source])
+            self._adopt(place, swap_in(self._layout, place, fresh))
+        return self._recover()
 
     def _serve(self, recovered: Recovered) -> None:
         self.engine.start(
@@ -339,7 +358,7 @@ class Volume:
     def _recover_in_place(self) -> None:
         """Brings the write path back: the volatile head falls back to VDL, with a new epoch."""
         self.engine.stop()
-        recovered = self._recover()
+        recovered = self._recover_and_rebuild()
         for place in self._layout.places():
             self.engine.replace(*place, self._segments.get(place))
         self._serve(recovered)
