@@ -80,6 +80,7 @@ static aur_status place(aur_segment *segment, aur_frame *frame, aur_ring_write *
     if (auri_segment_log_place(&segment->log, padded, &extent, &offset) != AUR_OK) {
         return AUR_WOULD_BLOCK;
     }
+    auri_segment_extent_note(extent, offset, &frame->header);
     segment->pending[segment->pending_count++] = (auri_slot){
         .frame = aur_frame_acquire(frame),
         .position = {.sequence = extent->sequence, .offset = offset},

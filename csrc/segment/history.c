@@ -101,11 +101,29 @@ static aur_status check_truncation(aur_segment *segment, const aur_rewind *rewin
     return status;
 }
 
-/* Takes the dropped frames out of the memtable. Readers that pinned the old one keep it. */
+static bool drops_any(const auri_memtable *table, const aur_rewind *rewind) {
+    for (uint32_t at = table->slot_count; at > 0; at--) {
+        if (drops(rewind, &table->slots[at - 1].frame->header)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes the dropped frames out of the memtable. Readers that pinned the old one keep it. A
+ * truncation is made by a newer epoch, so nothing that is in flight counts any more. */
 static aur_status drop_frames(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
     aur_status status = AUR_OK;
+    if (rewind->kind != AUR_REWIND_TRUNCATION) {
+        return AUR_OK;
+    }
     pthread_mutex_lock(&segment->lock);
     auri_memtable *old = segment->active;
+    if (!drops_any(old, rewind)) {
+        segment->chain_lsn = segment->scl;
+        pthread_mutex_unlock(&segment->lock);
+        return AUR_OK;
+    }
     auri_memtable *kept = auri_segment_memtable_create();
     aur_lsn scl = segment->frozen != NULL ? segment->frozen->limit : segment->manifest.flushed_lsn;
     if (kept == NULL) {
@@ -182,6 +200,15 @@ static aur_status find_rewind(const auri_manifest *manifest, const aur_rewind *r
     return AUR_NOT_FOUND;
 }
 
+/* Drops what a recorded truncation drops and memory still holds: none, unless memory ran out then.
+ * A segment that has nothing of it is left as it is, frames in flight included. */
+static aur_status drop_recorded(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
+    pthread_mutex_lock(&segment->lock);
+    const bool wanted = drops_any(segment->active, rewind);
+    pthread_mutex_unlock(&segment->lock);
+    return wanted ? drop_frames(segment, rewind, error) : AUR_OK;
+}
+
 aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
     aur_status status = auri_segment_writable(segment, error);
     if (status != AUR_OK) {
@@ -194,7 +221,9 @@ aur_status aur_segment_rewind(aur_segment *segment, const aur_rewind *rewind, au
     }
     pthread_mutex_lock(&segment->manifest_lock);
     status = find_rewind(&segment->manifest, rewind, error);
-    if (status == AUR_NOT_FOUND) {
+    if (status == AUR_OK) {
+        status = drop_recorded(segment, rewind, error);
+    } else if (status == AUR_NOT_FOUND) {
         status = rewind->epoch < segment->manifest.epoch
                      ? refuse_epoch(segment, rewind->epoch, error)
                      : record_rewind(segment, rewind, error);

@@ -272,25 +272,44 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
     return AUR_OK;
 }
 
-/* Takes the oldest extent that replay no longer needs out of the list; NULL when there is none.
- * *spares_out counts the extents that wait for frames. Holds `lock`. */
-static auri_extent *take_flushed(aur_segment *segment, uint32_t *spares_out) {
-    auri_log *log = &segment->log;
-    auri_extent *flushed = NULL;
-    *spares_out = 0;
+/* What log_maintain looks at. */
+typedef struct log_census {
+    auri_extent *oldest; /* the oldest extent that replay no longer needs */
+    uint32_t flushed;    /* how many of those there are */
+    uint32_t spares;     /* extents that wait for frames */
+    bool wants_spare;    /* the active one is half full, and nothing waits */
+} log_census;
+
+/* Holds `lock`. */
+static log_census take_census(const aur_segment *segment) {
+    const auri_log *log = &segment->log;
+    const auri_extent *active = log->active;
+    log_census census = {0};
     for (uint32_t at = 0; at < log->count; at++) {
         auri_extent *extent = log->extents[at];
         if (extent->sequence > log->floor) {
-            (*spares_out)++;
-        } else if (flushed == NULL && extent != log->active &&
-                   extent->sequence < segment->manifest.replay.sequence) {
-            flushed = extent;
+            census.spares++;
+        } else if (extent != active && extent->sequence < segment->manifest.replay.sequence) {
+            census.oldest = census.oldest == NULL ? extent : census.oldest;
+            census.flushed++;
         }
     }
-    if (flushed != NULL) {
-        auri_segment_log_take_out(log, flushed);
+    census.wants_spare =
+        census.spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    return census;
+}
+
+/* The extent to recycle or remove, taken out of the list; NULL when all are still of use: to the
+ * segment itself, or to a copy that catches up. Holds `lock`. */
+static auri_extent *take_flushed(aur_segment *segment, const log_census *census) {
+    auri_extent *oldest = census->oldest;
+    const bool reusable = oldest != NULL && oldest->size_bytes == segment->options.extent_bytes;
+    if (oldest == NULL || (census->flushed <= AURI_RETAINED_EXTENTS && oldest->link_offset != 0 &&
+                           !(reusable && census->wants_spare))) {
+        return NULL;
     }
-    return flushed;
+    auri_segment_log_take_out(&segment->log, oldest);
+    return oldest;
 }
 
 /* Gives a flushed extent's file a new sequence number. Its old frames stay in it: stale_lsn tells a
@@ -337,19 +356,16 @@ static aur_status discard(aur_segment *segment, auri_extent *extent, aur_error *
 }
 
 aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
-    uint32_t spares;
     pthread_mutex_lock(&segment->lock);
-    auri_extent *flushed = take_flushed(segment, &spares);
-    const auri_extent *active = segment->log.active;
-    const bool wanted =
-        spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    const log_census census = take_census(segment);
+    auri_extent *flushed = take_flushed(segment, &census);
     pthread_mutex_unlock(&segment->lock);
-    if (flushed != NULL && spares < AURI_SPARE_EXTENTS &&
+    if (flushed != NULL && census.spares < AURI_SPARE_EXTENTS &&
         flushed->size_bytes == segment->options.extent_bytes) {
         return recycle(segment, flushed, error);
     }
     if (flushed != NULL) {
         return discard(segment, flushed, error);
     }
-    return wanted ? auri_segment_log_grow(segment, 0, error) : AUR_NOT_FOUND;
+    return census.wants_spare ? auri_segment_log_grow(segment, 0, error) : AUR_NOT_FOUND;
 }

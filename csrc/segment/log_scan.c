@@ -22,7 +22,7 @@ enum {
 
 typedef struct log_scan {
     aur_segment *segment;
-    const auri_extent *extent;
+    auri_extent *extent;
     uint8_t *window;
     uint64_t window_at;
     size_t window_bytes;
@@ -123,6 +123,7 @@ static aur_status accept(log_scan *scan, uint64_t offset, const aur_frame_header
     status = auri_segment_memtable_add(segment->active, frame, position);
     aur_frame_release(frame);
     if (status == AUR_OK) {
+        auri_segment_extent_note(scan->extent, offset, header);
         segment->scl = header->last_lsn;
         if (header->vdl > segment->vdl) {
             segment->vdl = header->vdl;

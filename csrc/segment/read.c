@@ -233,5 +233,6 @@ aur_status aur_segment_next_frame(aur_segment *segment, aur_lsn after_lsn, aur_f
         status = *frame_out == NULL ? AUR_GAP : AUR_OK;
     }
     pthread_mutex_unlock(&segment->lock);
-    return status;
+    return status == AUR_GAP ? auri_segment_log_fetch(segment, after_lsn, frame_out, error)
+                             : status;
 }

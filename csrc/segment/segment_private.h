@@ -29,6 +29,7 @@ enum {
     AURI_NAME_BYTES = 32,              /* "layer-" + 16 hex digits + NUL, rounded up */
     AURI_EXTENT_HEADER_BYTES = 4096,   /* frames start here */
     AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
+    AURI_RETAINED_EXTENTS = 2,         /* flushed extents kept for copies that catch up */
     AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
     AURI_REWINDS_MAX = 1024,           /* the newest are kept */
     AURI_GROUP_PAGES_MAX = 1 << 26,    /* bounds the page bitmap of a layer */
@@ -97,6 +98,13 @@ typedef struct auri_extent {
     aur_lsn stale_lsn;   /* frames up to here are left over from the extent's earlier life */
     aur_file *file;
     bool header_good;
+    /* What a peer that catches up may still read from here; link_offset is 0 when that is nothing.
+     */
+    aur_lsn link_lsn;     /* the first readable frame links to it … */
+    uint64_t link_offset; /* … and stands here */
+    aur_lsn last_lsn;     /* of the newest frame */
+    aur_lsn hint_lsn;     /* the frame that links to this LSN was last seen … */
+    uint64_t hint_offset; /* … here: catching up goes forward */
 } auri_extent;
 
 typedef struct auri_log {
@@ -138,6 +146,17 @@ aur_status auri_segment_extent_check(const auri_extent *extent,
 /* Adds to / takes from the list of extents; the caller holds `lock` (or is alone). */
 aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) AUR_CHECKED;
 void auri_segment_log_take_out(auri_log *log, auri_extent *extent);
+
+/* Notes that a frame stands at `offset`. Holds `lock`. */
+void auri_segment_extent_note(auri_extent *extent, uint64_t offset, const aur_frame_header *header);
+
+/* The lowest LSN whose following frame is in memory or in a retained extent. Holds `lock`. */
+aur_lsn auri_segment_log_start(const aur_segment *segment);
+
+/* Reads the frame that links to `after_lsn` from a flushed extent. AUR_GAP: it is not there any
+ * more. */
+aur_status auri_segment_log_fetch(aur_segment *segment, aur_lsn after_lsn, aur_frame **frame_out,
+                                  aur_error *error) AUR_CHECKED;
 
 /* Finds room for `length` bytes and reserves it. AUR_NOT_FOUND: no extent has room. Holds `lock`.
  */

@@ -138,6 +138,51 @@ TEST(segment_hands_out_its_frames_in_order) {
     model_destroy(model);
 }
 
+/* A copy that fell behind is brought up from what the log still holds, flushed or not. */
+TEST(segment_hands_out_frames_that_were_flushed) {
+    char path[600];
+    volume_model *model = model_create();
+    aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "behind"));
+    aur_segment_state state;
+    aur_error error;
+    aur_error_clear(&error);
+    for (unsigned at = 0; at < 600; at++) {
+        model->vdl = model_write(model, (uint32_t)(1 + random_below(30)))->header.last_lsn;
+        if (at == 150) {
+            aur_rewind rewind = {.at = model->next_lsn + 100,
+                                 .to = model->vdl,
+                                 .epoch = 2,
+                                 .kind = AUR_REWIND_TRUNCATION};
+            model_write(model, 5);
+            model_ship(model, segment);
+            CHECK_OK(aur_segment_rewind(segment, &rewind, &error));
+            model_truncate(model, rewind.to, rewind.at);
+            model->epoch = 2;
+        }
+        model_ship(model, segment);
+        model_work(segment);
+        aur_segment_get_state(segment, &state);
+        aur_lsn after = state.log_start;
+        for (size_t frame_at = 0; frame_at < model->frame_count; frame_at++) {
+            aur_frame *frame;
+            const aur_frame *expected = model->frames[frame_at];
+            if (expected->header.prev_lsn < state.log_start || at % 20 != 0)
+                continue;
+            CHECK_EQ_U64(expected->header.prev_lsn, after);
+            CHECK_OK(aur_segment_next_frame(segment, after, &frame, &error));
+            CHECK_EQ_MEM(frame->bytes, expected->bytes, expected->header.length);
+            after = frame->header.last_lsn;
+            aur_frame_release(frame);
+        }
+    }
+    aur_frame *frame;
+    CHECK(state.log_start > 0 &&
+          state.log_start < model->frames[model->frame_count - 20]->header.last_lsn);
+    CHECK_STATUS(aur_segment_next_frame(segment, 0, &frame, &error), AUR_GAP);
+    aur_segment_close(segment);
+    model_destroy(model);
+}
+
 TEST(segment_refuses_what_does_not_belong) {
     char path[600];
     volume_model *model = model_create();
