@@ -217,6 +217,36 @@ TEST(segment_never_returns_damaged_bytes) {
     model_destroy(world.model);
 }
 
+/* Any file cut to any length, and put back afterwards. */
+TEST(segment_survives_files_that_are_cut_off)
+{
+    crash_world world = {0};
+    name_list list = {0};
+    build_volume(&world);
+    CHECK_OK(aur_disk_list(world.disk, collect_name, &list, NULL));
+    for (unsigned round = 0; round < 100; round++) {
+        size_t chosen = random_below(list.count);
+        const char *name = list.names[chosen];
+        uint8_t *bytes = malloc(list.sizes[chosen]);
+        aur_file *file;
+        size_t length;
+        CHECK(bytes != NULL);
+        CHECK_OK(aur_disk_open_file(world.disk, name, AUR_FILE_READ, &file, NULL));
+        CHECK_OK(aur_file_read(file, 0, bytes, list.sizes[chosen], &length, NULL));
+        aur_file_close(file);
+        CHECK_OK(aur_disk_replace(world.disk, name, bytes, random_below(length), NULL));
+        check_damaged(&world, name);
+        CHECK_OK(aur_disk_replace(world.disk, name, bytes, length, NULL));
+        free(bytes);
+    }
+    aur_error error;
+    CHECK_OK(open_again(&world, &error));
+    model_check_all(world.model, world.segment, AUR_LSN_MAX);
+    aur_segment_close(world.segment);
+    aur_disk_close(world.disk);
+    model_destroy(world.model);
+}
+
 /* A missing file: the segment opens, says so, and never returns wrong data. */
 TEST(segment_opens_without_a_file) {
     crash_world world = {0};
