@@ -117,8 +117,8 @@ def open(  # noqa: A001
         history_bytes=history_bytes,
         durability=durability,
     )
-    # The coordinator is loaded with the first database, which keeps the import of the package quick.
-    from aurora_engine.volume import Volume  # noqa: PLC0415
+    # Loaded with the first database, which keeps the import of the package quick.
+    from aurora_engine.volume import Volume
 
     volume = Volume.open(
         path,
@@ -296,10 +296,7 @@ class Database(TableVerbs):
         ValueError
             If the name is empty or too long.
         """
-        with self.begin() as transaction:
-            handle = transaction._source.table(name, create)
-        if handle is None:
-            raise KeyError(name)
+        handle = self.transact(lambda txn: txn.table(name, create=create)._handle)
         return Table(self._source, self._volume, name, handle, waits=self._waits)
 
     def tables(self) -> list[str]:
@@ -315,8 +312,7 @@ class Database(TableVerbs):
         KeyError
             If there is none.
         """
-        with self.begin() as transaction:
-            transaction.drop_table(name)
+        self.transact(lambda txn: txn.drop_table(name))
 
     # ---- durability ----
 

@@ -56,8 +56,8 @@ class Topology:
     --------
     >>> Topology().copies
     6
-    >>> Topology(zones={"a": "/mnt/disk1/volume", "b": "/mnt/disk2/volume", "c":
-    "/mnt/disk3/volume"}).copies 6
+    >>> Topology(zones={"a": "/disk1/volume", "b": "/disk2/volume", "c": "/disk3/volume"}).copies
+    6
     >>> Topology.single().copies
     1
     """

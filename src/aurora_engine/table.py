@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
@@ -86,11 +86,15 @@ class TableVerbs(ReadVerbs):
         if not self.delete(key):
             raise KeyError(key)
 
+    @overload
+    def put_many(self, pairs: Pairs) -> int: ...
+    @overload
     def put_many(
         self,
-        pairs: Pairs | Iterable[ReadableBuffer] | FixedWidthArray,
-        values: SupportsIter[ReadableBuffer] | FixedWidthArray | None = None,
-    ) -> int:
+        pairs: SupportsIter[ReadableBuffer] | FixedWidthArray,
+        values: SupportsIter[ReadableBuffer] | FixedWidthArray,
+    ) -> int: ...
+    def put_many(self, pairs: Any, values: Any = None) -> int:
         """Sets many keys in one transaction: all of them or none.
 
         Parameters

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
@@ -63,11 +62,15 @@ class TransactionVerbs(ReadVerbs):
         if not self._source.delete(self._handle, key):
             raise KeyError(key)
 
+    @overload
+    def put_many(self, pairs: Pairs) -> None: ...
+    @overload
     def put_many(
         self,
-        pairs: Pairs | Iterable[ReadableBuffer] | FixedWidthArray,
-        values: SupportsIter[ReadableBuffer] | FixedWidthArray | None = None,
-    ) -> None:
+        pairs: SupportsIter[ReadableBuffer] | FixedWidthArray,
+        values: SupportsIter[ReadableBuffer] | FixedWidthArray,
+    ) -> None: ...
+    def put_many(self, pairs: Any, values: Any = None) -> None:
         """Sets many keys; see `Database.put_many` for what is taken."""
         put_pairs(self._source, self._handle, pairs, values)
 
@@ -76,6 +79,8 @@ class TransactionTable(TransactionVerbs):
     """A table inside of one transaction; from `Transaction.table`. Ends with it."""
 
     __slots__ = ("_handle", "_source", "name")
+
+    _handle: TableHandle
 
     def __init__(self, transaction: Txn, name: str, handle: TableHandle) -> None:
         self._source = transaction

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aurora_engine._ext.engine import TableHandle
     from aurora_engine._ext.transaction import Txn
-    from aurora_engine.types import FixedWidthArray, Pairs, ReadableBuffer, SupportsIter
+    from aurora_engine.types import FixedWidthArray, ReadableBuffer
 
 _T = TypeVar("_T")
 _ItemT_co = TypeVar("_ItemT_co", covariant=True)
@@ -215,12 +215,7 @@ class ReadVerbs:
 _MISSING: Any = object()
 
 
-def put_pairs(
-    transaction: Txn,
-    table: TableHandle | None,
-    pairs: Pairs | Iterable[ReadableBuffer] | FixedWidthArray,
-    values: SupportsIter[ReadableBuffer] | FixedWidthArray | None,
-) -> None:
+def put_pairs(transaction: Txn, table: TableHandle | None, pairs: Any, values: Any) -> None:
     """Puts what `put_many` was given: pairs, a mapping, or keys and values apart."""
     if values is not None:
         put_columns(transaction, table, pairs, values)
@@ -228,7 +223,7 @@ def put_pairs(
         put_columns(transaction, table, *pairs)
     else:
         items = getattr(pairs, "items", None)
-        transaction.put_many(table, items() if callable(items) else cast("Any", pairs))
+        transaction.put_many(table, items() if callable(items) else pairs)
 
 
 def put_columns(transaction: Txn, table: TableHandle | None, keys: Any, values: Any) -> None:

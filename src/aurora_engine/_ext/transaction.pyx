@@ -103,7 +103,7 @@ cdef class Txn(Handle):
 
     cdef void _free(self) noexcept:
         if self._transaction != NULL:
-            free_children(self, "belongs to a transaction that has ended")
+            free_children(self, f"belongs to a transaction that {self._end}")
             aur_transaction_destroy(self._transaction)
             self._transaction = NULL
 

@@ -1,0 +1,133 @@
+"""What `open` accepts and refuses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aurora_engine as aurora
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("create", 1, TypeError),
+        ("topology", ("a", "b"), TypeError),
+        ("cache_bytes", 1000, ValueError),
+        ("cache_bytes", 1e9, TypeError),
+        ("cache_bytes", True, TypeError),
+        ("page_bytes", 2048, ValueError),
+        ("page_bytes", 131072, ValueError),
+        ("page_bytes", 5000, ValueError),
+        ("protection_group_bytes", 8192, ValueError),
+        ("protection_group_bytes", (64 << 20) + 1, ValueError),
+        ("backtrack_window", 3600, TypeError),
+        ("backtrack_window", timedelta(seconds=-1), ValueError),
+        ("history_bytes", -1, ValueError),
+        ("durability", "always", ValueError),
+        ("nothing", 1, TypeError),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_made(
+    tmp_path: Path, option: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=option):
+        aurora.open(tmp_path / "db", **{option: value})
+    assert not (tmp_path / "db").exists()
+
+
+def test_options_are_keyword_only(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        aurora.open(tmp_path / "db", True)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        aurora.open(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page_bytes", [4096, 8192, 16384, 65536])
+def test_page_sizes(tmp_path: Path, page_bytes: int) -> None:
+    with aurora.open(tmp_path / "db", page_bytes=page_bytes) as db:
+        db.put_many((b"%05d" % i, b"x" * i) for i in range(2000))
+        assert db.status().page_bytes == page_bytes
+    with aurora.open(tmp_path / "db") as db:
+        assert [len(value) for _, value in db.scan()] == list(range(2000))
+        assert db.status().page_bytes == page_bytes
+
+
+def test_history_options_are_kept(tmp_path: Path) -> None:
+    with aurora.open(
+        tmp_path / "db", backtrack_window=timedelta(hours=5), history_bytes=1 << 30
+    ) as db:
+        assert db.status().backtrack_window == timedelta(hours=5)
+        assert db.status().history_bytes == 1 << 30
+
+
+def test_small_protection_groups_let_the_volume_grow(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "db", protection_group_bytes=64 * 4096, page_bytes=4096) as db:
+        for i in range(8):
+            db.put(b"big %d" % i, bytes([i]) * 100_000)
+        db.put_many((b"%06d" % i, b"v" * 50) for i in range(300))
+        with db.begin() as txn:
+            txn.put(b"huge", b"h" * (3 << 20))
+        assert db.status().protection_groups > 10
+        assert db[b"huge"] == b"h" * (3 << 20)
+        assert db.verify().ok
+    with aurora.open(tmp_path / "db") as db:
+        assert len(db) == 309
+        assert db[b"big 7"] == b"\7" * 100_000
+
+
+def test_topology() -> None:
+    topology = aurora.Topology(zones=("a", "b", "c"), copies_per_zone=2)
+    assert topology == aurora.Topology()
+    assert topology.zones == ("a", "b", "c")
+    assert topology.copies == 6
+    mapped = aurora.Topology({"x": "/disk1/x", "y": Path("/disk2/y")}, copies_per_zone=3)
+    assert mapped.zones == ("x", "y")
+    assert mapped.folders() == (("x", "/disk1/x"), ("y", "/disk2/y"))
+    assert aurora.Topology.single().copies == 1
+    assert hash(topology) == hash(aurora.Topology())
+    with pytest.raises(AttributeError):
+        topology.zones = ()  # type: ignore[misc]
+    for bad in ((), ("a", "a"), ("a/b",), ("",), ("..",), {"a": "/x", "b": "/x"}):
+        with pytest.raises(ValueError, match=r"zone|folder"):
+            aurora.Topology(bad)
+    for bad_type in ("abc", (1, 2)):
+        with pytest.raises(TypeError):
+            aurora.Topology(bad_type)  # type: ignore[arg-type]
+    for copies in (0, 33):
+        with pytest.raises(ValueError, match="copies_per_zone"):
+            aurora.Topology(("a", "b"), copies)
+
+
+def test_zones_on_other_folders(tmp_path: Path) -> None:
+    folders = {name: tmp_path / f"disk {name}" for name in ("one", "two", "three")}
+    with aurora.open(tmp_path / "dä ta", topology=aurora.Topology(folders)) as db:
+        db[b"k"] = b"v"
+        status = db.status()
+    assert len(status.segments) == 6
+    for segment in status.segments:
+        assert Path(segment.path).is_relative_to(folders[segment.zone])
+    with aurora.open(tmp_path / "dä ta") as db:
+        assert db[b"k"] == b"v"
+    with pytest.raises(ValueError, match="zones"):
+        aurora.open(tmp_path / "dä ta", topology=aurora.Topology.single())
+
+
+def test_single_copy(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "db", topology=aurora.Topology.single()) as db:
+        db[b"k"] = b"v"
+        assert len(db.status().segments) == 1
+    with aurora.open(tmp_path / "db") as db:
+        assert db[b"k"] == b"v"
+
+
+def test_create_false_needs_a_database(tmp_path: Path) -> None:
+    with pytest.raises(aurora.StorageIOError, match="create=True") as caught:
+        aurora.open(tmp_path, create=False)
+    assert caught.value.errno == 2
+    with pytest.raises(aurora.StorageIOError):
+        aurora.open(tmp_path / "missing", create=False)
+    assert not (tmp_path / "missing").exists()

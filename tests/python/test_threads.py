@@ -1,0 +1,130 @@
+"""Thirty-two threads on one database, and handles shared between threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import aurora_engine as aurora
+
+THREADS = 32
+
+
+def together(work: Callable[[int], None], threads: int = THREADS) -> None:
+    barrier = threading.Barrier(threads)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        work(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(run, number) for number in range(threads)]:
+            done.result()
+
+
+def test_everything_at_once(db: aurora.Database) -> None:
+    def work(number: int) -> None:
+        table = db.table(f"table {number % 5}")
+        mine = {b"%d/%d" % (number, i): b"%d" % i for i in range(100)}
+        for key, value in mine.items():
+            db.put(key, value)
+            assert db[key] == value
+        table.put_many(mine)
+        assert table.get_many(list(mine)) == list(mine.values())
+        prefix = b"%d/" % number
+        assert dict(db.scan(prefix=prefix)) == mine
+        with db.snapshot() as view:
+            assert dict(view.scan(prefix=prefix)) == mine
+
+        def move(txn: aurora.Transaction) -> None:
+            for key in list(txn.table(table.name).scan(prefix=prefix, limit=50)):
+                txn.table(table.name).delete(key[0])
+
+        db.transact(move)
+        assert len(list(table.scan(prefix=prefix))) == 50
+        assert db.status().writable
+
+    together(work)
+    assert len(db) == THREADS * 100
+    assert db.verify().ok
+
+
+def test_transfers_keep_the_sum(db: aurora.Database) -> None:
+    accounts = [b"account %02d" % i for i in range(20)]
+    db.put_many((account, b"100") for account in accounts)
+    stop = threading.Event()
+    sums: list[int] = []
+
+    def watch() -> None:
+        while not stop.is_set():
+            with db.snapshot() as view:
+                sums.append(sum(int(value) for _, value in view.scan()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+
+    def work(number: int) -> None:
+        for i in range(20):
+            source, target = accounts[(number + i) % 20], accounts[(number * 7 + i * 3 + 1) % 20]
+            if source == target:
+                continue
+
+            def transfer(
+                txn: aurora.Transaction, source: bytes = source, target: bytes = target
+            ) -> None:
+                txn[source] = b"%d" % (int(txn[source]) - 1)
+                txn[target] = b"%d" % (int(txn[target]) + 1)
+
+            db.transact(transfer)
+
+    together(work, 8)
+    stop.set()
+    watcher.join()
+    assert set(sums) == {2000}
+
+
+def test_a_view_shared_by_threads(db: aurora.Database) -> None:
+    db.put_many((b"%05d" % i, b"v") for i in range(2000))
+    with db.snapshot() as view:
+
+        def work(number: int) -> None:
+            assert len(list(view.scan())) == 2000
+            assert view[b"%05d" % number] == b"v"
+
+        together(work)
+
+
+def test_one_cursor_gives_each_entry_to_one_thread(db: aurora.Database) -> None:
+    db.put_many((b"%05d" % i, b"v") for i in range(20_000))
+    scan = db.scan()
+    seen: list[list[bytes]] = [[] for _ in range(8)]
+
+    def work(number: int) -> None:
+        # A thread that comes while another one fetches from disk is refused.
+        with contextlib.suppress(ValueError):
+            for key, _ in scan:
+                seen[number].append(key)
+
+    together(work, 8)
+    keys = [key for mine in seen for key in mine] + [key for key, _ in scan]
+    assert sorted(keys) == list(db)
+
+
+def test_caches_can_be_resized_meanwhile(db: aurora.Database) -> None:
+    db.put_many((b"%06d" % i, b"v" * 200) for i in range(20_000))
+
+    def work(number: int) -> None:
+        if number == 0:
+            for size in (1 << 20, 8 << 20, 2 << 20, 64 << 20):
+                db.set_cache_bytes(size)
+                assert db.status().cache_bytes == size
+        else:
+            assert sum(len(value) for _, value in db.scan()) == 20_000 * 200
+
+    together(work, 4)
+    with pytest.raises(ValueError, match="cache_bytes"):
+        db.set_cache_bytes(10)
