@@ -342,8 +342,8 @@ static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_err
     const aur_tree *tree = &use->table->tree;
     int64_t added = 0;
     aur_status status = AUR_OK;
-    const auri_write *write = use->writes.first[0];
-    for (; write != NULL && status == AUR_OK; write = write->next[0]) {
+    const auri_write *write = auri_write_map_first(&use->writes);
+    for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
         const uint8_t *key = auri_write_key(write);
         if (write->is_delete) {
             status = aur_tree_delete(&commit->writer, tree, key, write->key_bytes, error);
@@ -383,8 +383,9 @@ static void record_writes(void *context, auri_journal *journal, aur_lsn lsn) {
     const aur_transaction *transaction = context;
     for (size_t at = 0; at < transaction->use_count; at++) {
         const auri_use *use = &transaction->uses[at];
-        const auri_write *write = use->has_writes && !use->is_dropped ? use->writes.first[0] : NULL;
-        for (; write != NULL; write = write->next[0]) {
+        const auri_write *write =
+            use->has_writes && !use->is_dropped ? auri_write_map_first(&use->writes) : NULL;
+        for (; write != NULL; write = auri_write_next(write)) {
             auri_journal_add(journal, lsn, use->table->tree.table, auri_write_key(write),
                              write->key_bytes);
         }

@@ -182,7 +182,7 @@ static aur_status load_entry(aur_cursor *cursor, aur_error *error) {
 /* ---- the side of own writes ---- */
 
 static auri_write *next_write(const auri_write *write, bool reverse) {
-    return reverse ? write->previous : write->next[0];
+    return reverse ? write->previous : auri_write_next(write);
 }
 
 /* The first own write behind the last key that was handed out; NULL: none. */
@@ -197,7 +197,7 @@ static auri_write *find_write(const aur_cursor *cursor, const auri_use *use) {
         return from->is_set ? auri_write_map_before(map, from->key, from->key_bytes) : map->last[0];
     }
     if (!from->is_set) {
-        return map->first[0];
+        return auri_write_map_first(map);
     }
     auri_write *write = auri_write_map_at_or_after(map, from->key, from->key_bytes);
     const bool is_passed = write != NULL && from == &cursor->passed &&

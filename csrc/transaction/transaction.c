@@ -328,8 +328,8 @@ static aur_status learn_existence(aur_transaction *transaction, const aur_table 
 static aur_status count_writes(aur_transaction *transaction, const auri_use *use, uint64_t *count,
                                aur_error *error) {
     aur_status status = AUR_OK;
-    auri_write *write = use->has_writes ? use->writes.first[0] : NULL;
-    for (; write != NULL && status == AUR_OK; write = write->next[0]) {
+    auri_write *write = use->has_writes ? auri_write_map_first(&use->writes) : NULL;
+    for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
         status = learn_existence(transaction, use->table, write, error);
         if (write->is_delete && write->existence == AURI_EXISTENCE_PRESENT) {
             *count -= 1;

@@ -36,17 +36,21 @@ static sought_key seek_for(const uint8_t *key, size_t key_bytes) {
     return (sought_key){prefix_of(key, key_bytes), key, key_bytes};
 }
 
-static bool is_below(const auri_write *write, const sought_key *sought) {
-    if (write->prefix != sought->prefix) {
-        return write->prefix < sought->prefix;
-    }
-    return auri_key_compare(auri_write_key(write), write->key_bytes, sought->bytes,
-                            sought->length) < 0;
+static int compare_with(const auri_write *write, const sought_key *sought) {
+    return auri_key_compare(auri_write_key(write), write->key_bytes, sought->bytes, sought->length);
 }
 
-static bool is_equal(const auri_write *write, const sought_key *sought) {
-    return write != NULL && write->prefix == sought->prefix && write->key_bytes == sought->length &&
-           memcmp(auri_write_key(write), sought->bytes, sought->length) == 0;
+/* Whether the link leads to a key below the one that is looked for. */
+static bool leads_below(const auri_write_link *link, const sought_key *sought) {
+    if (link->write == NULL || link->prefix != sought->prefix) {
+        return link->write != NULL && link->prefix < sought->prefix;
+    }
+    return compare_with(link->write, sought) < 0;
+}
+
+static bool leads_to(const auri_write_link *link, const sought_key *sought) {
+    return link->write != NULL && link->prefix == sought->prefix &&
+           compare_with(link->write, sought) == 0;
 }
 
 void auri_write_map_init(auri_write_map *map, auri_arena *arena) {
@@ -67,23 +71,33 @@ static uint8_t draw_height(auri_write_map *map) {
     return height;
 }
 
+/* The links that lead on from an entry, NULL being the map's start. */
+static const auri_write_link *links_of(const auri_write_map *map, const auri_write *write) {
+    return write == NULL ? map->first : write->next;
+}
+
 /* Finds, for each level, the last entry below the key (NULL: the map's start). */
 static void find_before(const auri_write_map *map, const sought_key *sought,
                         auri_write *before[AURI_WRITE_HEIGHT_MAX]) {
     auri_write *at = NULL;
     for (int level = AURI_WRITE_HEIGHT_MAX - 1; level >= 0; level--) {
-        auri_write *next = at == NULL ? map->first[level] : at->next[level];
-        while (next != NULL && is_below(next, sought)) {
-            at = next;
-            next = at->next[level];
+        const auri_write_link *link = &links_of(map, at)[level];
+        while (leads_below(link, sought)) {
+            at = link->write;
+            link = &at->next[level];
         }
         before[level] = at;
     }
 }
 
+/* Whether the key lies behind all there are: then the ends of the levels come before it. */
+static bool is_behind_all(const auri_write_map *map, const sought_key *sought) {
+    return map->last[0] == NULL || compare_with(map->last[0], sought) < 0;
+}
+
 static auri_write *find_last_below(const auri_write_map *map, const sought_key *sought) {
     auri_write *before[AURI_WRITE_HEIGHT_MAX];
-    if (map->last[0] != NULL && is_below(map->last[0], sought)) {
+    if (is_behind_all(map, sought)) {
         return map->last[0];
     }
     find_before(map, sought, before);
@@ -98,44 +112,41 @@ auri_write *auri_write_map_before(const auri_write_map *map, const uint8_t *key,
 auri_write *auri_write_map_at_or_after(const auri_write_map *map, const uint8_t *key,
                                        size_t key_bytes) {
     const sought_key sought = seek_for(key, key_bytes);
-    const auri_write *below = find_last_below(map, &sought);
-    return below == NULL ? map->first[0] : below->next[0];
+    return links_of(map, find_last_below(map, &sought))[0].write;
 }
 
 auri_write *auri_write_map_find(const auri_write_map *map, const uint8_t *key, size_t key_bytes) {
     const sought_key sought = seek_for(key, key_bytes);
-    const auri_write *below = find_last_below(map, &sought);
-    auri_write *found = below == NULL ? map->first[0] : below->next[0];
-    return is_equal(found, &sought) ? found : NULL;
+    const auri_write_link *link = links_of(map, find_last_below(map, &sought));
+    return leads_to(link, &sought) ? link->write : NULL;
 }
 
 /* Puts a new entry behind before[level] on each of its levels. */
-static void link_write(auri_write_map *map, auri_write *write,
+static void link_write(auri_write_map *map, const sought_key *sought, auri_write *write,
                        auri_write *const before[AURI_WRITE_HEIGHT_MAX]) {
     for (uint8_t level = 0; level < write->height; level++) {
-        auri_write **link =
+        auri_write_link *link =
             before[level] == NULL ? &map->first[level] : &before[level]->next[level];
         write->next[level] = *link;
-        *link = write;
-        if (write->next[level] == NULL) {
+        *link = (auri_write_link){sought->prefix, write};
+        if (write->next[level].write == NULL) {
             map->last[level] = write;
         }
     }
     write->previous = before[0];
-    if (write->next[0] != NULL) {
-        write->next[0]->previous = write;
+    if (write->next[0].write != NULL) {
+        write->next[0].write->previous = write;
     }
 }
 
 static auri_write *create_write(auri_write_map *map, const sought_key *sought) {
     const uint8_t height = draw_height(map);
     auri_write *write = auri_arena_allocate(
-        map->arena, sizeof *write + height * sizeof(auri_write *) + sought->length);
+        map->arena, sizeof *write + height * sizeof(auri_write_link) + sought->length);
     if (write == NULL) {
         return NULL;
     }
-    *write = (auri_write){
-        .prefix = sought->prefix, .key_bytes = (uint16_t)sought->length, .height = height};
+    *write = (auri_write){.key_bytes = (uint16_t)sought->length, .height = height};
     if (sought->length > 0) {
         memcpy(&write->next[height], sought->bytes, sought->length);
     }
@@ -166,12 +177,12 @@ aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t ke
     const sought_key sought = seek_for(key, key_bytes);
     auri_write *before[AURI_WRITE_HEIGHT_MAX];
     auri_write *found = NULL;
-    if (map->last[0] == NULL || is_below(map->last[0], &sought)) {
+    if (is_behind_all(map, &sought)) {
         memcpy(before, map->last, sizeof before);
     } else {
         find_before(map, &sought, before);
-        auri_write *next = before[0] == NULL ? map->first[0] : before[0]->next[0];
-        found = is_equal(next, &sought) ? next : NULL;
+        const auri_write_link *link = links_of(map, before[0]);
+        found = leads_to(link, &sought) ? link->write : NULL;
     }
     uint8_t *room = is_delete ? NULL : room_for(map, found, value_bytes);
     auri_write *write = found != NULL ? found : create_write(map, &sought);
@@ -182,7 +193,7 @@ aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t ke
         memmove(room, value, value_bytes);
     }
     if (found == NULL) {
-        link_write(map, write, before);
+        link_write(map, &sought, write, before);
         map->writes++;
     } else {
         count_write(map, write, false);

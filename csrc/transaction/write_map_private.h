@@ -24,19 +24,26 @@ enum auri_existence {
     AURI_EXISTENCE_PRESENT = 2,
 };
 
+typedef struct auri_write auri_write;
+
+/* Leads to an entry, and tells the first 8 bytes of its key as a big-endian number: most
+ * comparisons end with that, before the entry's own memory is touched. */
+typedef struct auri_write_link {
+    uint64_t prefix;
+    auri_write *write;
+} auri_write_link;
+
 /* One key's last put or delete. */
-typedef struct auri_write {
-    uint64_t
-        prefix; /* first 8 bytes of the key as a big-endian number: most comparisons end here */
+struct auri_write {
     const uint8_t *value; /* in the arena; NULL for a delete */
     uint64_t value_bytes;
-    struct auri_write *previous;
+    auri_write *previous;
     uint16_t key_bytes;
     uint8_t height;
     uint8_t existence; /* enum auri_existence */
     bool is_delete;
-    struct auri_write *next[]; /* `height` links, then the key */
-} auri_write;
+    auri_write_link next[]; /* `height` links, then the key */
+};
 
 typedef struct auri_write_map {
     auri_arena *arena;
@@ -44,7 +51,7 @@ typedef struct auri_write_map {
     uint64_t puts;
     uint64_t put_bytes; /* keys and values of the puts */
     uint64_t writes;
-    auri_write *first[AURI_WRITE_HEIGHT_MAX];
+    auri_write_link first[AURI_WRITE_HEIGHT_MAX];
     auri_write *last[AURI_WRITE_HEIGHT_MAX];
 } auri_write_map;
 
@@ -60,6 +67,12 @@ auri_write *auri_write_map_find(const auri_write_map *map, const uint8_t *key, s
 auri_write *auri_write_map_at_or_after(const auri_write_map *map, const uint8_t *key,
                                        size_t key_bytes);
 auri_write *auri_write_map_before(const auri_write_map *map, const uint8_t *key, size_t key_bytes);
+
+/* In order of keys; NULL at the end. */
+static inline auri_write *auri_write_map_first(const auri_write_map *map) {
+    return map->first[0].write;
+}
+static inline auri_write *auri_write_next(const auri_write *write) { return write->next[0].write; }
 
 static inline const uint8_t *auri_write_key(const auri_write *write) {
     return (const uint8_t *)&write->next[write->height];
