@@ -221,6 +221,7 @@ aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identi
         status = aur_disk_sync_directory(target, error);
     }
     if (status == AUR_OK) {
+        auri_segment_reserve(target);
         status = auri_segment_manifest_store(target, &run.manifest, error);
     }
     unpin(&run);

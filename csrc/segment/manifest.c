@@ -6,10 +6,11 @@
 
 #include "segment/segment_private.h"
 
-enum { SUM_BYTES = 8, MANIFEST_BYTES_MAX = 16 << 20 };
+enum { SUM_BYTES = 8, MANIFEST_BYTES_MAX = 16 << 20, RESERVE_BYTES = 64 << 10 };
 
 static const char MAGIC[8] = {'A', 'U', 'R', 'M', 'A', 'N', 'I', 'F'};
 static const char NAME[] = "manifest";
+static const char RESERVE[] = "reserve";
 
 void auri_segment_manifest_free(auri_manifest *manifest) {
     free(manifest->rewinds);
@@ -92,6 +93,28 @@ static void encode_layer(const auri_layer_info *layer, uint8_t *out) {
     aur_put32(out + AUR_LISTED_TIER_AT + 4, 0);
 }
 
+void auri_segment_reserve(aur_disk *disk) {
+    aur_file *file = NULL;
+    if (aur_disk_open_file(disk, RESERVE, AUR_FILE_READ, &file, NULL) == AUR_OK) {
+        aur_file_close(file);
+        return;
+    }
+    const aur_status created = aur_disk_create(disk, RESERVE, RESERVE_BYTES, NULL);
+    (void)created; /* without it only a full disk cannot be recovered on */
+}
+
+/* On a full disk the reserve gives its room to the new manifest, and takes that of the old one. */
+static aur_status replace(aur_disk *disk, const uint8_t *bytes, size_t length, aur_error *error) {
+    const aur_status status = aur_disk_replace(disk, NAME, bytes, length, error);
+    if (status != AUR_ERR_FULL || aur_disk_remove(disk, RESERVE, NULL) != AUR_OK) {
+        return status;
+    }
+    aur_error_clear(error);
+    const aur_status replaced = aur_disk_replace(disk, NAME, bytes, length, error);
+    auri_segment_reserve(disk);
+    return replaced;
+}
+
 aur_status auri_segment_manifest_store(aur_disk *disk, const auri_manifest *manifest,
                                        aur_error *error) {
     const size_t length = AUR_MANIFEST_BODY_AT +
@@ -114,7 +137,7 @@ aur_status auri_segment_manifest_store(aur_disk *disk, const auri_manifest *mani
         encode_layer(&manifest->layers[at], out);
     }
     aur_put64(out, aur_checksum(bytes, length - SUM_BYTES, 0));
-    const aur_status status = aur_disk_replace(disk, NAME, bytes, length, error);
+    const aur_status status = replace(disk, bytes, length, error);
     free(bytes);
     return status;
 }

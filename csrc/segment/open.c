@@ -210,6 +210,7 @@ aur_status aur_segment_open(aur_disk *disk, const aur_segment_identity *expected
     status = open_layers(segment, error);
     if (status == AUR_OK) {
         status = open_files(segment, error);
+        auri_segment_reserve(segment->disk);
     }
     if (status == AUR_OK) {
         status = auri_segment_log_scan(segment, error);

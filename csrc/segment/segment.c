@@ -105,6 +105,7 @@ aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identi
         return status;
     }
     auri_segment_extent_release(extent);
+    auri_segment_reserve(disk);
     /* The manifest comes last: without it there is no segment. */
     manifest = (auri_manifest){
         .identity = *identity,

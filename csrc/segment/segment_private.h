@@ -82,6 +82,10 @@ aur_status auri_segment_manifest_copy(const auri_manifest *from, auri_manifest *
 aur_status auri_segment_manifest_load(aur_disk *disk, auri_manifest *manifest,
                                       aur_error *error) AUR_CHECKED;
 
+/* Makes sure of the file that keeps room for one more manifest, so that a recovery can fence and
+ * truncate on a full disk and what was acknowledged stays readable. Best effort. */
+void auri_segment_reserve(aur_disk *disk);
+
 /* Replaces `manifest` on `disk`. */
 aur_status auri_segment_manifest_store(aur_disk *disk, const auri_manifest *manifest,
                                        aur_error *error) AUR_CHECKED;

@@ -34,7 +34,9 @@ from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Survey
 from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
 
 AWAY_MAX = 2
-CACHE_BYTES = 1 << 20
+SMALL_CACHE_BYTES = 1 << 20
+LARGE_CACHE_BYTES = 24 << 20
+BIG_VALUE_BYTES = 3 << 20
 KEYS = 400
 
 
@@ -60,6 +62,8 @@ class Cluster:
         self.trace = hashlib.blake2b(digest_size=16)
         self._planted_bugs = planted_bugs
         self._recovery = recovery
+        # With a small cache most reads come from segments; big transactions need a large one.
+        self._cache_bytes = self.source.choice((SMALL_CACHE_BYTES, LARGE_CACHE_BYTES))
         self._clock = VirtualClock(1_000_000_000)
         self.storage = Storage(new_volume_id(self.source), self.source, planted_bugs)
         self.storage.add_group(0, 0)
@@ -80,7 +84,7 @@ class Cluster:
             PAGE_BYTES,
             COPIES,
             GROUP_PAGES,
-            CACHE_BYTES,
+            self._cache_bytes,
             1 << 24,
             "manual",
             False,
@@ -188,6 +192,21 @@ class Cluster:
                 )
                 transaction.put(None, key, value)
                 writes[key] = value
+        self._commit(transaction, writes)
+
+    def commit_big(self) -> None:
+        """A transaction of several boxcars, in flight together, over several protection groups."""
+        if (
+            self._cache_bytes < LARGE_CACHE_BYTES
+            or self.engine.status().vdl < self.engine.status().head
+        ):
+            return
+        transaction = Txn(self.engine)
+        key, value = b"big", self.source.randbytes(1000) * (BIG_VALUE_BYTES // 1000)
+        transaction.put(None, key, value)
+        self._commit(transaction, {key: value})
+
+    def _commit(self, transaction: Txn, writes: dict[bytes, bytes | None]) -> None:
         while True:
             try:
                 lsn = transaction.commit(False)
@@ -391,7 +410,9 @@ class Cluster:
             where: peer.segment for where, peer in self._up().items() if peer.segment is not None
         }
         driver = Driver(peers)
-        known = {rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()}
+        known = {
+            rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()
+        }
         survey = driver.carry_out(Survey(place))
         missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
         reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
@@ -442,7 +463,7 @@ class Cluster:
             return
         self._drop_engine()
         for group in range(self.storage.groups):
-            for copy in self.source.sample(range(COPIES), 3):
+            for copy in self._three_to_lose(group):
                 self.storage.replace_disk(self.storage.nodes[group, copy])
         self.note("lost three")
         self.engine = self._new_engine()
@@ -457,6 +478,16 @@ class Cluster:
                     raise Violation(f"a good copy cannot be copied: {error}")
         self.engine = self._new_engine()
         self.recover()
+
+    def _three_to_lose(self, group: int) -> list[int]:
+        """Any three, or the three that reach furthest: the worst choice."""
+        if self.source.random() < 0.5:
+            return self.source.sample(range(COPIES), 3)
+        scls = {}
+        for copy in range(COPIES):
+            segment = self.storage.nodes[group, copy].segment
+            scls[copy] = segment.state().scl if segment is not None else 0
+        return sorted(scls, key=lambda copy: (-scls[copy], copy))[:3]
 
     def fail_over(self) -> None:
         """A second writer takes over while the first one is alive.
@@ -501,6 +532,7 @@ class Cluster:
         schedule: list[tuple[Callable[[], None], int]] = [
             (self.commit, 30),
             (self.step, 150),
+            (self.commit_big, 1),
             (self.settle, 2),
             (self.background, 25),
             (self.tick, 5),
@@ -511,11 +543,11 @@ class Cluster:
             (self.fill_disk, 1),
             (self.kill_disk, 1),
             (self.restart_node, 3),
-            (self.repair, 5),
+            (self.repair, 10),
             (lambda: self.crash(power_cut=True), 1),
             (lambda: self.crash(power_cut=False), 1),
-            (self.crash_inside_an_operation, 1),
-            (self.lose_three, 1),
+            (self.crash_inside_an_operation, 2),
+            (self.lose_three, 2),
             (self.fail_over, 1),
         ]
         actions = [action for action, _ in schedule]

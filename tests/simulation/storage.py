@@ -15,7 +15,7 @@ from aurora_engine.errors import AuroraError
 
 COPIES = 6
 PAGE_BYTES = 4096
-GROUP_PAGES = 64
+GROUP_PAGES = 256
 SEGMENT_OPTIONS = {"extent_bytes": 64 << 10, "memtable_bytes": 24 << 10, "merge_fanout": 3}
 
 LYING_FAULTS = ("flip_write_ppm", "misdirect_ppm", "lost_write_ppm")

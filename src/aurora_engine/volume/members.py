@@ -5,6 +5,7 @@ Opening, creating, and carrying out what the state machines ask of them.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -16,7 +17,12 @@ from typing import TypeVar
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import FrameInfo, LogGap, SegmentIdentity
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
+from aurora_engine.errors import (
+    AuroraError,
+    CorruptionError,
+    StorageIOError,
+    VolumeFullError,
+)
 from aurora_engine.volume.layout import METADATA_NAME, Layout
 from aurora_engine.volume.messages import (
     Action,
@@ -33,6 +39,9 @@ from aurora_engine.volume.messages import (
 )
 
 _log = logging.getLogger("aurora_engine.volume")
+
+ROOM_BYTES = 16 << 20
+"""What a full disk must have free again: two extents of a segment's log."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -175,6 +184,26 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
 
 def _discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def may_return(error: AuroraError | None) -> bool:
+    """Whether a copy that failed so may be opened again as it is.
+
+    It may when its files were only away, or its disk was full. After a failed write or sync nobody
+    knows what the medium holds (I10), and one that damage or a gap put out needs to be made anew.
+    """
+    if isinstance(error, VolumeFullError):
+        return True
+    return isinstance(error, StorageIOError) and error.errno in (None, 0, errno.ENOENT)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk of a folder has room for a segment to go on."""
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return False
+    return free.f_bavail * free.f_frsize >= ROOM_BYTES
 
 
 class Driver:

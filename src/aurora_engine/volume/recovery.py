@@ -18,7 +18,7 @@ The machine is sans-I/O: `start` and `reply` return the next actions; `outcome` 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,6 +55,20 @@ def missed_rewinds(
     """
     missed = {r for r in known if r.epoch >= segment.state.epoch} - set(segment.rewinds)
     return tuple(sorted(missed, key=lambda rewind: rewind.epoch))
+
+
+def left_lineage(segment: Surveyed, lineage: Sequence[RewindRecord]) -> bool:
+    """Whether a segment holds a rewind that the volume's history does not.
+
+    A recovery that died after truncating a few copies, and that the next one did not see, leaves
+    such copies: what they dropped may have been kept. (Lists are cut at their old end.)
+    """
+    oldest = lineage[0].epoch if lineage else 0
+    return any(r.epoch >= oldest and r not in lineage for r in segment.rewinds)
+
+
+def _newest_epoch(rewinds: Sequence[RewindRecord]) -> int:
+    return rewinds[-1].epoch if rewinds else 0
 
 
 class Phase(Enum):
@@ -189,10 +203,21 @@ class Recovery:
     def _fence(self) -> list[Action]:
         self._phase = Phase.FENCE
         self._epoch = 1 + max(known.state.epoch for known in self._known.values())
-        every = {rewind for known in self._known.values() for rewind in known.rewinds}
+        lineage = max((known.rewinds for known in self._known.values()), key=_newest_epoch)
+        for place in sorted(self._alive):
+            if left_lineage(self._known[place], lineage):
+                self._alive.discard(place)
+                self._behind.add(place)
+                self._failures[place] = CorruptionError(
+                    "it took part in a recovery that was never finished and that a later one "
+                    "overruled: this copy must be rebuilt"
+                )
+        lost = self._lost_group()
+        if lost is not None:
+            return self._end(lost)
         return self._ask(
             [
-                Promise(place, missed_rewinds(self._known[place], every), self._epoch)
+                Promise(place, missed_rewinds(self._known[place], lineage), self._epoch)
                 for place in sorted(self._alive)
             ]
         )

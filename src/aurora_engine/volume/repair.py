@@ -20,6 +20,8 @@ class CopyCondition(Enum):
     LAGGING = "lagging"
     DAMAGED = "damaged"
     """Takes frames, but something at rest in it failed its checksum."""
+    FULL = "full"
+    """Its disk is full: it serves reads, and takes frames again when there is room."""
     LOST = "lost"
 
 
@@ -135,5 +137,6 @@ class Repair:
     def _has_write_quorum(self, seen: Mapping[Place, Observation]) -> bool:
         usable: dict[int, int] = {}
         for (group, _), observation in seen.items():
-            usable[group] = usable.get(group, 0) + (observation.condition is not CopyCondition.LOST)
+            takes_frames = observation.condition not in (CopyCondition.LOST, CopyCondition.FULL)
+            usable[group] = usable.get(group, 0) + takes_frames
         return all(count >= write_quorum(self._copies) for count in usable.values())

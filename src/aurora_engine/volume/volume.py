@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError, FencedError, QuorumLostError
+from aurora_engine.errors import AuroraError, FencedError, QuorumLostError, VolumeFullError
 from aurora_engine.options import Topology
 from aurora_engine.types import VerifyReport, VolumeStatus
 from aurora_engine.volume import report
@@ -23,7 +23,9 @@ from aurora_engine.volume.members import (
     copy_segment,
     create_segment,
     discard_unused,
+    has_room,
     in_parallel,
+    may_return,
     open_segment,
     swap_in,
 )
@@ -227,7 +229,12 @@ class Volume:
             status = self.engine.copy_status(*place) if self._serving_writes else None
             state = segment.state()
             if state.health == "failed" or (status is not None and status.state == "failed"):
-                self._give_up(place, (status and status.error) or state.damage)
+                error = (status and status.error) or state.damage
+                if isinstance(error, VolumeFullError) and not has_room(folder):
+                    self._errors[place] = error
+                    seen[place] = Observation(CopyCondition.FULL, state.scl)
+                    continue
+                self._give_up(place, error)
                 seen[place] = Observation(CopyCondition.LOST, 0)
             elif status is not None and status.state == "lagging":
                 seen[place] = Observation(CopyCondition.LAGGING, state.scl)
@@ -239,9 +246,7 @@ class Volume:
 
     def _give_up(self, place: Place, error: AuroraError | None) -> None:
         self._errors[place] = error or QuorumLostError("the copy failed")
-        if getattr(error, "errno", None):
-            # After a failed write or sync nobody knows what the medium holds: such a copy is only
-            # ever rebuilt (I10).
+        if not may_return(error):
             self._barred.add(place)
         _log.warning("segment %s is given up: %s", place, error)
         self._retire(place)
@@ -377,7 +382,15 @@ class Volume:
             refused = self.engine.status().write_error
             if self._serving_writes and refused is None:
                 return True
-            if isinstance(refused, FencedError) or not self._has_write_quorum():
+            if isinstance(refused, FencedError):
+                return False
+            full = [o for o in self._observe().values() if o.condition is CopyCondition.FULL]
+            if full:
+                raise VolumeFullError(
+                    f"no space for {len(full)} of the copies under {self.path}: "
+                    "make room on their disks; reads go on"
+                )
+            if not self._has_write_quorum():
                 return False
             self._recover_in_place()
             return self._serving_writes
