@@ -43,7 +43,7 @@ def command(path: str, table: str | None, all_tables: bool, output: IO[str]) -> 
         named = [table] if not all_tables else [None, *db.tables()]
         for name in named:
             source = view if name is None else view.table(name)
-            _dump(source, {} if name is None else {"table": name}, output)
+            _dump(source, {"table": name} if all_tables and name is not None else {}, output)
 
 
 def _dump(source: Any, tag: dict[str, str], output: IO[str]) -> None:

@@ -23,6 +23,7 @@ from aurora_engine.cli.common import (
 )
 
 FORMATS = ("csv", "tsv", "jsonl", "pairs")
+VALUE_BYTES_MAX = 1 << 30
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 Record = tuple[str | None, bytes, bytes]
@@ -74,7 +75,7 @@ def command(
     jsonl     objects as `dump` writes them, or any objects with --key
     pairs     key, tab, value on each line, as bytes
     """
-    chosen = file_format or _BY_SUFFIX.get(Path(file.name).suffix.lower(), "pairs")
+    chosen = file_format or _BY_SUFFIX.get(Path(str(getattr(file, "name", "-"))).suffix.lower(), "pairs")
     records = _records(file, chosen, columns, separator)
     start = time.perf_counter()
     count = 0
@@ -131,9 +132,18 @@ def _pairs(file: IO[bytes]) -> Iterator[Record]:
 def _rows(
     file: IO[bytes], delimiter: str, columns: tuple[str, ...], separator: str
 ) -> Iterator[Record]:
-    rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter=delimiter)
-    for row in rows:
-        yield None, _joined(row, columns, separator), json.dumps(row, ensure_ascii=False).encode()
+    csv.field_size_limit(VALUE_BYTES_MAX)
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    rows = csv.DictReader(text, delimiter=delimiter, strict=True)
+    try:
+        for row in rows:
+            value = json.dumps(row, ensure_ascii=False).encode()
+            yield None, _joined(row, columns, separator), value
+    except csv.Error as error:
+        raise click.UsageError(f"line {rows.line_num} is not a row: {error}") from None
+    finally:
+        # The file belongs to whoever opened it.
+        text.detach()
 
 
 def _json_lines(file: IO[bytes], columns: tuple[str, ...], separator: str) -> Iterator[Record]:
