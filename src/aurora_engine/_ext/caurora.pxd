@@ -18,6 +18,7 @@ cdef extern from "aurora/errors.h" nogil:
         AUR_TIMEOUT
         AUR_GAP
         AUR_NEEDS_GROUPS
+        AUR_NO_TABLE
         AUR_ERR_CORRUPT
         AUR_ERR_VERSION
         AUR_ERR_IO

@@ -1,6 +1,6 @@
 # The one gate through which statuses of the C core become exceptions.
 
-from aurora_engine._ext.caurora cimport aur_error, aur_status
+from aurora_engine._ext.caurora cimport AUR_NO_TABLE, aur_error, aur_status
 
 # Resets an error before it is passed to C: "no error, everything unknown".
 cdef inline void error_clear(aur_error *error) noexcept nogil:
@@ -22,8 +22,9 @@ cdef object exception_of(aur_status status, const aur_error *error)
 # None when the error holds nothing.
 cdef object stored_exception(const aur_error *error)
 
-# Returns an outcome (0 or above), raises for an error.
+# Returns an outcome (0 or above), raises for an error. A table that is gone is an outcome to the core and a KeyError
+# here, wherever it is met.
 cdef inline int check(aur_status status, const aur_error *error) except -1 nogil:
-    if status < 0:
+    if status < 0 or status == AUR_NO_TABLE:
         return raise_status(status, error)
     return status

@@ -18,6 +18,7 @@ from aurora_engine._ext.caurora cimport (
     AUR_ERR_READ_ONLY,
     AUR_ERR_SNAPSHOT,
     AUR_ERR_VERSION,
+    AUR_NO_TABLE,
     aur_status_text,
 )
 
@@ -74,7 +75,7 @@ def exception_for(
     """
     text = message or status_text(status)
     place = _place(group, copy, file, offset, lsn)
-    cls = CLASSES.get(status)
+    cls = KeyError if status == AUR_NO_TABLE else CLASSES.get(status)
     if cls is None:
         raise SystemError(f"status {status} of the C core has no exception: {text}")
     if place:
