@@ -74,7 +74,8 @@ void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref);
  * leaves the pool at once unless somebody else uses it or storage cannot give it back yet. */
 void aur_buffer_unpin_once(aur_buffer *buffer, aur_page_ref *ref);
 
-/* Writer: the same for a page that it has just written; it leaves the pool when it has hardened. */
+/* Writer: the same for a page that it has just written; it leaves the pool when it has hardened.
+ * Asks the source to harden when such pages begin to fill the pool. */
 void aur_buffer_unpin_streamed(aur_buffer *buffer, aur_page_ref *ref);
 
 /* Writer: pins the newest version for reading (no read point: the head). */

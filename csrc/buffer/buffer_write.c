@@ -6,6 +6,9 @@
 
 enum { QUEUE_AT_FIRST = 64, REVISITS_AT_LEAST = 8 };
 
+/* Streamed pages that wait for hardening may fill this part of the pool, not all of it. */
+enum { STREAMED_PART = 16 };
+
 void auri_queue_push(auri_queue *queue, const auri_reminder *reminder) {
     if (queue->count == queue->capacity) {
         const size_t wanted = queue->capacity > 0 ? queue->capacity * 2 : QUEUE_AT_FIRST;
@@ -157,6 +160,14 @@ void aur_buffer_unpin_streamed(aur_buffer *buffer, aur_page_ref *ref) {
     aur_buffer_unpin(buffer, ref);
     auri_queue_push(&buffer->streamed, &reminder);
     drop_hardened(buffer);
+    const uint64_t waiting_bytes = (uint64_t)buffer->streamed.count * buffer->page_bytes;
+    if (waiting_bytes > aur_buffer_budget(buffer) / STREAMED_PART) {
+        /* Without room from here the stream would evict everything else first. If hardening fails
+         * nothing is lost here, and the next record that is logged fails too. */
+        if (buffer->source.harden(buffer->source.context, NULL) == AUR_OK) {
+            drop_hardened(buffer);
+        }
+    }
 }
 
 /* True iff some point lies in [first, limit). */
