@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,37 @@ def test_a_manual_engine_moves_when_told() -> None:
     assert {segment.state().scl for segment in cluster.segments} == {lsn}
     assert cluster.engine.status().write_status == "ok"
     assert cluster.engine.copy_status(0, 5).state == "ok"
+
+
+def test_signals_are_seen_in_every_wait() -> None:
+    class InterruptedHere(Exception):
+        pass
+
+    def interrupt(number: int, frame: object) -> None:
+        raise InterruptedHere
+
+    cluster = Cluster()
+    lsn = cluster.engine.put(None, b"k", b"nobody steps, so this never gets durable")
+    waits: list[Callable[[], object]] = [
+        lambda: cluster.engine.get(None, b"k"),
+        lambda: cluster.engine.contains(None, b"k"),
+        lambda: Txn(cluster.engine, True),
+        lambda: cluster.engine.wait_durable(lsn),
+        lambda: cluster.engine.wait_durable(lsn, 60),
+        lambda: cluster.engine.put(None, b"k", b"v", True),
+        lambda: cluster.engine.delete(None, b"k", True),
+    ]
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for wait in waits:
+            signal.setitimer(signal.ITIMER_REAL, 0.15)
+            with pytest.raises(InterruptedHere):
+                wait()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    cluster.settle()
+    assert cluster.engine.get(None, b"k") is None
 
 
 def test_time_comes_from_the_virtual_clock() -> None:

@@ -1,18 +1,33 @@
 /*
- * Transactions: serializable, optimistic. A read-write transaction reads at the head of the moment it began, keeps its
- * writes to itself (and reads them), and at commit its read keys and ranges are checked against everything committed
- * since: a clash is AUR_ERR_CONFLICT. A read-only one reads at VDL and never fails. Readers block nobody and nothing
- * deadlocks.
+ * Transactions: serializable, optimistic. A read-write transaction reads at the head of the moment
+ * it began, keeps its writes to itself (and reads them), and at commit its read keys and ranges are
+ * checked against everything committed since: a clash is AUR_ERR_CONFLICT. A read-only one reads at
+ * VDL and never conflicts. Readers block nobody and nothing deadlocks. A transaction that stays
+ * open while others commit more than 64 MiB of keys conflicts, whatever it read.
  *
- * A commit returns its LSN at once; it is durable when VDL >= LSN (aur_engine_wait_durable). A thread's later reads outside of read-write
- * transactions wait until its own commits are durable: it reads its own writes, and nobody reads what is not durable.
- * A read-write transaction without writes returns the LSN it read at, so waiting for it waits for what was read.
+ * A commit returns its LSN at once; it is durable when VDL >= LSN (aur_engine_wait_durable). A
+ * thread's later reads outside of read-write transactions wait until its own commits are durable:
+ * it reads its own writes, and nobody reads what is not durable. That wait comes back after a slice
+ * of 100 ms (at once in the MANUAL drive) with AUR_TIMEOUT, so that the caller can look for signals
+ * and call again. When those commits can no longer become durable, reads go on without them. A
+ * read-write transaction without writes returns the LSN it read at, so waiting for it waits for
+ * what was read.
  *
- * Thread rule: one transaction by one thread at a time (a lock inside makes a breach safe, not meaningful); different
- * ones freely. Cursors belong to their transaction and go before it.
+ * Thread rule: one transaction by one thread at a time (a lock inside makes a breach safe, not
+ * meaningful); different ones freely. Cursors belong to their transaction and go before it.
  *
- * cached_only: with true, a call returns AUR_WOULD_BLOCK instead of doing I/O or waiting, and may be repeated with
- * false; this lets a caller keep its interpreter lock for what is in memory.
+ * After a loss of the volatile head (aur_engine_start again) read-write transactions that began
+ * before answer AUR_ERR_CONFLICT; so do, with AUR_ERR_SNAPSHOT, views of an engine whose readers
+ * see the head.
+ *
+ * A table that does not exist for a call (dropped, or created by another transaction that has not
+ * committed) is AUR_NO_TABLE.
+ *
+ * cached_only: with true, a call returns AUR_WOULD_BLOCK instead of doing I/O or waiting, and may
+ * be repeated with false; this lets a caller keep its interpreter lock for what is in memory.
+ *
+ * aur_engine_get and a read-only aur_transaction_begin wait for the calling thread's own commits in
+ * slices: after one they return AUR_TIMEOUT, and the caller looks for signals and calls again.
  */
 #ifndef AURORA_TRANSACTION_H
 #define AURORA_TRANSACTION_H
@@ -22,14 +37,15 @@
 typedef struct aur_transaction aur_transaction;
 typedef struct aur_cursor aur_cursor;
 
-/* A table of the volume. Owned by the engine, valid until it is destroyed. NULL means the database itself everywhere. */
+/* A table of the volume. Owned by the engine, valid until it is destroyed. NULL means the database
+ * itself everywhere. */
 typedef struct aur_table aur_table;
 
 enum { AUR_KEY_LIMIT = 1024, AUR_TABLE_NAME_LIMIT = 255 };
 #define AUR_VALUE_LIMIT ((uint64_t)1 << 30)
 
-/* A value found. `data` is valid until aur_found_release; NULL with length > 0 for a big value, to be copied out by
- * aur_found_read. Zero-initialise before use. */
+/* A value found. `data` is valid until aur_found_release; NULL with length > 0 for a big value, to
+ * be copied out by aur_found_read. Zero-initialise before use. */
 typedef struct aur_found {
     const uint8_t *data;
     uint64_t length;
@@ -38,25 +54,33 @@ typedef struct aur_found {
 
 /* ---- one-shot operations: each is its own transaction ---- */
 
-AUR_API AUR_CHECKED aur_status aur_engine_get(aur_engine *engine, aur_table *table, const uint8_t *key,
-                                              size_t key_bytes, bool cached_only, aur_found *found_out,
+/* AUR_NOT_FOUND. AUR_WOULD_BLOCK with cached_only, AUR_TIMEOUT without (see above). */
+
+AUR_API AUR_CHECKED aur_status aur_engine_get(aur_engine *engine, aur_table *table,
+                                              const uint8_t *key, size_t key_bytes,
+                                              bool cached_only, aur_found *found_out,
                                               aur_error *error);
-AUR_API AUR_CHECKED aur_status aur_engine_put(aur_engine *engine, aur_table *table, const uint8_t *key,
-                                              size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+/* Never conflicts. AUR_NEEDS_GROUPS as in aur_transaction_commit, AUR_ERR_FULL, AUR_ERR_QUORUM,
+ * AUR_ERR_FENCED. */
+AUR_API AUR_CHECKED aur_status aur_engine_put(aur_engine *engine, aur_table *table,
+                                              const uint8_t *key, size_t key_bytes,
+                                              const uint8_t *value, uint64_t value_bytes,
                                               uint64_t *lsn_out, aur_error *error);
 /* AUR_NOT_FOUND (with *lsn_out = what was read) when the key is not there. */
-AUR_API AUR_CHECKED aur_status aur_engine_delete(aur_engine *engine, aur_table *table, const uint8_t *key,
-                                                 size_t key_bytes, uint64_t *lsn_out, aur_error *error);
+AUR_API AUR_CHECKED aur_status aur_engine_delete(aur_engine *engine, aur_table *table,
+                                                 const uint8_t *key, size_t key_bytes,
+                                                 uint64_t *lsn_out, aur_error *error);
 
 /* ---- transactions ---- */
 
-AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool read_only, aur_transaction **out,
-                                                     aur_error *error);
+/* Read-only: AUR_TIMEOUT as above. */
+AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool read_only,
+                                                     aur_transaction **out, aur_error *error);
 
-/* AUR_NEEDS_GROUPS: grow the volume (aur_engine_groups_wanted), then commit again; the transaction is untouched.
- * Any other failure ends the transaction (rolled back). */
-AUR_API AUR_CHECKED aur_status aur_transaction_commit(aur_transaction *transaction, uint64_t *lsn_out,
-                                                      aur_error *error);
+/* AUR_NEEDS_GROUPS: grow the volume (aur_engine_groups_wanted), then commit again; the transaction
+ * is untouched. Any other failure ends the transaction (rolled back). */
+AUR_API AUR_CHECKED aur_status aur_transaction_commit(aur_transaction *transaction,
+                                                      uint64_t *lsn_out, aur_error *error);
 AUR_API void aur_transaction_rollback(aur_transaction *transaction);
 
 /* Rolls back if still open, closes, frees. */
@@ -65,20 +89,25 @@ AUR_API void aur_transaction_destroy(aur_transaction *transaction);
 AUR_API bool aur_transaction_is_open(const aur_transaction *transaction);
 AUR_API uint64_t aur_transaction_read_point(const aur_transaction *transaction);
 
-AUR_API AUR_CHECKED aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                                   size_t key_bytes, bool cached_only, aur_found *found_out,
+AUR_API AUR_CHECKED aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table,
+                                                   const uint8_t *key, size_t key_bytes,
+                                                   bool cached_only, aur_found *found_out,
                                                    aur_error *error);
-AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                                   size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
+AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table,
+                                                   const uint8_t *key, size_t key_bytes,
+                                                   const uint8_t *value, uint64_t value_bytes,
                                                    aur_error *error);
 /* `count` records of fixed width out of two arrays with strides in bytes. */
-AUR_API AUR_CHECKED aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table,
-                                                         const uint8_t *keys, size_t key_bytes, size_t key_stride,
+AUR_API AUR_CHECKED aur_status aur_transaction_put_array(aur_transaction *transaction,
+                                                         aur_table *table, const uint8_t *keys,
+                                                         size_t key_bytes, size_t key_stride,
                                                          const uint8_t *values, size_t value_bytes,
-                                                         size_t value_stride, size_t count, aur_error *error);
+                                                         size_t value_stride, size_t count,
+                                                         aur_error *error);
 /* AUR_NOT_FOUND when the key is not there as this transaction sees it. */
-AUR_API AUR_CHECKED aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table,
-                                                      const uint8_t *key, size_t key_bytes, bool cached_only,
+AUR_API AUR_CHECKED aur_status aur_transaction_delete(aur_transaction *transaction,
+                                                      aur_table *table, const uint8_t *key,
+                                                      size_t key_bytes, bool cached_only,
                                                       aur_error *error);
 AUR_API AUR_CHECKED aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table,
                                                      uint64_t *count_out, aur_error *error);
@@ -88,16 +117,20 @@ AUR_API void aur_found_release(aur_found *found);
 
 /* ---- tables ---- */
 
-/* AUR_NOT_FOUND when there is none at the transaction's read point and `create` is false. A created table exists for others from the
- * commit on. AUR_ERR_INVALID: empty name or longer than AUR_TABLE_NAME_LIMIT bytes. */
+/* AUR_NOT_FOUND when there is none at the transaction's read point and `create` is false. A created
+ * table exists for others from the commit on. AUR_ERR_INVALID: empty name or longer than
+ * AUR_TABLE_NAME_LIMIT bytes. */
 AUR_API AUR_CHECKED aur_status aur_transaction_table(aur_transaction *transaction, const char *name,
-                                                     size_t name_bytes, bool create, aur_table **table_out,
-                                                     aur_error *error);
+                                                     size_t name_bytes, bool create,
+                                                     aur_table **table_out, aur_error *error);
 /* Drops the table and frees its pages at commit. AUR_NOT_FOUND. */
-AUR_API AUR_CHECKED aur_status aur_transaction_drop_table(aur_transaction *transaction, const char *name,
-                                                          size_t name_bytes, aur_error *error);
-/* The index-th table name in order; AUR_NOT_FOUND past the last. `name_out` has AUR_TABLE_NAME_LIMIT bytes. */
-AUR_API AUR_CHECKED aur_status aur_transaction_table_name(aur_transaction *transaction, size_t index, char *name_out,
+AUR_API AUR_CHECKED aur_status aur_transaction_drop_table(aur_transaction *transaction,
+                                                          const char *name, size_t name_bytes,
+                                                          aur_error *error);
+/* The index-th table name in order; AUR_NOT_FOUND past the last. `name_out` has
+ * AUR_TABLE_NAME_LIMIT bytes. */
+AUR_API AUR_CHECKED aur_status aur_transaction_table_name(aur_transaction *transaction,
+                                                          size_t index, char *name_out,
                                                           size_t *name_bytes_out, aur_error *error);
 
 /* ---- cursors ---- */
@@ -109,18 +142,22 @@ typedef struct aur_entry {
     uint64_t value_bytes;
 } aur_entry;
 
-/* Keys in [start, stop), from either end. NULL start or stop: unbounded. The bounds are copied. In a read-write transaction the ranges that were
- * really walked become part of what commit checks; its own writes, also later ones, are seen. */
-AUR_API AUR_CHECKED aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table, const uint8_t *start,
-                                               size_t start_bytes, const uint8_t *stop, size_t stop_bytes, bool reverse,
+/* Keys in [start, stop), from either end. NULL start or stop: unbounded. The bounds are copied. In
+ * a read-write transaction the ranges that were really walked become part of what commit checks;
+ * its own writes, also later ones, are seen. */
+AUR_API AUR_CHECKED aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table,
+                                               const uint8_t *start, size_t start_bytes,
+                                               const uint8_t *stop, size_t stop_bytes, bool reverse,
                                                aur_cursor **cursor_out, aur_error *error);
-/* Up to `capacity` next entries, valid until the next call on this cursor or, in a read-write transaction, its next
- * write. *count_out == 0: the end. */
-AUR_API AUR_CHECKED aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_only, aur_entry *entries,
-                                                size_t capacity, size_t *count_out, aur_error *error);
-/* Copies the value of an entry of the last fetch. */
-AUR_API AUR_CHECKED aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry, uint8_t *out,
-                                               aur_error *error);
+/* Up to `capacity` (1 or more) next entries; fewer do not mean the end. They are valid until the
+ * next call on this cursor or, in a read-write transaction, its next write. *count_out == 0: the
+ * end. */
+AUR_API AUR_CHECKED aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_only,
+                                                aur_entry *entries, size_t capacity,
+                                                size_t *count_out, aur_error *error);
+/* Copies the value of an entry of the last fetch; big ones are read from their pages. */
+AUR_API AUR_CHECKED aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry,
+                                               uint8_t *out, aur_error *error);
 AUR_API void aur_cursor_close(aur_cursor *cursor);
 
 #endif

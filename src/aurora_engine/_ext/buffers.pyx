@@ -78,7 +78,7 @@ cdef object prefix_end(bytes prefix):
 
 
 # Formats (module struct) of one item whose bytes sort as keys in the order of the items.
-KEY_FORMATS = frozenset({"B", "c", ">B", ">H", ">I", ">L", ">Q"})
+cdef frozenset KEY_FORMATS = frozenset({"B", "c", ">B", ">H", ">I", ">L", ">Q"})
 
 
 cdef int take_column(object array, str what, bint is_key, Column *column) except -1:

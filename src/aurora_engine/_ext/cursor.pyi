@@ -8,8 +8,8 @@ from aurora_engine.types import ReadableBuffer
 # With keys_only the items are keys alone; the face declares what comes out of each of its verbs.
 @final
 class Cursor(Handle):
-    def __init__(
-        self,
+    def __new__(
+        cls,
         transaction: Txn,
         table: TableHandle | None,
         start: ReadableBuffer | None = None,
@@ -20,7 +20,7 @@ class Cursor(Handle):
         limit: int | None = None,
         keys_only: bool = False,
         owns_transaction: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[bytes, bytes]: ...
     def close(self) -> None: ...

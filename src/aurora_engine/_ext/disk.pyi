@@ -7,7 +7,7 @@ from aurora_engine.types import ReadableBuffer
 
 @final
 class Disk(Handle):
-    def __init__(self) -> None: ...
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @staticmethod
     def posix(
         path: str | bytes | os.PathLike[str] | os.PathLike[bytes], create: bool = True

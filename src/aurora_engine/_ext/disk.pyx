@@ -42,7 +42,7 @@ from aurora_engine.errors import StorageIOError
 
 
 @cython.final
-cdef class Listing:
+cdef class _Listing:
     """Collects what aur_disk_list visits; an exception ends the walk and is raised after it."""
 
     cdef dict files
@@ -50,7 +50,7 @@ cdef class Listing:
 
 
 cdef c_bool visit_file(void *context, const char *name, uint64_t size_bytes) noexcept with gil:
-    cdef Listing listing = <Listing>context
+    cdef _Listing listing = <_Listing>context
     try:
         listing.files[os.fsdecode(<bytes>name)] = size_bytes
     except BaseException as failure:
@@ -144,7 +144,7 @@ cdef class Disk(Handle):
         """Names of the files and their sizes in bytes."""
         cdef aur_error error
         cdef aur_status status
-        cdef Listing listing = Listing.__new__(Listing)
+        cdef _Listing listing = _Listing.__new__(_Listing)
         require(self)
         listing.files = {}
         error_clear(&error)

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar, final, overload
+from typing import Any, Self, TypeVar, final, overload
 
 from aurora_engine._ext.handle import Handle
 from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified
@@ -8,10 +8,6 @@ from aurora_engine.types import ReadableBuffer
 
 _T = TypeVar("_T")
 
-DRIVES: Final[dict[str, int]]
-COPY_STATES: Final[tuple[str, ...]]
-STATUS_WORDS: Final[dict[int, str]]
-
 @final
 class VirtualClock:
     def __init__(self, now_us: int = 0) -> None: ...
@@ -19,12 +15,12 @@ class VirtualClock:
 
 @final
 class TableHandle:
-    def __init__(self) -> None: ...
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
 
 @final
 class Engine(Handle):
-    def __init__(
-        self,
+    def __new__(
+        cls,
         volume_id: bytes,
         page_bytes: int,
         copies: int,
@@ -36,7 +32,7 @@ class Engine(Handle):
         ungated: bool = False,
         planted_bugs: int = 0,
         clock: VirtualClock | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def add_group(self, segments: Iterable[Segment | None]) -> None: ...
     def start(
         self, epoch: int, vdl: int, next_lsn: int, time_us: int, group_lsns: Iterable[int]

@@ -57,20 +57,21 @@ from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
 from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified, NeedsGroups
-from aurora_engine._ext.status import STATUSES, exception_for
+from aurora_engine._ext.status import STATUSES as _STATUSES
+from aurora_engine._ext.status import exception_for
 from aurora_engine.errors import AuroraError
 
 # A wait comes back this often to look for signals.
 cdef uint64_t SLICE_NS = 100_000_000
 
-DRIVES = {
+cdef dict DRIVES = {
     "ring": <int>AUR_ENGINE_DRIVE_RING,
     "threads": <int>AUR_ENGINE_DRIVE_THREADS,
     "manual": <int>AUR_ENGINE_DRIVE_MANUAL,
 }
-COPY_STATES = ("ok", "lagging", "failed", "rebuilding")
-STATUS_WORDS = {0: "ok"} | {
-    value: name.removeprefix("AUR_ERR_").lower() for name, value in STATUSES.items()
+cdef tuple COPY_STATES = ("ok", "lagging", "failed", "rebuilding")
+cdef dict STATUS_WORDS = {0: "ok"} | {
+    value: name.removeprefix("AUR_ERR_").lower() for name, value in _STATUSES.items()
 }
 
 
@@ -172,14 +173,18 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
     memset(found, 0, sizeof(found[0]))
     error_clear(&error)
     status = aur_engine_get(engine._engine, place, span.data, span.length, True, found, &error)
-    if status == AUR_WOULD_BLOCK:
-        engine._calls += 1
-        with nogil:
-            status = aur_engine_get(
-                engine._engine, place, span.data, span.length, False, found, &error
-            )
-        engine._calls -= 1
-    release(&span)
+    try:
+        # AUR_TIMEOUT: a slice of the wait for the thread's own commits is over.
+        while status == AUR_WOULD_BLOCK or status == AUR_TIMEOUT:
+            PyErr_CheckSignals()
+            engine._calls += 1
+            with nogil:
+                status = aur_engine_get(
+                    engine._engine, place, span.data, span.length, False, found, &error
+                )
+            engine._calls -= 1
+    finally:
+        release(&span)
     return check(status, &error)
 
 

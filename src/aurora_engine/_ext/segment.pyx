@@ -65,7 +65,7 @@ from aurora_engine.errors import StorageIOError
 
 
 @cython.final
-cdef class Listener:
+cdef class _Listener:
     """Hears a C function that reports as it goes; an exception is kept and raised after it."""
 
     cdef object progress
@@ -74,7 +74,7 @@ cdef class Listener:
 
 
 cdef void hear_damage(void *context, const aur_error *damage) noexcept with gil:
-    cdef Listener listener = <Listener>context
+    cdef _Listener listener = <_Listener>context
     try:
         listener.damage.append(exception_of(damage.status, damage))
     except BaseException as failure:
@@ -84,7 +84,7 @@ cdef void hear_damage(void *context, const aur_error *damage) noexcept with gil:
 cdef c_bool hear_progress(
     void *context, uint64_t done_bytes, uint64_t total_bytes
 ) noexcept with gil:
-    cdef Listener listener = <Listener>context
+    cdef _Listener listener = <_Listener>context
     try:
         PyErr_CheckSignals()
         return listener.progress is None or listener.progress(done_bytes, total_bytes) is not False
@@ -440,7 +440,7 @@ cdef class Segment(Handle):
         cdef aur_verify_counts counts
         cdef aur_error error
         cdef aur_status status
-        cdef Listener listener = Listener.__new__(Listener)
+        cdef _Listener listener = _Listener.__new__(_Listener)
         require(self)
         listener.damage = []
         error_clear(&error)
@@ -472,7 +472,7 @@ cdef class Segment(Handle):
         cdef aur_segment_identity parts
         cdef aur_error error
         cdef aur_status status
-        cdef Listener listener = Listener.__new__(Listener)
+        cdef _Listener listener = _Listener.__new__(_Listener)
         require(self)
         require(disk)
         listener.progress = progress

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, TypeVar, final, overload
+from typing import Any, Self, TypeVar, final, overload
 
 from aurora_engine._ext.engine import Engine, TableHandle
 from aurora_engine._ext.handle import Handle
@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 @final
 class Txn(Handle):
-    def __init__(self, engine: Engine, read_only: bool = False) -> None: ...
+    def __new__(cls, engine: Engine, read_only: bool = False) -> Self: ...
     @property
     def read_only(self) -> bool: ...
     @property

@@ -146,7 +146,7 @@ cdef class Txn(Handle):
         check(status, &error)
         return count
 
-    def get_many(self, TableHandle table, keys, default=None):
+    def get_many(self, TableHandle table, keys, default):
         """The values of many keys, in their order: an iterable, or an array of fixed width."""
         cdef list values = []
         cdef Py_ssize_t done = 0
