@@ -16,7 +16,7 @@ enum {
     RECORD_OVERHEAD_BYTES = 16,
     /* A new table takes its root and, with its catalog entry, may split pages of the catalog. */
     TABLE_RECORDS = 2,
-    TABLE_BYTES = 2 * (AUR_TABLE_NAME_LIMIT + AUR_CATALOG_VALUE_BYTES),
+    TABLE_BYTES = 2 * (AUR_TABLE_NAME_LIMIT + AUR_CATALOG_ENTRY_BYTES),
 };
 
 /* ---- room ---- */

@@ -67,13 +67,13 @@ typedef struct catalog_entry {
 } catalog_entry;
 
 static aur_status decode_entry(const aur_value *value, catalog_entry *out, aur_error *error) {
-    if (value->data == NULL || value->length != AUR_CATALOG_VALUE_BYTES) {
+    if (value->data == NULL || value->length != AUR_CATALOG_ENTRY_BYTES) {
         return aur_fail(error, AUR_ERR_CORRUPT, "a catalog entry has %llu bytes instead of %d",
-                        (unsigned long long)value->length, AUR_CATALOG_VALUE_BYTES);
+                        (unsigned long long)value->length, AUR_CATALOG_ENTRY_BYTES);
     }
-    out->tree.table = aur_get32(value->data + AUR_CATALOG_TABLE_AT);
-    out->tree.root = aur_get64(value->data + AUR_CATALOG_ROOT_AT);
-    out->created = aur_get64(value->data + AUR_CATALOG_CREATED_AT);
+    out->tree.table = aur_get32(value->data + AUR_CATALOG_ENTRY_TABLE_AT);
+    out->tree.root = aur_get64(value->data + AUR_CATALOG_ENTRY_ROOT_AT);
+    out->created = aur_get64(value->data + AUR_CATALOG_ENTRY_CREATED_AT);
     if (out->tree.table < AUR_FIRST_USER_TABLE || out->created == AUR_LSN_MAX) {
         return aur_fail(error, AUR_ERR_CORRUPT, "a catalog entry names table %u", out->tree.table);
     }
@@ -274,11 +274,11 @@ aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_
     if (status != AUR_OK) {
         return status;
     }
-    uint8_t entry[AUR_CATALOG_VALUE_BYTES];
+    uint8_t entry[AUR_CATALOG_ENTRY_BYTES];
     bool is_new;
-    aur_put32(entry + AUR_CATALOG_TABLE_AT, tree.table);
-    aur_put64(entry + AUR_CATALOG_ROOT_AT, tree.root);
-    aur_put64(entry + AUR_CATALOG_CREATED_AT, writer->mtr->start);
+    aur_put32(entry + AUR_CATALOG_ENTRY_TABLE_AT, tree.table);
+    aur_put64(entry + AUR_CATALOG_ENTRY_ROOT_AT, tree.root);
+    aur_put64(entry + AUR_CATALOG_ENTRY_CREATED_AT, writer->mtr->start);
     status = aur_tree_put(writer, &catalog, (const uint8_t *)table->name, table->name_bytes, entry,
                           sizeof entry, &is_new, error);
     if (status != AUR_OK) {

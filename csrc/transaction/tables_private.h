@@ -19,10 +19,10 @@
 
 enum {
     /* Value of a table in the catalog; its key is the name. */
-    AUR_CATALOG_TABLE_AT = 0,    /* u32 table id */
-    AUR_CATALOG_ROOT_AT = 4,     /* u64 root page */
-    AUR_CATALOG_CREATED_AT = 12, /* u64 LSN of the last commit before its creation */
-    AUR_CATALOG_VALUE_BYTES = 20,
+    AUR_CATALOG_ENTRY_TABLE_AT = 0,    /* u32 table id */
+    AUR_CATALOG_ENTRY_ROOT_AT = 4,     /* u64 root page */
+    AUR_CATALOG_ENTRY_CREATED_AT = 12, /* u64 LSN of the last commit before its creation */
+    AUR_CATALOG_ENTRY_BYTES = 20,
     /* Value of the empty key: the next table id, which makes ids unique for ever. */
     AUR_CATALOG_NEXT_ID_AT = 0, /* u32 */
     AUR_CATALOG_NEXT_BYTES = 4,
