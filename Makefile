@@ -142,24 +142,43 @@ pythons: build/.system ## build and use the package with every Python >= 3.11 on
 STUBTEST = $(PY) -m mypy.stubtest --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest_allowlist.txt \
 	--ignore-unused-allowlist
 
-.PHONY: check
-check: setup $(VENV)/.dev-tools ## linters, formatters, types, stubs, layers, symbols, sizes, byte formats
+CHECKS := check-python-style check-c-style check-shell-style check-cython-style check-types check-tree check-symbols
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## linters, formatters, types, stubs, layers, symbols, sizes, byte formats; `make -k check` goes on
+	@echo "all checks passed"
+
+$(CHECKS): setup $(VENV)/.dev-tools
+
+check-python-style:
 	@$(call say,ruff)
-	@ruff check
+	@ruff check --output-format concise
 	@ruff format --check
+
+check-c-style:
 	@$(call say,clang-format)
 	@git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror
+
+check-shell-style:
 	@$(call say,shellcheck)
 	@shellcheck --severity=warning tools/*.sh .ci/run
+
+check-cython-style:
 	@$(call say,cython-lint)
 	@cython-lint src/aurora_engine/_ext
+
+check-types:
 	@$(call say,mypy --strict and stubtest)
 	@mypy
 	@$(STUBTEST) $$(cd src && ls aurora_engine/_ext/*.pyx | sed 's/\.pyx$$//; s#/#.#g')
-	@$(call say,layers and sizes and byte formats and exported symbols)
+
+check-tree:
+	@$(call say,layers and sizes and byte formats)
 	@$(PY) -m tools.check_layers
 	@$(PY) -m tools.check_size
 	@$(PY) -m tools.check_format
+
+check-symbols:
+	@$(call say,exported symbols)
 	@cmake --preset release --log-level=WARNING
 	@cmake --build --preset release --target aurora
 	@$(PY) -m tools.check_symbols build/release/csrc/libaurora.so
