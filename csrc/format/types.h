@@ -11,8 +11,9 @@ typedef uint64_t aur_epoch; /* volume epoch: grows with every recovery, fences o
 
 #define AUR_LSN_MAX UINT64_MAX
 
-/* LSN allocation limit: no LSN is allocated above VDL + this. It is back-pressure, and the width of
- * the truncation range that recovery writes (Aurora, SIGMOD 2017, 4.2.1 and 4.3). */
+/* LSN allocation limit: no LSN is allocated above max(VCL, the newest rewind's `at`) + this. It is
+ * back-pressure, and the width of the truncation range that recovery writes (Aurora, SIGMOD 2017,
+ * 4.2.1 and 4.3; VCL instead of VDL, which cannot move inside one big mini-transaction). */
 #define AUR_LSN_ALLOCATION_LIMIT 10000000u
 
 enum {

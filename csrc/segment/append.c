@@ -157,11 +157,23 @@ static aur_status commit(aur_segment *segment, const auri_slot *slot, aur_epoch 
     return AUR_OK;
 }
 
+/* Whether the frame is on disk, in a file that an opening will find: somebody may have removed or
+ * cut it behind our back. One system call a frame, next to a durable write. */
+static aur_status check_written(const aur_ring_write *write, aur_error *error) {
+    if (write->status == AUR_OK) {
+        return aur_file_check(write->file, write->offset + write->length, error);
+    }
+    if (write->system_errno != 0) {
+        return aur_fail_errno(error, write->system_errno, aur_file_name(write->file), "append");
+    }
+    return aur_fail(error, write->status, "the hot log could not be written");
+}
+
 static aur_status end(aur_segment *segment, const aur_frame *frame, const aur_ring_write *write,
                       aur_epoch epoch, aur_lsn *scl_out, aur_error *error) {
-    aur_status status = write->status;
     aur_error failure;
     aur_error_clear(&failure);
+    aur_status status = check_written(write, &failure);
     pthread_mutex_lock(&segment->lock);
     const bool first = segment->pending_count > 0 && segment->pending[0].frame == frame;
     if (!first) {
@@ -171,11 +183,6 @@ static aur_status end(aur_segment *segment, const aur_frame *frame, const aur_ri
     const auri_slot slot = pop_pending(segment);
     if (status == AUR_OK) {
         status = commit(segment, &slot, epoch, &failure);
-    } else if (write->system_errno != 0) {
-        status =
-            aur_fail_errno(&failure, write->system_errno, aur_file_name(write->file), "append");
-    } else {
-        (void)aur_fail(&failure, status, "the hot log could not be written");
     }
     *scl_out = segment->scl;
     pthread_mutex_unlock(&segment->lock);
