@@ -108,25 +108,48 @@ static void step_randomly(void) {
     }
 }
 
-TEST(views_are_prefixes_of_the_commits) {
+/* What was not durable is gone: the history goes on from the moment of VDL. */
+static void recover_randomly(void) {
+    aur_engine_status status;
+    if (random_below(25) != 0) {
+        return;
+    }
+    stack_recover(&world);
+    aur_engine_get_status(world.engine, &status);
+    CHECK_EQ_U64(status.head, status.vdl);
+    while (moment_count > 1 && moments[moment_count - 1].lsn > status.vdl) {
+        moment_count--;
+    }
+}
+
+static aur_transaction *begin_view(void) {
+    aur_transaction *view = NULL;
+    aur_error error;
+    aur_status status = aur_transaction_begin(world.engine, true, &view, &error);
+    if (status == AUR_TIMEOUT) { /* both threads share a slot of own commits */
+        stack_settle(&world);
+        status = aur_transaction_begin(world.engine, true, &view, &error);
+    }
+    CHECK_OK(status);
+    return view;
+}
+
+static void run_history(bool with_recoveries) {
     aur_engine_options options = stack_options(AUR_ENGINE_DRIVE_MANUAL);
     aur_transaction *views[VIEWS] = {NULL};
-    aur_error error;
     options.cache_bytes = 1 << 20;
     stack_open_with(&world, &options);
     memset(&moments[0], 0, sizeof moments[0]);
     moment_count = 1;
-    while (moment_count <= COMMITS) {
+    for (unsigned commits = 0; commits < COMMITS; commits++) {
         make_moment();
         step_randomly();
+        if (with_recoveries) {
+            recover_randomly();
+        }
         aur_transaction **view = &views[random_below(VIEWS)];
         if (*view == NULL) {
-            aur_status status = aur_transaction_begin(world.engine, true, view, &error);
-            if (status == AUR_TIMEOUT) { /* both threads share a slot of own commits */
-                stack_settle(&world);
-                status = aur_transaction_begin(world.engine, true, view, &error);
-            }
-            CHECK_OK(status);
+            *view = begin_view();
         } else {
             check_view(*view);
             if (random_below(3) == 0) {
@@ -141,8 +164,16 @@ TEST(views_are_prefixes_of_the_commits) {
             aur_transaction_destroy(views[at]);
         }
     }
+    aur_engine_verified verified;
+    aur_error error;
+    const aur_status status = aur_engine_verify(world.engine, &verified, &error);
+    CHECK_MSG(status == AUR_OK, "verify: %s", error.message);
     stack_close(&world);
 }
+
+TEST(views_are_prefixes_of_the_commits) { run_history(false); }
+
+TEST(views_outlive_recoveries_in_place) { run_history(true); }
 
 /* ---- the journal ---- */
 
