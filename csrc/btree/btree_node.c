@@ -35,11 +35,6 @@ bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *c
     return cell_out->value_bytes > 0 && cell_out->value_bytes <= AURI_VALUE_BYTES_MAX;
 }
 
-static void prefetch_cell(const uint8_t *page, uint32_t slot) {
-    uint32_t offset = aur_get16(page + AUR_PAGE_BODY_AT + AUR_SLOT_BYTES * slot);
-    __builtin_prefetch(page + offset);
-}
-
 /* Asks for the cells that the next three steps of a binary search in [low, high) may look at. They
  * lie scattered over a page that is often in no cache, so waiting for them one after the other
  * would be most of the time of a point read. */
@@ -47,13 +42,13 @@ static void prefetch_steps(const uint8_t *page, uint32_t low, uint32_t high) {
     const uint32_t half = (low + high) / 2;
     const uint32_t quarter = (low + half) / 2;
     const uint32_t three_quarters = (half + 1 + high) / 2;
-    prefetch_cell(page, half);
-    prefetch_cell(page, quarter);
-    prefetch_cell(page, three_quarters);
-    prefetch_cell(page, (low + quarter) / 2);
-    prefetch_cell(page, (quarter + 1 + half) / 2);
-    prefetch_cell(page, (half + 1 + three_quarters) / 2);
-    prefetch_cell(page, (three_quarters + 1 + high) / 2);
+    auri_prefetch_cell(page, half);
+    auri_prefetch_cell(page, quarter);
+    auri_prefetch_cell(page, three_quarters);
+    auri_prefetch_cell(page, (low + quarter) / 2);
+    auri_prefetch_cell(page, (quarter + 1 + half) / 2);
+    auri_prefetch_cell(page, (half + 1 + three_quarters) / 2);
+    auri_prefetch_cell(page, (three_quarters + 1 + high) / 2);
 }
 
 aur_status auri_leaf_search(const uint8_t *page, auri_key key, uint32_t *slot_out, bool *found_out,

@@ -117,6 +117,11 @@ typedef struct auri_key {
     uint32_t length;
 } auri_key;
 
+/* Asks for the bytes of a cell before they are needed. Precondition: slot < number of slots. */
+static inline void auri_prefetch_cell(const uint8_t *page, uint32_t slot) {
+    __builtin_prefetch(page + aur_get16(page + AUR_PAGE_BODY_AT + AUR_SLOT_BYTES * slot));
+}
+
 /* A decoded leaf cell. */
 typedef struct auri_leaf_cell {
     auri_key key;
