@@ -138,7 +138,7 @@ class TableVerbs(ReadVerbs):
                 self._volume.grow(refusal.groups)
             else:
                 heals += 1
-                healed = self._volume.heal()
+                healed = self._volume.heal(refusal)
                 if refusal.in_doubt or not healed or heals > HEALS_MAX:
                     raise refusal
             try:

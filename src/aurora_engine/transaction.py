@@ -187,9 +187,9 @@ class Transaction(TransactionVerbs):
                     return self._source.commit(durable)
                 except NeedsGroups as needed:
                     self._volume.grow(needed.groups)
-        except QuorumLostError:
+        except QuorumLostError as refusal:
             # This transaction is over, but the next one need not find the write path as it was.
-            self._volume.heal()
+            self._volume.heal(refusal)
             raise
         finally:
             self._source.rollback()

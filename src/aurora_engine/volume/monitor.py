@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from aurora_engine._ext.engine import Engine
-from aurora_engine.errors import AuroraError
+from aurora_engine.errors import AuroraError, DatabaseClosedError
 
 _log = logging.getLogger("aurora_engine.volume")
 
@@ -46,6 +46,8 @@ class Monitor:
                 self._engine.drain()
             try:
                 self._look()
+            except DatabaseClosedError:
+                return
             except AuroraError as error:
                 # A look that fails (no quorum to recover by, a disk that is gone) is repeated; its
                 # reason is in status().

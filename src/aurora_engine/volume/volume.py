@@ -195,8 +195,12 @@ class Volume:
             return recovered
         for place in sorted(recovered.behind):
             source = next(each for each in sorted(recovered.members) if each[0] == place[0])
-            fresh = copy_segment(self._layout, place, self._segments[source])
-            self._adopt(place, swap_in(self._layout, place, fresh))
+            try:
+                fresh = copy_segment(self._layout, place, self._segments[source])
+                self._adopt(place, swap_in(self._layout, place, fresh))
+            except AuroraError as error:
+                _log.warning("segment %s cannot be made anew: %s", place, error)
+                self._errors[place] = error
         return self._recover()
 
     def _serve(self, recovered: Recovered) -> None:
@@ -369,10 +373,15 @@ class Volume:
         self._serve(recovered)
         _log.info("recovered in place at VDL %d, epoch %d", recovered.vdl, recovered.epoch)
 
-    def heal(self) -> bool:
+    def heal(self, refusal: QuorumLostError) -> bool:
         """Tries to bring the write path back at once; whether it serves writes now.
 
         For callers whose write was refused.
+
+        Raises
+        ------
+        VolumeFullError
+            If want of space is the reason; as much in doubt as the refusal was.
         """
         with self._lock:
             if self._closed:
@@ -386,10 +395,12 @@ class Volume:
                 return False
             full = [o for o in self._observe().values() if o.condition is CopyCondition.FULL]
             if full:
-                raise VolumeFullError(
+                error = VolumeFullError(
                     f"no space for {len(full)} of the copies under {self.path}: "
                     "make room on their disks; reads go on"
                 )
+                error.in_doubt = refusal.in_doubt
+                raise error from refusal
             if not self._has_write_quorum():
                 return False
             self._recover_in_place()
