@@ -109,6 +109,14 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
     return AUR_OK;
 }
 
+static bool is_blank(const uint8_t *head, size_t length) {
+    size_t at = 0;
+    while (at < length && head[at] == 0) {
+        at++;
+    }
+    return at == length;
+}
+
 /* A header that does not verify is damage that frames survive, as they verify by themselves; one
  * that verifies and names another segment means that the file does not belong here. */
 static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity,
@@ -124,6 +132,7 @@ static aur_status read_header(auri_extent *extent, const aur_segment_identity *i
         aur_get64(head + AUR_EXTENT_SUM_AT) == aur_checksum(head, AUR_EXTENT_SUM_AT, 0) &&
         aur_get32(head + AUR_EXTENT_VERSION_AT) == AUR_SEGMENT_FORMAT;
     if (!extent->header_good) {
+        extent->unborn = is_blank(head, length);
         return AUR_OK;
     }
     if (memcmp(head + AUR_EXTENT_VOLUME_AT, identity->volume_id, AUR_VOLUME_ID_BYTES) != 0 ||
@@ -134,6 +143,7 @@ static aur_status read_header(auri_extent *extent, const aur_segment_identity *i
     /* A recycled extent whose new header was never written still carries its old sequence number.
      */
     extent->header_good = aur_get64(head + AUR_EXTENT_SEQUENCE_AT) == extent->sequence;
+    extent->unborn = !extent->header_good;
     extent->stale_lsn = extent->header_good ? aur_get64(head + AUR_EXTENT_STALE_AT) : 0;
     return AUR_OK;
 }

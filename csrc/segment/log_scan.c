@@ -231,6 +231,23 @@ static void report_hole(log_scan *scan) {
     auri_segment_note_damage(segment, &error);
 }
 
+/* Removes extents that were being made when the process was killed: they hold nothing, and their
+ * missing header is no damage. One that cannot be removed now is left for the next opening. */
+static void discard_unborn(const log_scan *scan) {
+    auri_log *log = &scan->segment->log;
+    for (uint32_t at = log->count; at > 0; at--) {
+        auri_extent *extent = log->extents[at - 1];
+        if (extent->unborn && extent->sequence > scan->dirty) {
+            char name[AURI_NAME_BYTES];
+            auri_segment_extent_name(extent->sequence, name);
+            auri_segment_log_take_out(log, extent);
+            auri_segment_extent_release(extent);
+            const aur_status removed = aur_disk_remove(scan->segment->disk, name, NULL);
+            (void)removed;
+        }
+    }
+}
+
 /* Appends go on right behind the chain when nothing but zeros or stale frames is there; else in an
  * extent that holds nothing. */
 static void set_tail(log_scan *scan) {
@@ -279,6 +296,7 @@ aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) {
         if (scan.beyond_vdl > segment->scl || segment->manifest.proven_scl > segment->scl) {
             report_hole(&scan);
         }
+        discard_unborn(&scan);
         set_tail(&scan);
         segment->chain_lsn = segment->scl;
     } else {

@@ -102,6 +102,7 @@ typedef struct auri_extent {
     aur_lsn stale_lsn;   /* frames up to here are left over from the extent's earlier life */
     aur_file *file;
     bool header_good;
+    bool unborn; /* a crash came between making or renaming the file and writing its header */
     /* What a peer that catches up may still read from here; link_offset is 0 when that is nothing.
      */
     aur_lsn link_lsn;     /* the first readable frame links to it … */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from aurora_engine._ext.transaction import Txn
-from aurora_engine.errors import ConflictError
+from aurora_engine.errors import AuroraError, ConflictError
 from aurora_engine.options import (
     BACKTRACK_WINDOW_DEFAULT,
     CACHE_BYTES_DEFAULT,
@@ -38,6 +39,9 @@ __all__ = ["Database", "open"]
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger("aurora_engine")
+
+CLOSE_WAIT_S = 30.0
 ATTEMPTS_DEFAULT = 100
 ATTEMPTS_BEFORE_TURNS = 4
 BACKOFF_S = 0.0005
@@ -296,7 +300,13 @@ class Database(TableVerbs):
         ValueError
             If the name is empty or too long.
         """
-        handle = self.transact(lambda txn: txn.table(name, create=create)._handle)
+        # Looking it up writes nothing, and so works without a write quorum.
+        with self.begin(read_only=True) as transaction:
+            handle = transaction._source.table(name, False)
+        if handle is None and create:
+            handle = self.transact(lambda txn: txn.table(name)._handle)
+        if handle is None:
+            raise KeyError(name)
         return Table(self._source, self._volume, name, handle, waits=self._waits)
 
     def tables(self) -> list[str]:
@@ -340,8 +350,11 @@ class Database(TableVerbs):
         QuorumLostError, FencedError
             If it cannot become durable now. It may survive all the same.
         """
-        if lsn > self._source.status().head:
-            raise ValueError(f"no commit has LSN {lsn} yet")
+        head = self._source.status().head
+        if not 0 <= lsn <= head:
+            raise ValueError(f"no commit has LSN {lsn}; the newest one has {head}")
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
         if not self._source.wait_durable(lsn, timeout):
             raise TimeoutError(
                 f"LSN {lsn} was not durable within {timeout} s; durable is {self.durable_lsn}"
@@ -408,13 +421,27 @@ class Database(TableVerbs):
     def close(self) -> None:
         """Closes the database, first its cursors, transactions and views. Idempotent.
 
-        Calls that other threads have under way end with `DatabaseClosedError`. Nothing needs to be
-        written: every acknowledged commit is durable already. In a forked child this does nothing.
+        Waits for commits that nobody has waited for, unless their quorum is lost. Calls that other
+        threads have under way end with `DatabaseClosedError`. In a forked child this does nothing.
         """
         if self._closed or self._source.forked:
             return
         self._closed = True
-        self._volume.close()
+        try:
+            self._let_commits_get_durable()
+        finally:
+            self._volume.close()
+
+    def _let_commits_get_durable(self) -> None:
+        head = self._source.status().head
+        try:
+            durable = self._source.wait_durable(head, CLOSE_WAIT_S)
+        except AuroraError as error:
+            durable, reason = False, str(error)
+        else:
+            reason = f"not done within {CLOSE_WAIT_S} s"
+        if not durable:
+            _log.warning("closing %s with commits up to LSN %d in doubt: %s", self, head, reason)
 
     def _require_open(self) -> None:
         # Raises the error that says why it is not.
