@@ -2,8 +2,29 @@
 #include "segment/frame_buffer.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
+
+/* Large buffers come and go with every boxcar. They are mapped one by one, because in the heap
+ * they would leave holes that the process never gives back. */
+enum { MAPPED_BYTES_MIN = 64 << 10 };
+
+static uint8_t *take_bytes(size_t length) {
+    if (length < MAPPED_BYTES_MIN) {
+        return aligned_alloc(AUR_FRAME_ALIGN, length);
+    }
+    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+static void give_bytes_back(uint8_t *bytes, size_t length) {
+    if (length < MAPPED_BYTES_MIN) {
+        free(bytes);
+    } else {
+        AUR_ASSERT(munmap(bytes, length) == 0);
+    }
+}
 
 aur_frame *aur_frame_create(uint32_t capacity) {
     const size_t rounded = aur_frame_padded(capacity);
@@ -14,7 +35,7 @@ aur_frame *aur_frame_create(uint32_t capacity) {
     if (frame == NULL) {
         return NULL;
     }
-    frame->bytes = aligned_alloc(AUR_FRAME_ALIGN, rounded);
+    frame->bytes = take_bytes(rounded);
     if (frame->bytes == NULL) {
         free(frame);
         return NULL;
@@ -65,7 +86,7 @@ void aur_frame_release(aur_frame *frame) {
     const unsigned before = atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel);
     AUR_ASSERT(before > 0);
     if (before == 1) {
-        free(frame->bytes);
+        give_bytes_back(frame->bytes, frame->capacity);
         free(frame);
     }
 }
