@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import sys
 import threading
@@ -350,7 +351,7 @@ class Database(TableVerbs):
         QuorumLostError, FencedError
             If it cannot become durable now. It may survive all the same.
         """
-        head = self._source.status().head
+        lsn, head = operator.index(lsn), self._source.status().head
         if not 0 <= lsn <= head:
             raise ValueError(f"no commit has LSN {lsn}; the newest one has {head}")
         if timeout is not None and not isinstance(timeout, int | float):

@@ -103,7 +103,7 @@ def test_close_while_32_threads_work(tmp_path: Path) -> None:
             pass
         except aurora.ConflictError:
             pass
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             unexpected.append(error)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(32)]

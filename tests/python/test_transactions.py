@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,6 @@ def test_commit_without_waiting(db: aurora.Database) -> None:
     db.wait_durable(lsns[-1])
     assert db.durable_lsn >= lsns[-1]
     db.wait_durable(lsns[0], timeout=0)
-    with pytest.raises(ValueError, match="no commit has LSN"):
-        db.wait_durable(lsns[-1] + 1_000_000_000)
 
 
 def test_use_after_the_end(db: aurora.Database) -> None:
@@ -251,6 +250,30 @@ def test_async_durability(tmp_path: Path) -> None:
         assert db.durable_lsn >= last > lsn
     with aurora.open(tmp_path / "db") as db:
         assert len(db) == 1001
+
+
+@pytest.mark.parametrize("durability", ["quorum", "async"])
+def test_a_clean_close_keeps_what_nobody_waited_for(tmp_path: Path, durability: Any) -> None:
+    for round_number in range(5):
+        with aurora.open(tmp_path / "db", durability=durability) as db:
+            assert len(db) == round_number * 200
+            for i in range(200):
+                txn = db.begin()
+                txn[b"%d/%d" % (round_number, i)] = b"v" * 500
+                txn.commit(wait=False)
+
+
+def test_arguments_of_wait_durable(db: aurora.Database) -> None:
+    lsn = db.put(b"k", b"v")
+    for bad in (-1, lsn + 1):
+        with pytest.raises(ValueError, match="no commit has LSN"):
+            db.wait_durable(bad)
+    for bad_type in ("5", None, 1.5):
+        with pytest.raises(TypeError):
+            db.wait_durable(bad_type)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="timeout"):
+        db.wait_durable(lsn, timeout="5")  # type: ignore[arg-type]
+    db.wait_durable(lsn, timeout=-1)
 
 
 def test_a_snapshot_never_changes(db: aurora.Database) -> None:
