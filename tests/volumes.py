@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,21 +29,27 @@ def seeded(what: object) -> random.Random:
 
 @dataclass
 class Contents:
-    """What a database is known to hold, outside of tables and in one table."""
+    """What a database is known to hold, outside of tables and in one table.
+
+    ``doubtful`` are puts whose quorum was lost while they were under way: there as a whole, or not.
+    """
 
     main: dict[bytes, bytes] = field(default_factory=dict)
     table: dict[bytes, bytes] = field(default_factory=dict)
+    doubtful: dict[bytes, bytes] = field(default_factory=dict)
 
     def copy(self) -> Contents:
-        return Contents(dict(self.main), dict(self.table))
+        return Contents(dict(self.main), dict(self.table), dict(self.doubtful))
 
 
 def fill(db: aurora.Database, rng: random.Random) -> Contents:
-    """Fills a new database so that its copies have layers, a hot log, and values on overflow pages."""
+    """Fills a new database so that its copies have layers, a hot log, and overflow pages."""
     contents = Contents()
     table = db.table(TABLE)
     for part in range(2):
-        pairs = {b"%05d" % rng.randrange(4000): rng.randbytes(rng.randrange(60)) for _ in range(400)}
+        pairs = {
+            b"%05d" % rng.randrange(4000): rng.randbytes(rng.randrange(60)) for _ in range(400)
+        }
         pairs[b"big %d" % part] = rng.randbytes(90_000)
         contents.main |= pairs
         db.put_many(pairs)
@@ -58,7 +65,8 @@ def fill(db: aurora.Database, rng: random.Random) -> Contents:
 
 def assert_holds(db: aurora.Database, contents: Contents) -> None:
     """Everything is readable, by scan, by key and by count, and nothing else is there."""
-    for source, expected in ((db, contents.main), (db.table(TABLE), contents.table)):
+    there = {key: value for key, value in contents.doubtful.items() if key in db}
+    for source, expected in ((db, contents.main | there), (db.table(TABLE), contents.table)):
         assert list(source.scan()) == sorted(expected.items())
         assert source.get_many(list(expected)) == list(expected.values())
         assert len(source) == len(expected)
@@ -75,6 +83,19 @@ def assert_writable(db: aurora.Database, contents: Contents, mark: bytes) -> Non
         txn[b"txn " + mark] = mark
         txn.table(TABLE)[b"txn " + mark] = mark
     contents.main[b"txn " + mark] = contents.table[b"txn " + mark] = mark
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 3.0) -> None:
+    """Waits for what the database does in the background."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def all_good(db: aurora.Database) -> bool:
+    """Whether every copy is there, whole, and has caught up."""
+    return all(segment.state == "ok" for segment in db.status().segments)
 
 
 def segment_folder(root: Path, copy: int, group: int = 0) -> Path:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: nothing acknowledged is lost, and no transaction is seen in part (I1, I2).
+"""SIGKILL at random moments: nothing acknowledged is lost, no transaction is seen in part (I1, I2).
 
 ``AURORA_KILLS=200`` raises the number of kills of each variant from the few of the default run.
 """
@@ -17,7 +17,16 @@ from pathlib import Path
 
 import pytest
 from tests.crash.writer import COUNTER, PAGE_BYTES, Step, steps
-from tests.volumes import ROOT, assert_holds, assert_writable, fill, seeded, segment_folder
+from tests.volumes import (
+    ROOT,
+    all_good,
+    assert_holds,
+    assert_writable,
+    fill,
+    seeded,
+    segment_folder,
+    until,
+)
 
 import aurora_engine as aurora
 
@@ -53,7 +62,7 @@ def outcome(process: subprocess.Popen[bytes]) -> list[bytes]:
 
 @dataclass
 class Worker:
-    """What is known of one thread of the writer: its work, and the steps that are in the database."""
+    """What is known of a thread of the writer: its work, and the steps that are in the database."""
 
     work: Iterator[Step]
     done: int = 0
@@ -163,7 +172,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("verb", ["repair", "compact"])
 def test_care_can_be_cut_short(tmp_path: Path, verb: str) -> None:
-    """A kill in the middle of a repair or a compaction loses nothing, and either can be done again."""
+    """A kill in the middle of a repair or compaction loses nothing; either can be done again."""
     rng = seeded(f"kill {verb}")
     original, path = tmp_path / "original", tmp_path / "copy"
     with aurora.open(original) as db:
@@ -184,7 +193,7 @@ def test_care_can_be_cut_short(tmp_path: Path, verb: str) -> None:
             db.compact()
             assert_writable(db, now, b"after")
             assert_holds(db, now)
-            assert [s.state for s in db.status().segments] == ["ok"] * 6
+            until(lambda: all_good(db), "all copies are good")
             assert db.verify().ok
         shutil.rmtree(path)
 
@@ -201,7 +210,7 @@ for n in itertools.count(int(sys.argv[2])):
 
 
 def test_only_the_newest_commits_may_be_lost_when_nobody_waits(tmp_path: Path) -> None:
-    """With durability="async" what survives a kill is a prefix of the commits, with all waited for."""
+    """With durability="async" a prefix of the commits survives, and all that were waited for."""
     rng = seeded("kill async")
     there = 0
     for _ in range(max(KILLS // 3, 5)):

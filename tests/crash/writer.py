@@ -1,7 +1,7 @@
 """The process that gets killed: ``python -m tests.crash.writer PATH SEED GROUP_BYTES FIRST...``.
 
-One thread for each FIRST, which is the number of the step that it begins with. What a thread does in
-each step follows from the seed alone (`steps`), so whoever reads the acknowledgements, one line
+One thread for each FIRST, which is the number of the step that it begins with. What a thread does
+in each step follows from the seed alone (`steps`), so whoever reads the acknowledgements, one line
 ``thread step`` each, knows what must be in the database.
 """
 
@@ -24,7 +24,7 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Step:
-    """What one transaction of one thread does; ``counts``: it also adds one to the shared counter."""
+    """What one transaction does; ``counts``: it also adds one to the shared counter."""
 
     puts: tuple[tuple[bytes, bytes], ...]
     deletes: tuple[bytes, ...]

@@ -1,11 +1,12 @@
-"""The anomalies that weaker isolation lets through, each as its textbook history: none under the default.
+"""What weaker isolation lets through, each as its textbook history: none under the default.
 
-Berenson et al., "A Critique of ANSI SQL Isolation Levels" (1995); Fekete et al., "A Read-Only Transaction Anomaly
-Under Snapshot Isolation" (2004).
+Berenson et al., "A Critique of ANSI SQL Isolation Levels" (1995); Fekete et al., "A Read-Only
+Transaction Anomaly Under Snapshot Isolation" (2004).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,10 @@ import aurora_engine as aurora
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> aurora.Database:
-    database = aurora.open(tmp_path)
-    database.put_many({b"x": b"0", b"y": b"0"})
-    yield database
-    database.close()
+def db(tmp_path: Path) -> Iterator[aurora.Database]:
+    with aurora.open(tmp_path) as database:
+        database.put_many({b"x": b"0", b"y": b"0"})
+        yield database
 
 
 def committed(*transactions: aurora.Transaction) -> list[bool]:
@@ -99,7 +99,7 @@ def test_phantom(db: aurora.Database, verb: str) -> None:
 
 
 def test_phantom_at_the_ends_of_a_scan(db: aurora.Database) -> None:
-    """A scan that ran to its end has seen that nothing is there either; one that stopped early has not."""
+    """A scan that ran to its end has seen that nothing more is there; one that stopped has not."""
     for limit, conflict in ((None, True), (1, False)):
         db.put(b"a0", b"")
         reader = db.begin()
@@ -148,8 +148,9 @@ def test_length_and_many_keys_are_reads(db: aurora.Database) -> None:
 def test_read_only_transaction_anomaly(db: aurora.Database) -> None:
     """Fekete: a read-only transaction makes a history wrong that would be right without it.
 
-    x and y are accounts. T2 takes 10 from x, with a fee of 1 if x + y < 0; T1 puts 20 into y. T3 reads both after T1 and
-    before T2. Saw T3 (0, 20), then T2 has to come after T1, and must see the 20.
+    x and y are accounts. T2 takes 10 from x, with a fee of 1 if x + y < 0; T1 puts 20 into y. T3
+    reads both after T1 and before T2. Saw T3 (0, 20), then T2 has to come after T1, and must see
+    the 20.
     """
     withdraw = db.begin()
     balance = int(withdraw[b"x"]) + int(withdraw[b"y"])

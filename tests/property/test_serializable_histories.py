@@ -1,15 +1,16 @@
 """Long random histories of concurrent transactions, checked for serializability.
 
-A commit's LSN is its place in the order of commits. So a history is right if running the committed transactions one
-after another in that order lets each of them read exactly what it did read, and if each read-only view shows the
-state at its LSN. That is stricter than serializability asks for, and it is what the engine promises.
+A commit's LSN is its place in the order of commits. So a history is right if running the committed
+transactions one after another in that order lets each of them read exactly what it did read, and if
+each read-only view shows the state at its LSN. That is stricter than serializability asks for, and
+it is what the engine promises.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -46,21 +47,18 @@ class Client:
     name: bytes
     committed: list[Committed] = field(default_factory=list)
     conflicts: int = 0
-    failure: BaseException | None = None
 
     def run(self, transactions: int) -> None:
-        try:
-            for number in range(transactions):
-                self._one(b"%s.%d" % (self.name, number))
-        except BaseException as failure:
-            self.failure = failure
-            raise
+        for number in range(transactions):
+            self._one(b"%s.%d" % (self.name, number))
 
     def _one(self, unique: bytes) -> None:
         kind = self.rng.random()
         if kind < 0.15:
             with self.db.snapshot() as view:
-                self.committed.append(Committed(view.lsn, *self._read(view, {}), {}, read_only=True))
+                self.committed.append(
+                    Committed(view.lsn, *self._read(view, {}), {}, read_only=True)
+                )
             return
         if kind < 0.25:
             # Its result shows that the engine sees it as a transaction of its own.
@@ -89,8 +87,7 @@ class Client:
                 return
             try:
                 lsn = txn.commit(wait=self.rng.random() < 0.5)
-            except aurora.ConflictError as error:
-                assert error.retryable
+            except aurora.ConflictError:
                 self.conflicts += 1
                 return
             self.committed.append(Committed(lsn, reads, ranges, writes, read_only=not writes))
@@ -159,24 +156,81 @@ def test_histories_are_serializable(tmp_path: Path, threads: int, durability: st
 
 
 def run_together(works: list[Callable[[], None]]) -> None:
-    failures: list[BaseException] = []
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
 
-    def guarded(work: Callable[[], None]) -> None:
+
+@dataclass
+class Interleaving:
+    """Up to four transactions that take turns, and what each of them must see."""
+
+    db: aurora.Database
+    state: dict[bytes, bytes] = field(default_factory=dict)
+    commits: int = 0
+    values: Iterator[int] = field(default_factory=count)
+    running: dict[int, Running] = field(default_factory=dict)
+
+    def step(self, who: int, verb: str, first: int, second: int) -> None:
+        if who not in self.running:
+            self.running[who] = Running(self.db.begin(), dict(self.state), self.commits)
+        stop = KEYS[second] if second < len(KEYS) else b"z"
+        getattr(self.running[who], verb)(KEYS[first], stop, self)
+        if verb in ("commit", "rollback"):
+            del self.running[who]
+
+
+@dataclass
+class Running:
+    """One transaction of an interleaving."""
+
+    txn: aurora.Transaction
+    snapshot: dict[bytes, bytes]
+    began: int
+    seen: Committed = field(default_factory=lambda: Committed(0, {}, [], {}))
+
+    def now(self) -> dict[bytes, bytes]:
+        """What it sees: its snapshot under its own writes."""
+        return {k: v for k, v in (self.snapshot | self.seen.writes).items() if v is not None}
+
+    def note_read(self, key: bytes) -> None:
+        if key not in self.seen.writes:
+            self.seen.reads[key] = self.snapshot.get(key)
+
+    def get(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
+        assert self.txn.get(key) == self.now().get(key)
+        self.note_read(key)
+
+    def put(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
+        self.txn[key] = self.seen.writes[key] = b"%d" % next(all_.values)
+
+    def delete(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
+        there = key in self.now()
+        assert self.txn.delete(key) == there
+        self.note_read(key)
+        if there:
+            self.seen.writes[key] = None
+
+    def scan(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
+        expected = sorted((k, v) for k, v in self.now().items() if key <= k < stop)
+        assert list(self.txn.scan(key, stop)) == expected
+        if not self.seen.writes:
+            self.seen.ranges.append((key, stop, tuple(expected)))
+
+    def commit(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
         try:
-            work()
-        except BaseException as failure:
-            failures.append(failure)
+            self.seen.lsn = self.txn.commit(wait=False)
+        except aurora.ConflictError:
+            assert all_.commits > self.began, "a conflict with nobody"
+            return
+        if self.seen.writes:
+            all_.state = check([self.seen], all_.state)
+            all_.commits += 1
 
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    def rollback(self, key: bytes, stop: bytes, all_: Interleaving) -> None:
+        self.txn.rollback()
 
 
-Step = tuple[int, str, int, int]
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 3),
@@ -190,65 +244,23 @@ STEPS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> aurora.Database:
-    db = aurora.open(tmp_path_factory.mktemp("interleaved"))
-    yield db
-    db.close()
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aurora.Database]:
+    with aurora.open(tmp_path_factory.mktemp("interleaved")) as db:
+        yield db
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
-def test_interleavings_are_serializable(shared: aurora.Database, steps: list[Step]) -> None:
-    """Up to four transactions interleaved step by step; those that meet nobody always commit."""
-    db = shared
+def test_interleavings_are_serializable(
+    shared: aurora.Database, steps: list[tuple[int, str, int, int]]
+) -> None:
+    """Transactions interleaved step by step; those that meet nobody always commit."""
     for key in KEYS:
-        db.delete(key)
-    state: dict[bytes, bytes] = {}
-    commits = 0
-    values = count()
-    open_: dict[int, tuple[aurora.Transaction, Committed, dict[bytes, bytes], int]] = {}
-    for who, verb, first, second in steps:
-        if who not in open_:
-            txn = db.begin()
-            open_[who] = (txn, Committed(0, {}, [], {}), dict(state), commits)
-        txn, seen, snapshot, began = open_[who]
-        now = {k: v for k, v in (snapshot | seen.writes).items() if v is not None}
-        key, last = KEYS[first], KEYS[second] if second < len(KEYS) else b"z"
-        if verb == "get":
-            assert txn.get(key) == now.get(key)
-            if key not in seen.writes:
-                seen.reads[key] = now.get(key)
-        elif verb == "put":
-            txn[key] = seen.writes[key] = b"%d" % next(values)
-        elif verb == "delete":
-            assert txn.delete(key) == (key in now)
-            if key not in seen.writes:
-                seen.reads[key] = snapshot.get(key)
-            if key in now:
-                seen.writes[key] = None
-        elif verb == "scan":
-            expected = sorted((k, v) for k, v in now.items() if key <= k < last)
-            assert list(txn.scan(key, last)) == expected
-            if not seen.writes:
-                seen.ranges.append((key, last, tuple(expected)))
-        else:
-            del open_[who]
-            if verb == "rollback":
-                txn.rollback()
-                continue
-            try:
-                seen.lsn = txn.commit(wait=False)
-            except aurora.ConflictError:
-                assert commits > began, "a conflict with nobody"
-                continue
-            if seen.writes:
-                state = check([seen], state)
-                commits += 1
-    for txn, *_ in open_.values():
-        txn.rollback()
-    with db.begin() as txn:
-        assert dict(txn.scan()) == state
+        shared.delete(key)
+    interleaving = Interleaving(shared)
+    for step in steps:
+        interleaving.step(*step)
+    for running in interleaving.running.values():
+        running.txn.rollback()
+    with shared.begin() as txn:
+        assert dict(txn.scan()) == interleaving.state

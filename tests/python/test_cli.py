@@ -1,4 +1,4 @@
-"""The command line, run as people run it: output, --json, exit codes (docs/reference/command_line.md)."""
+"""The command line: output, --json, exit codes. Reference: docs/reference/command_line.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object, code: int = DONE, given: bytes = b"") -> bytes:
-    """Standard output of a command that must end with ``code``; errors are one line, never a traceback."""
+    """Standard output of a command that must end with ``code``; an error is one line."""
     stdin, stdout, stderr = (
         io.TextIOWrapper(io.BytesIO(text), "utf-8", write_through=True)
         for text in (given, b"", b"")
@@ -157,7 +157,7 @@ def test_scan(path: Path) -> None:
     assert run("scan", path, "-k", "-n", 1) == b"00\n"
     assert run("scan", path, "-n", 0) == b""
     lines = run("scan", path, "--prefix", "1", "--json").splitlines()
-    assert [json.loads(line) for line in lines][0] == {"key": "10", "value": "v10"}
+    assert json.loads(lines[0]) == {"key": "10", "value": "v10"}
     assert run("scan", path, "3033", "3034", "-e", "hex") == b"3033\t7633\n"
     run("scan", path, "-n", -1, code=USAGE)
 

@@ -1,4 +1,4 @@
-"""Copies lost or damaged while the database is closed: any 2 go unnoticed but in status(), any 3 stop writes."""
+"""Copies lost or damaged while the database is closed: any 2 hinder nothing, any 3 stop writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.volumes import (
     COPIES,
     DAMAGES,
     Contents,
+    all_good,
     assert_holds,
     assert_writable,
     files_of,
@@ -20,6 +21,7 @@ from tests.volumes import (
     named_damage,
     seeded,
     segment_folder,
+    until,
 )
 
 import aurora_engine as aurora
@@ -67,10 +69,8 @@ def test_any_two_copies(volume: tuple[Path, Contents], pair: tuple[int, int], da
 
 
 @pytest.mark.parametrize("round_number", range(20))
-def test_one_file_of_each_of_two_copies(
-    volume: tuple[Path, Contents], round_number: int
-) -> None:
-    """A single file that is cut short or flipped in each of two copies hides nothing and stops nothing."""
+def test_one_file_of_each_of_two_copies(volume: tuple[Path, Contents], round_number: int) -> None:
+    """A file that is cut short or flipped in each of two copies hides and stops nothing."""
     path, contents = volume
     rng = seeded(f"one file {round_number}")
     for copy in rng.sample(range(COPIES), 2):
@@ -163,7 +163,7 @@ def test_a_fourth_copy_comes_back(
         assert_holds(db, contents)
         assert_writable(db, contents, b"all")
         db.repair()
-        assert [s.state for s in db.status().segments] == ["ok"] * COPIES
+        until(lambda: all_good(db), "all copies are good")
         assert db.verify().ok
     for copy in set(range(COPIES)) - set(triple):
         shutil.rmtree(segment_folder(path, copy))
@@ -199,7 +199,7 @@ def test_four_lost_copies_are_an_error(
 def test_four_damaged_copies_give_no_wrong_data(
     volume: tuple[Path, Contents], count: int, damage: str
 ) -> None:
-    """Beyond what the quorum covers: what cannot be proved is an error, what is returned is right."""
+    """Beyond what the quorum covers: what is returned is right, all else is an error."""
     path, contents = volume
     rng = seeded(f"{count} {damage}")
     for copy in rng.sample(range(COPIES), count):

@@ -1,4 +1,4 @@
-"""Directories that hold no volume, half of one, or parts of another: a clear error, never wrong data."""
+"""Directories with no volume, half of one, or parts of another: an error, never wrong data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 from tests.volumes import (
     COPIES,
     Contents,
+    all_good,
     assert_holds,
     assert_writable,
     fill,
     flip_bytes,
     seeded,
     segment_folder,
+    until,
 )
 
 import aurora_engine as aurora
@@ -70,7 +72,7 @@ def test_paths_that_cannot_hold_a_volume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", range(COPIES + 1))
 def test_creation_that_was_cut_short(volume: tuple[Path, Contents], made: int) -> None:
-    """With some segments made and no metadata yet, create begins anew and no create is an error."""
+    """With some segments made and no metadata yet, create begins anew; without it is an error."""
     path, _ = volume
     metadata = json.loads((path / "volume.json").read_text())
     (path / "volume.creating").write_text(metadata["volume_id"])
@@ -97,7 +99,7 @@ def assert_fine_and_empty(path: Path) -> None:
 
 
 def test_creation_that_had_only_its_note_left(volume: tuple[Path, Contents]) -> None:
-    """Killed between the metadata and the end of the creation: the volume counts, the note does not."""
+    """Killed between the metadata and the end of the creation: the volume counts."""
     path, contents = volume
     metadata = json.loads((path / "volume.json").read_text())
     (path / "volume.creating").write_text(metadata["volume_id"])
@@ -164,7 +166,7 @@ def test_segments_of_another_volume(
     path, contents = volume
     other = tmp_path / "other"
     with aurora.open(other) as db:
-        db.put_many({key: b"wrong" for key in contents.main})
+        db.put_many(dict.fromkeys(contents.main, b"wrong"))
     for copy in range(swapped):
         shutil.rmtree(segment_folder(path, copy))
         shutil.copytree(segment_folder(other, copy), segment_folder(path, copy))
@@ -215,7 +217,7 @@ def test_an_old_copy_of_a_folder_comes_back(volume: tuple[Path, Contents], tmp_p
         assert_holds(db, contents)
         assert_writable(db, contents, b"old")
         db.repair()
-        assert [s.state for s in db.status().segments] == ["ok"] * COPIES
+        until(lambda: all_good(db), "all copies are good")
         assert db.verify().ok
     for copy in (1, 2, 4):
         shutil.rmtree(segment_folder(path, copy))
@@ -235,6 +237,24 @@ def test_leftovers_of_a_repair_are_ignored(volume: tuple[Path, Contents]) -> Non
         db.repair()
         assert_writable(db, contents, b"repaired")
         assert db.verify().ok
+
+
+def test_log_extents_that_were_being_made(volume: tuple[Path, Contents]) -> None:
+    """Killed before a new log file had its header, or a recycled one its new header: no damage."""
+    path, contents = volume
+    for copy in range(COPIES):
+        folder = segment_folder(path, copy)
+        first = min(folder.glob("log-*"))
+        (folder / f"log-{0xFE:016x}").write_bytes(bytes(1 << 20))
+        shutil.copy(first, folder / f"log-{0xFF:016x}")
+        (folder / f"log-{0x100:016x}").write_bytes(b"")
+    for _ in range(2):
+        with aurora.open(path) as db:
+            assert_holds(db, contents)
+            report = db.verify()
+            assert report.ok, report
+            assert_writable(db, contents, b"extents")
+            db.compact()
 
 
 def test_leftovers_of_growth_do_not_stop_growth(tmp_path: Path) -> None:

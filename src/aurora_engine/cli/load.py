@@ -75,7 +75,9 @@ def command(
     jsonl     objects as `dump` writes them, or any objects with --key
     pairs     key, tab, value on each line, as bytes
     """
-    chosen = file_format or _BY_SUFFIX.get(Path(str(getattr(file, "name", "-"))).suffix.lower(), "pairs")
+    chosen = file_format or _BY_SUFFIX.get(
+        Path(str(getattr(file, "name", "-"))).suffix.lower(), "pairs"
+    )
     records = _records(file, chosen, columns, separator)
     start = time.perf_counter()
     count = 0
