@@ -80,24 +80,6 @@ static aur_status check_expected(const auri_manifest *manifest,
                     expected->copy, expected->group);
 }
 
-/* Whether an extent whose header does not verify was never taken into use: the crash came while it
- * was being prepared. Then no frame stands in it, or only flushed ones of its life before. */
-static bool is_unused(aur_segment *segment, const char *name) {
-    uint8_t bytes[AUR_FRAME_BODY_AT];
-    aur_frame_header header;
-    aur_file *file = NULL;
-    size_t length = 0;
-    if (aur_disk_open_file(segment->disk, name, AUR_FILE_READ, &file, NULL) != AUR_OK) {
-        return false;
-    }
-    const aur_status status = aur_file_read(file, AURI_EXTENT_HEADER_BYTES, bytes, sizeof bytes,
-                                            &length, NULL);
-    aur_file_close(file);
-    return status == AUR_OK &&
-           (aur_frame_decode(bytes, length, segment->volume_seed, &header) != AUR_OK ||
-            header.last_lsn <= segment->manifest.flushed_lsn);
-}
-
 /* Opens one extent of the directory. One that cannot be opened is damage, and no reason not to
  * open. */
 static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur_error *error) {
@@ -115,10 +97,7 @@ static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur
         auri_segment_extent_release(extent);
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the hot log");
     }
-    if (status != AUR_OK && is_unused(segment, entry->name)) {
-        const aur_status removed = aur_disk_remove(segment->disk, entry->name, NULL);
-        (void)removed; /* in a read-only directory it does no harm */
-    } else if (status != AUR_OK) {
+    if (status != AUR_OK) {
         aur_error_locate(&damage, -1, -1, entry->name, 0, UINT64_MAX);
         auri_segment_note_damage(segment, &damage);
         if (entry->number >= segment->log.next_sequence) {
