@@ -22,8 +22,8 @@ cdef object exception_of(aur_status status, const aur_error *error)
 # None when the error holds nothing.
 cdef object stored_exception(const aur_error *error)
 
-# Returns an outcome (0 or above), raises for an error. A table that is gone is an outcome to the core and a KeyError
-# here, wherever it is met.
+# Returns an outcome (0 or above), raises for an error. A table that is gone is an outcome to the
+# core and a KeyError here, wherever it is met.
 cdef inline int check(aur_status status, const aur_error *error) except -1 nogil:
     if status < 0 or status == AUR_NO_TABLE:
         return raise_status(status, error)
