@@ -1,6 +1,7 @@
 /*
- * The bare probe: what six durable copies cost on this machine with nothing else done. Each round writes 4 KiB to six
- * preallocated files and waits for the fourth to be on disk; the other two finish meanwhile.
+ * The bare probe: what six durable copies cost on this machine with nothing else done. Each round
+ * writes 4 KiB to six preallocated files and waits for the fourth to be on disk; the other two
+ * finish meanwhile.
  *
  * usage: probe FOLDER SECONDS   prints rounds per second
  */

@@ -73,7 +73,7 @@ void auri_faulty_journal_unlink(auri_faulty_disk *disk, const char *name) {
 }
 
 aur_status auri_faulty_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
-                            size_t length) {
+                                   size_t length) {
     auri_pending *pending = malloc(sizeof *pending + length);
     if (pending == NULL) {
         return AUR_ERR_MEMORY;
@@ -98,7 +98,7 @@ uint64_t auri_faulty_journal_end(const auri_journal *journal) {
 }
 
 void auri_faulty_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
-                          size_t length) {
+                                 size_t length) {
     const uint64_t end = offset + length;
     for (const auri_pending *pending = journal->first; pending != NULL; pending = pending->next) {
         const uint64_t pending_end = pending->offset + pending->length;

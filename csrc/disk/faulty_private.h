@@ -74,14 +74,14 @@ void auri_faulty_journal_link(auri_faulty_disk *disk, auri_journal *journal);
 void auri_faulty_journal_unlink(auri_faulty_disk *disk, const char *name);
 
 aur_status auri_faulty_journal_add(auri_journal *journal, uint64_t offset, const void *bytes,
-                            size_t length);
+                                   size_t length);
 
 /* One past the last byte that is pending; 0 when there is none. */
 uint64_t auri_faulty_journal_end(const auri_journal *journal);
 
 /* Lays the pending bytes over what was read from the inner file. */
 void auri_faulty_journal_overlay(const auri_journal *journal, uint64_t offset, uint8_t *buffer,
-                          size_t length);
+                                 size_t length);
 
 /* Passes the pending writes on to `inner`, whole when `random` is NULL, otherwise each kept, lost
  * or torn; then forgets them. */

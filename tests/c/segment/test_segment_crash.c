@@ -218,8 +218,7 @@ TEST(segment_never_returns_damaged_bytes) {
 }
 
 /* Any file cut to any length, and put back afterwards. */
-TEST(segment_survives_files_that_are_cut_off)
-{
+TEST(segment_survives_files_that_are_cut_off) {
     crash_world world = {0};
     name_list list = {0};
     build_volume(&world);
