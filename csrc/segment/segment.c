@@ -196,6 +196,7 @@ void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
         .epoch = segment->manifest.epoch,
         .scl = segment->scl,
         .vdl = segment->vdl,
+        .flushed_lsn = segment->manifest.flushed_lsn,
         .log_start = auri_segment_log_start(segment),
         .health = segment->health,
         .layers = segment->manifest.layer_count,

@@ -342,6 +342,7 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t epoch
         uint64_t scl
         uint64_t vdl
+        uint64_t flushed_lsn
         uint64_t log_start
         uint32_t health
         uint32_t layers

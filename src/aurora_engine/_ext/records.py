@@ -41,6 +41,7 @@ class SegmentState(NamedTuple):
     epoch: int
     scl: int
     vdl: int
+    flushed_lsn: int
     log_start: int
     health: str
     """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""

@@ -225,6 +225,7 @@ cdef class Segment(Handle):
             state.epoch,
             state.scl,
             state.vdl,
+            state.flushed_lsn,
             state.log_start,
             health,
             state.layers,

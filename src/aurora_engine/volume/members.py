@@ -240,7 +240,8 @@ class Driver:
     @staticmethod
     def _frames_above(segment: Segment, above: int) -> list[FrameInfo]:
         frames: list[FrameInfo] = []
-        after = segment.state().log_start
+        # VDL is never below what was flushed, so the frames above it are all in memory.
+        after = segment.state().flushed_lsn
         while (frame := segment.next_frame(after)) is not None:
             info = frame.info
             if info.last_lsn <= above:
