@@ -19,10 +19,17 @@ class Question:
     from_list: Callable[[list[Flight]], str]
 
 
-def _by_key(db: aurora.Database, table: str, **bounds: bytes) -> Iterator[Flight]:
+def _by_key(
+    db: aurora.Database,
+    table: str,
+    *,
+    start: bytes | None = None,
+    stop: bytes | None = None,
+    prefix: bytes | None = None,
+) -> Iterator[Flight]:
     """Flights whose secondary key in ``table`` is in the bounds."""
     flights = db.table("flights")
-    rows = [key[-4:] for key, _ in db.table(table).scan(**bounds)]
+    rows = [key[-4:] for key, _ in db.table(table).scan(start, stop, prefix=prefix)]
     for row, line in zip(rows, flights.get_many(rows), strict=True):
         assert line is not None, "a secondary key leads nowhere"
         yield Flight.decode(row, line)

@@ -35,7 +35,7 @@ def main() -> int:
                 if arguments.bug is None
                 else run_with_bug(arguments.bug, seed, arguments.steps)
             )
-        except Exception:  # noqa: BLE001
+        except Exception:
             failures += 1
             if arguments.bug is not None:
                 print(

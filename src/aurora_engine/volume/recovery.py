@@ -46,9 +46,7 @@ TRUNCATION = 1
 """Kind of a rewind made by recovery (csrc/format/history.h)."""
 
 
-def missed_rewinds(
-    segment: Surveyed, known: Iterable[RewindRecord]
-) -> tuple[RewindRecord, ...]:
+def missed_rewinds(segment: Surveyed, known: Iterable[RewindRecord]) -> tuple[RewindRecord, ...]:
     """The rewinds that a segment has not heard of, oldest first.
 
     None is below its epoch: whoever made it promise that gave it all earlier rewinds first.
@@ -246,13 +244,13 @@ class Recovery:
             for frame in frames:
                 boxcars[frame.volume_first, frame.volume_last].append(frame)
         vcl = vdl = floor = self._floor()
-        for (first, last), frames in sorted(boxcars.items()):
+        for (first, last), parts in sorted(boxcars.items()):
             if last <= floor:
                 continue
-            if first != self._successor(vcl) or len(frames) < frames[0].groups:
+            if first != self._successor(vcl) or len(parts) < parts[0].groups:
                 break
             vcl = last
-            vdl = max(vdl, frames[0].last_cpl)
+            vdl = max(vdl, parts[0].last_cpl)
         self._vdl = vdl
         self._rewind = RewindRecord(
             at=self._issued(vcl) + LSN_ALLOCATION_LIMIT,

@@ -189,7 +189,7 @@ class Volume:
         self._segments.pop(place).close()
 
     def _recover_and_rebuild(self) -> Recovered:
-        """Recovers; if a write quorum is missed because copies lag too far, makes those anew first."""
+        """Recovers; if copies that lag too far cost the write quorum, makes those anew first."""
         recovered = self._recover()
         if recovered.writable or not recovered.behind:
             return recovered
@@ -329,8 +329,8 @@ class Volume:
         """Copies a healthy peer beside the lost copy, without the lock, then swaps it in."""
         place = action.place
         with self._lock:
-            source = self._segments.get(action.source)
-            if source is None or self._closed:
+            source = None if self._closed else self._segments.get(action.source)
+            if source is None:
                 return
             self._rebuilding.add(place)
         try:
