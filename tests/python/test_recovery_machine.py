@@ -43,7 +43,9 @@ class FakeSegment:
 
     def surveyed(self) -> Surveyed:
         identity = SegmentIdentity(b"v" * 16, *self.place, 4096, COPIES, 64)
-        state = SegmentState(identity, self.epoch, self.scl, self.vdl, 0, 0, "ok", 0, 0, 0, 0, 0, None)
+        state = SegmentState(
+            identity, self.epoch, self.scl, self.vdl, 0, 0, "ok", 0, 0, 0, 0, 0, None
+        )
         return Surveyed(state, tuple(self.rewinds))
 
     def rewind(self, rewind: RewindRecord) -> None:
