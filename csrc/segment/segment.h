@@ -57,12 +57,12 @@ enum aur_segment_health {
 
 typedef struct aur_segment_state {
     aur_segment_identity identity;
-    aur_epoch epoch;   /* highest volume epoch it has durably promised */
-    aur_lsn scl;       /* inclusive: every frame of the group up to here is here */
-    aur_lsn vdl;       /* highest VDL it was told of, by frames or aur_segment_set_vdl */
+    aur_epoch epoch;     /* highest volume epoch it has durably promised */
+    aur_lsn scl;         /* inclusive: every frame of the group up to here is here */
+    aur_lsn vdl;         /* highest VDL it was told of, by frames or aur_segment_set_vdl */
     aur_lsn flushed_lsn; /* a frame ends here; the frames after it are in memory */
-    aur_lsn log_start; /* frames after this LSN can still be read from the hot log */
-    uint32_t health;   /* enum aur_segment_health */
+    aur_lsn log_start;   /* frames after this LSN can still be read from the hot log */
+    uint32_t health;     /* enum aur_segment_health */
     uint32_t layers;
     uint64_t log_bytes;       /* on disk */
     uint64_t layer_bytes;     /* on disk */
