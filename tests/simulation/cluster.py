@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tests.simulation.model import Model, Violation
 from tests.simulation.storage import (
@@ -35,7 +35,7 @@ from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
 
 AWAY_MAX = 2
 SMALL_CACHE_BYTES = 1 << 20
-LARGE_CACHE_BYTES = 24 << 20
+LARGE_CACHE_BYTES = 256 << 20
 BIG_VALUE_BYTES = 3 << 20
 KEYS = 400
 
@@ -195,16 +195,26 @@ class Cluster:
         self._commit(transaction, writes)
 
     def commit_big(self) -> None:
-        """A transaction of several boxcars, in flight together, over several protection groups."""
-        if (
-            self._cache_bytes < LARGE_CACHE_BYTES
-            or self.engine.status().vdl < self.engine.status().head
-        ):
+        """A transaction of several boxcars over several protection groups, of which one lags.
+
+        Its boxcars fly together, and the last may land first; often everything dies before the
+        lagging group has caught up.
+        """
+        if self._cache_bytes < LARGE_CACHE_BYTES:
             return
+        self.settle()
         transaction = Txn(self.engine)
         key, value = b"big", self.source.randbytes(1000) * (BIG_VALUE_BYTES // 1000)
         transaction.put(None, key, value)
         self._commit(transaction, {key: value})
+        groups = range(self.storage.groups)
+        waiting = [g for g in groups if self.engine.copy_status(g, 0).queued_bytes > 0]
+        lagging = self.source.choice(waiting or [0])
+        self._step_all(group for group in groups if group != lagging)
+        self.model.saw_vdl(self.engine.status().vdl)
+        self.note("big", lagging, self.engine.status().vdl)
+        if self.source.random() < 0.5:
+            self.crash(power_cut=self.source.random() < 0.5)
 
     def _commit(self, transaction: Txn, writes: dict[bytes, bytes | None]) -> None:
         while True:
@@ -238,15 +248,14 @@ class Cluster:
 
     def settle(self) -> None:
         """Steps until nothing moves."""
-        for _ in range(10_000):
-            moved = [
-                self.engine.step(group, copy)
-                for group in range(self.storage.groups)
-                for copy in range(COPIES)
-            ]
-            if not any(moved):
-                break
+        self._step_all(range(self.storage.groups))
         self.model.saw_vdl(self.engine.status().vdl)
+
+    def _step_all(self, groups: Iterable[int]) -> None:
+        places = [(group, copy) for group in groups for copy in range(COPIES)]
+        moved = [True]
+        while any(moved):
+            moved = [self.engine.step(group, copy) for group, copy in places]
 
     def background(self) -> None:
         """One segment flushes, merges or recycles."""
