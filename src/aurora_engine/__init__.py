@@ -34,7 +34,7 @@ from aurora_engine.errors import (
 from aurora_engine.options import Topology
 from aurora_engine.table import Table
 from aurora_engine.transaction import Transaction, TransactionTable
-from aurora_engine.types import Rewind, SegmentStatus, VerifyReport, VolumeStatus
+from aurora_engine.types import SegmentStatus, VerifyReport, VolumeStatus
 from aurora_engine.view import Snapshot, SnapshotTable
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "FencedError",
     "QuorumLostError",
     "ReadOnlyError",
-    "Rewind",
     "SegmentStatus",
     "Snapshot",
     "SnapshotTable",

@@ -19,7 +19,6 @@ __all__ = [
     "PairArrays",
     "Pairs",
     "ReadableBuffer",
-    "Rewind",
     "SegmentStatus",
     "VerifyReport",
     "VolumeStatus",
@@ -220,22 +219,3 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether nothing was found wrong."""
         return not self.errors and self.leaked_pages == 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rewind:
-    """One entry of a volume's history: after `undo_lsn`, history went on from `to_lsn`.
-
-    Attributes
-    ----------
-    undo_lsn : int
-        The newest LSN before the rewind: going back to it undoes the rewind.
-    to_lsn : int
-        The moment that became the present again.
-    lost_commits : int
-        Commits between the two that are no longer visible.
-    """
-
-    undo_lsn: int
-    to_lsn: int
-    lost_commits: int
