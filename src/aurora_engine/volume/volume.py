@@ -68,6 +68,7 @@ class Volume:
         self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
         self._attached = False
         self._serving_writes = False
+        self._closing = False
         self._closed = False
         metadata = layout.metadata
         self.engine = Engine(
@@ -334,13 +335,15 @@ class Volume:
                 return
             self._rebuilding.add(place)
         try:
-            fresh = copy_segment(self._layout, place, source, progress)
+            fresh = copy_segment(self._layout, place, source, self._until_closing(progress))
             with self._lock:
-                if self._closed:
+                if self._closing:
                     return
                 self._retire(place)
                 self._join(place, swap_in(self._layout, place, fresh))
         except AuroraError as error:
+            if self._closing:
+                return
             _log.warning("segment %s cannot be rebuilt: %s", place, error)
             self._errors[place] = error
             self._repair.failed(time.monotonic(), place)
@@ -349,6 +352,16 @@ class Volume:
             with self._lock:
                 self._rebuilding.discard(place)
                 self._close_retired()
+
+    def _until_closing(
+        self, progress: Callable[[int, int], bool] | None
+    ) -> Callable[[int, int], bool]:
+        """Progress of a copy that stops when the volume is being closed."""
+
+        def go_on(done: int, total: int) -> bool:
+            return not self._closing and (progress is None or progress(done, total))
+
+        return go_on
 
     def _retire(self, place: Place) -> None:
         """Takes a segment out of service. It is closed once no rebuild may be reading from it."""
@@ -500,9 +513,10 @@ class Volume:
 
     def close(self) -> None:
         """Stops every thread and closes every file. Idempotent."""
+        self._closing = True
         self.engine.close()
         self._monitor.stop()
-        with self._lock:
+        with self._repair_lock, self._lock:
             if self._closed:
                 return
             self._closed = True
