@@ -384,8 +384,9 @@ class Database(TableVerbs):
 
         Raises
         ------
-        StorageIOError, VolumeFullError
-            If a disk refuses.
+        StorageIOError, VolumeFullError, CorruptionError
+            If the disks of too many copies refuse. Single copies that are damaged or full are
+            passed over; `status` names them.
         """
         self._require_open()
         self._volume.compact()

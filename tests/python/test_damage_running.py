@@ -72,6 +72,8 @@ def test_any_two_copies(
         DAMAGES[damage](segment_folder(path, copy), rng)
     assert_writable(db, contents, b"during")
     assert_holds(db, contents)
+    db.compact()
+    assert_holds(db, contents)
     assert named_damage(db) == {str(segment_folder(path, copy)) for copy in pair}
     db.repair()
     assert_writable(db, contents, b"after")

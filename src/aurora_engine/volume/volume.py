@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -493,11 +494,25 @@ class Volume:
             return verified
 
     def compact(self) -> None:
-        """Flushes and merges the layers of every copy."""
+        """Flushes and merges the layers of every copy.
+
+        A copy that is damaged, full or away is left to `status` and `repair`: only when so few
+        copies of a group are left that it could not be written either, the reason is raised.
+        """
         with self._lock:
-            errors = in_parallel(_compact, self._segments.values())
-        for error in errors:
-            if error is not None:
+            places = list(self._segments)
+            errors = in_parallel(_compact, [self._segments[place] for place in places])
+            metadata = self._layout.metadata
+        done: Counter[int] = Counter()
+        failed: dict[int, AuroraError] = {}
+        for (group, copy), error in zip(places, errors, strict=True):
+            if error is None:
+                done[group] += 1
+            else:
+                failed.setdefault(group, error)
+                _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
+        for group, error in failed.items():
+            if done[group] < write_quorum(metadata.copies):
                 raise error
 
     def repair(self, progress: Callable[[int, int], bool] | None = None) -> None:
