@@ -203,7 +203,8 @@ class Volume:
             except AuroraError as error:
                 _log.warning("segment %s cannot be made anew: %s", place, error)
                 self._errors[place] = error
-        return self._recover()
+        # With too few of them made (the disks are full) what was recovered is still good to read.
+        return self._recover() if self._has_write_quorum() else recovered
 
     def _serve(self, recovered: Recovered) -> None:
         self.engine.start(
