@@ -98,6 +98,14 @@ def assert_fine_and_empty(path: Path) -> None:
         assert db[b"k"] == b"v"
 
 
+def test_creation_that_was_cut_short_while_noting_it(tmp_path: Path) -> None:
+    (tmp_path / "LOCK").write_bytes(b"")
+    (tmp_path / "volume.creating.replacing").write_bytes(b"0123")
+    with pytest.raises(aurora.StorageIOError, match="no volume"):
+        aurora.open(tmp_path, create=False)
+    assert_fine_and_empty(tmp_path)
+
+
 def test_creation_that_had_only_its_note_left(volume: tuple[Path, Contents]) -> None:
     """Killed between the metadata and the end of the creation: the volume counts."""
     path, contents = volume

@@ -26,6 +26,11 @@ from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import create_segment, in_parallel
 
 
+OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
+"""What a creation that was cut short at its very beginning leaves; the second is the note as the
+disk layer writes it, before its atomic rename."""
+
+
 def prepare_root(root: Path, *, create: bool) -> None:
     """Makes sure that ``root`` is a directory that holds a volume or may come to hold one.
 
@@ -46,7 +51,7 @@ def prepare_root(root: Path, *, create: bool) -> None:
         ) from error
     if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
         return
-    foreign = sorted(name for name in names - {LOCK_NAME} if not _is_empty_folder(root / name))
+    foreign = sorted(name for name in names - OWN_NAMES if not _is_empty_folder(root / name))
     if foreign:
         raise CorruptionError(
             f"{root} holds no complete volume but other files ({', '.join(foreign[:3])}): "
