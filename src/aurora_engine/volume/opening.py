@@ -25,7 +25,6 @@ from aurora_engine.volume.layout import (
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import create_segment, in_parallel
 
-
 OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
 """What a creation that was cut short at its very beginning leaves; the second is the note as the
 disk layer writes it, before its atomic rename."""
