@@ -13,7 +13,7 @@ enum {
     WORK_TICK_NS = 100 * 1000 * 1000,
     WATCH_TICK_NS = 150 * 1000 * 1000,
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
-    UNFLUSHED_BYTES_RESUME = 48 << 20,
+    UNFLUSHED_BYTES_RESUME = 10 << 20,
 };
 
 void auri_background_stored(auri_copy *copy, uint64_t bytes) {

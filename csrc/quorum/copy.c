@@ -6,9 +6,8 @@
 #include "base/assert.h"
 
 enum {
-    BACKLOG_LOOK_BYTES = 4
-        << 20, /* appended between two looks at a segment's backlog of background work */
-    UNFLUSHED_BYTES_MAX = 64 << 20, /* past this the copy waits for its background work */
+    BACKLOG_LOOK_BYTES = 1 << 20,   /* appended between two looks at the backlog of work */
+    UNFLUSHED_BYTES_MAX = 16 << 20, /* past this the copy waits for its background work */
     LAYERS_MAX = 96,                /* and past this too: reads get slower with each layer */
 };
 

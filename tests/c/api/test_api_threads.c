@@ -125,6 +125,10 @@ static void open_world(uint64_t cache_bytes) {
         write_number(loader, account, START_BALANCE);
     }
     CHECK_OK(commit(loader));
+    /* Views of other threads read what is durable. */
+    aur_engine_status status;
+    aur_engine_get_status(world.engine, &status);
+    stack_wait(&world, status.head);
     atomic_store(&failures, 0);
 }
 
