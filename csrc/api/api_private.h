@@ -23,6 +23,7 @@ struct aur_engine {
     /* Taken before the commit latch: one of add_group, replace, start and stop at a time. */
     pthread_mutex_t lock;
     atomic_bool is_closed;
+    atomic_uint_least64_t cache_bytes;
     atomic_uint_least64_t epoch;
     atomic_uint_least64_t first_lsn; /* next_lsn of the newest start */
 

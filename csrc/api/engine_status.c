@@ -56,7 +56,7 @@ void aur_engine_get_status(aur_engine *engine, aur_engine_status *out) {
     out->groups = aur_quorum_groups(engine->quorum);
     out->write_status = (int32_t)write_status(engine);
     out->snapshots = transactions.snapshots;
-    out->cache_budget_bytes = buffer.budget_bytes;
+    out->cache_budget_bytes = atomic_load_explicit(&engine->cache_bytes, memory_order_relaxed);
     out->cache_used_bytes = buffer.used_bytes;
     out->cache_hits = buffer.hits;
     out->cache_misses = buffer.misses;

@@ -9,11 +9,16 @@
  */
 #include "quorum/quorum_private.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 enum {
     WORK_TICK_NS = 100 * 1000 * 1000,
     WATCH_TICK_NS = 150 * 1000 * 1000,
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
-    UNFLUSHED_BYTES_RESUME = 10 << 20,
+    UNFLUSHED_BYTES_RESUME = 5 << 20,
+    ROUNDS_TO_TRIM = 8,
 };
 
 void auri_background_stored(auri_copy *copy, uint64_t bytes) {
@@ -93,12 +98,31 @@ static bool work_round(aur_quorum *quorum) {
     return more;
 }
 
+/* Flushes and merges take and free buffers of many sizes. What they leave in the heap would count
+ * against a memory budget that nobody gave us. Lock held, released meanwhile. */
+static void give_memory_back(aur_quorum *quorum) {
+#ifdef __GLIBC__
+    auri_quorum_unlock(quorum);
+    (void)malloc_trim(0);
+    auri_quorum_lock(quorum);
+#else
+    (void)quorum;
+#endif
+}
+
 static void *work_main(void *argument) {
     aur_quorum *quorum = argument;
     auri_background *background = &quorum->background;
+    uint32_t rounds = 0; /* that did something since memory was given back */
     auri_quorum_lock(quorum);
     while (!background->stopping) {
-        if (!work_round(quorum) && !background->stopping) {
+        const bool worked = work_round(quorum);
+        rounds += worked;
+        if (rounds >= ROUNDS_TO_TRIM || (!worked && rounds > 0)) {
+            give_memory_back(quorum);
+            rounds = 0;
+        }
+        if (!worked && !background->stopping) {
             background->work_sleeping = true;
             auri_condition_wait(quorum, &background->work_wake, WORK_TICK_NS);
             background->work_sleeping = false;

@@ -6,9 +6,9 @@
 #include "base/assert.h"
 
 enum {
-    BACKLOG_LOOK_BYTES = 1 << 20,   /* appended between two looks at the backlog of work */
-    UNFLUSHED_BYTES_MAX = 16 << 20, /* past this the copy waits for its background work */
-    LAYERS_MAX = 96,                /* and past this too: reads get slower with each layer */
+    BACKLOG_LOOK_BYTES = 1 << 20,  /* appended between two looks at the backlog of work */
+    UNFLUSHED_BYTES_MAX = 8 << 20, /* past this the copy waits for its background work */
+    LAYERS_MAX = 96,               /* and past this too: reads get slower with each layer */
 };
 
 bool auri_copy_pin(auri_copy *copy) {

@@ -9,7 +9,7 @@
 void aur_segment_default_options(aur_segment_options *options) {
     *options = (aur_segment_options){
         .extent_bytes = 8 << 20,
-        .memtable_bytes = 4 << 20,
+        .memtable_bytes = 2 << 20,
         .merge_fanout = 8,
         .planted_bugs = 0,
     };

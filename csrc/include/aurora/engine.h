@@ -32,7 +32,7 @@ typedef struct aur_engine_options {
     uint32_t page_bytes;
     uint32_t copies;       /* segments per protection group */
     uint64_t group_pages;  /* pages per protection group */
-    uint64_t cache_bytes;  /* budget of the buffer pool */
+    uint64_t cache_bytes;  /* budget: pages in the pool, and redo that is not in layers yet */
     uint64_t volume_pages; /* growth ends here: AUR_ERR_FULL */
     uint32_t drive;        /* enum aur_engine_drive */
     bool read_volatile;    /* durability="async": read points are the head, not VDL */
