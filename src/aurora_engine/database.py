@@ -72,7 +72,8 @@ def open(  # noqa: A001
         Where the copies lie. A new database gets three zones with two copies each by default; an
         existing one keeps its zones, whose folders may be given anew when they have moved.
     cache_bytes : int
-        Memory budget of the page cache; at least 1 MiB.
+        Memory budget: cached pages, and redo that storage has not put into layers yet (at most
+        24 MiB of it, and a third); at least 1 MiB.
     page_bytes : int
         Size of a page of a new database: a power of two from 4096 to 65536.
     protection_group_bytes : int
