@@ -28,7 +28,7 @@ from aurora_engine._ext.cursor import Cursor
 from aurora_engine._ext.engine import Engine, VirtualClock
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
-from aurora_engine.errors import AuroraError, CorruptionError, FencedError, QuorumLostError
+from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
 from aurora_engine.volume.members import Driver
 from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
 from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
@@ -516,7 +516,7 @@ class Cluster:
                 transaction = Txn(zombie)
                 transaction.put(None, b"zombie", b"write")
                 transaction.commit(False)
-            except (FencedError, QuorumLostError, AuroraError) as refused:
+            except AuroraError as refused:
                 self.note("zombie refused", type(refused).__name__)
             for group in range(self.storage.groups):
                 for copy in range(COPIES):
