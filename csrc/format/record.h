@@ -75,6 +75,10 @@ static inline uint32_t aur_record_bytes(const aur_record *record) {
     return AUR_RECORD_BODY_AT + record->body_bytes;
 }
 
+static inline uint64_t aur_record_commit_time(const uint8_t *bytes) {
+    return aur_get64(bytes + aur_get32(bytes + AUR_RECORD_LENGTH_AT) - 8);
+}
+
 /* Writes the header and copies the body behind it; a body of NULL is the caller's to put there
  * (at out + AUR_RECORD_BODY_AT). `out` has room for aur_record_bytes(record). */
 void aur_record_encode(const aur_record *record, uint8_t *out);

@@ -46,8 +46,17 @@ class SegmentState(NamedTuple):
     health: str
     """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""
     layers: int
+    deltas: int
+    """Layers that are not compacted yet."""
+    horizon: int
+    """Versions that only moments below it saw were collected."""
     log_bytes: int
     layer_bytes: int
+    """``live_bytes`` (newest versions of pages) and ``history_bytes`` (older ones, and deltas)."""
+    live_bytes: int
+    history_bytes: int
+    delta_bytes: int
+    """The part of ``history_bytes`` that is not compacted yet."""
     memory_bytes: int
     unflushed_bytes: int
     damage: AuroraError | None
@@ -61,6 +70,8 @@ class RewindRecord(NamedTuple):
     epoch: int
     time_us: int
     kind: int
+    lost_commits: int = 0
+    who: str = ""
 
 
 class FrameInfo(NamedTuple):
