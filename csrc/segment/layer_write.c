@@ -313,8 +313,8 @@ static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_e
 static aur_status put_bitmap(auri_layer_writer *writer, auri_pointer *pointer, aur_error *error) {
     const auri_layer_info *info = &writer->info;
     const aur_page_id base = (aur_page_id)writer->identity->group * writer->identity->group_pages;
-    const size_t pages = (size_t)(info->last_page - info->first_page) + 1;
-    uint8_t *bits = calloc((pages + 7) / 8, 1);
+    const size_t pages = info->records == 0 ? 0 : (size_t)(info->last_page - info->first_page) + 1;
+    uint8_t *bits = calloc((pages + 7) / 8 + 1, 1);
     if (bits == NULL) {
         return no_memory(error);
     }

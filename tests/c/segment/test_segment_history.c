@@ -90,8 +90,40 @@ static aur_lsn random_moment(const history_world *world) {
     return world->horizon + random_below(newest - world->horizon + 1);
 }
 
+/* Every frame is a commit. Those at and above the newest one at or below the horizon are known. */
+static void check_commits(const history_world *world, aur_segment *segment) {
+    const volume_model *model = world->model;
+    aur_commit_mark mark;
+    aur_error error;
+    aur_error_clear(&error);
+    aur_lsn lsn = random_moment(world);
+    const aur_frame_header *found = NULL;
+    const aur_frame_header *anchor = NULL;
+    uint64_t count = 0;
+    for (size_t at = 0; at < model->frame_count; at++) {
+        const aur_frame_header *header = &model->frames[at]->header;
+        anchor = header->last_lsn <= world->horizon ? header : anchor;
+        found = header->last_lsn <= lsn ? header : found;
+        count += header->last_lsn > world->horizon && header->last_lsn <= lsn;
+    }
+    if (found == NULL) {
+        CHECK_STATUS(aur_segment_commit_at_lsn(segment, lsn, &mark, &error), AUR_NOT_FOUND);
+        return;
+    }
+    aur_status status = aur_segment_commit_at_lsn(segment, lsn, &mark, &error);
+    CHECK_MSG(status == AUR_OK, "%d %s", status, error.message);
+    CHECK_EQ_U64(mark.lsn, found->last_lsn);
+    CHECK_EQ_U64(mark.time_us, found->time_us);
+    CHECK_OK(aur_segment_commit_at_time(segment, found->time_us, &mark, &error));
+    CHECK(mark.lsn >= found->last_lsn && mark.time_us == found->time_us);
+    uint64_t counted;
+    CHECK_OK(aur_segment_count_commits(segment, world->horizon, lsn, &counted, &error));
+    CHECK_EQ_U64(counted, count);
+}
+
 static void check_some(const history_world *world, size_t copy) {
     aur_segment *segment = world->segments[copy];
+    check_commits(world, segment);
     check_moment(world, segment, AUR_LSN_MAX);
     check_moment(world, segment, random_moment(world));
     check_moment(world, segment, random_below(world->model->next_lsn));

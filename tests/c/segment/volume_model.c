@@ -80,7 +80,7 @@ static void random_operation(const model_page *page, aur_record *record, uint8_t
 }
 
 /* Puts one random record for a random page at `out`; returns its bytes. */
-static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out) {
+static uint32_t write_record(volume_model *model, aur_lsn lsn, bool is_commit, uint8_t *out) {
     /* Half of the records go to two hot pages, whose chains get long. */
     uint32_t number = (uint32_t)random_below(random_below(2) == 0 ? 2 : MODEL_PAGES);
     model_page *page = &model->pages[number];
@@ -97,6 +97,8 @@ static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out) {
         if (aur_page_apply(page->bytes, MODEL_PAGE_BYTES, &record, scratch) == AUR_OK) {
             page->exists = true;
             remember(model, page, lsn);
+            record.flags |= is_commit ? AUR_RECORD_CPL : 0;
+            record.time_us = is_commit ? (model->time_us += random_below(3)) : 0;
             aur_record_encode(&record, out);
             return aur_record_bytes(&record);
         }
@@ -116,12 +118,13 @@ aur_frame *model_write(volume_model *model, uint32_t records) {
     model->next_lsn += random_below(3); /* LSNs of other groups */
     header->first_lsn = model->next_lsn;
     for (uint32_t at = 0; at < records; at++)
-        length += write_record(model, model->next_lsn++, frame->bytes + length);
+        length += write_record(model, model->next_lsn++, at + 1 == records, frame->bytes + length);
     header->last_lsn = model->next_lsn - 1;
     header->volume_first = header->first_lsn;
     header->volume_last = header->last_lsn;
     header->last_cpl = header->last_lsn;
     header->vdl = model->vdl;
+    header->time_us = model->time_us;
     header->epoch = model->epoch;
     header->group = MODEL_GROUP;
     header->groups = 1;
