@@ -125,7 +125,7 @@ class TableVerbs(ReadVerbs):
             return transaction.commit()
 
     def _begin(self) -> Transaction:
-        return Transaction(Txn(self._source, False), self._volume, waits=self._waits)
+        return Transaction(Txn(self._source, False), self._volume, self._waits)
 
     def _overcome(self, refusal: NeedsGroups | QuorumLostError, write: Callable[[], _T]) -> _T:
         """Grows the volume, or lets the write path be recovered, and writes again.
@@ -153,7 +153,7 @@ class Table(TableVerbs):
     Usable from several threads, until the database is closed.
     """
 
-    __slots__ = ("_handle", "_source", "_volume", "_waits", "name")
+    __slots__ = ("_volume", "_waits", "name")
 
     def __init__(
         self, engine: Engine, volume: Volume, name: str, handle: TableHandle, *, waits: bool

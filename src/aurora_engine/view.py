@@ -30,7 +30,7 @@ class ViewVerbs(ReadVerbs):
 class SnapshotTable(ViewVerbs):
     """A table as it was at the moment of a view; from `Snapshot.table`. Ends with the view."""
 
-    __slots__ = ("_handle", "_source", "name")
+    __slots__ = ("name",)
 
     def __init__(self, transaction: Txn, name: str, handle: TableHandle) -> None:
         self._source = transaction
@@ -48,7 +48,7 @@ class Snapshot(ViewVerbs):
     old versions of pages stay in memory while it is open. Several threads may share it.
     """
 
-    __slots__ = ("_handle", "_source")
+    __slots__ = ()
 
     def __init__(self, transaction: Txn) -> None:
         self._source = transaction
