@@ -44,7 +44,11 @@ class FakeSegment:
     def surveyed(self) -> Surveyed:
         identity = SegmentIdentity(b"v" * 16, *self.place, 4096, COPIES, 64)
         state = SegmentState(
-            identity, self.epoch, self.scl, self.vdl, 0, 0, "ok", 0, 0, 0, 0, 0, None
+            identity=identity,
+            epoch=self.epoch,
+            scl=self.scl,
+            vdl=self.vdl,
+            health="ok",
         )
         return Surveyed(state, tuple(self.rewinds))
 
