@@ -170,11 +170,11 @@ static void decode_head(const uint8_t *in, auri_manifest *manifest) {
 }
 
 static void decode_rewind(const uint8_t *in, aur_rewind *rewind) {
-    rewind->at = aur_get64(in + AUR_REWOUND_FROM_AT);
-    rewind->to = aur_get64(in + AUR_REWOUND_TO_AT);
-    rewind->epoch = aur_get64(in + AUR_REWOUND_EPOCH_AT);
-    rewind->time_us = aur_get64(in + AUR_REWOUND_TIME_AT);
-    rewind->kind = aur_get32(in + AUR_REWOUND_KIND_AT);
+    *rewind = (aur_rewind){.at = aur_get64(in + AUR_REWOUND_FROM_AT),
+                           .to = aur_get64(in + AUR_REWOUND_TO_AT),
+                           .epoch = aur_get64(in + AUR_REWOUND_EPOCH_AT),
+                           .time_us = aur_get64(in + AUR_REWOUND_TIME_AT),
+                           .kind = aur_get32(in + AUR_REWOUND_KIND_AT)};
 }
 
 static void decode_layer(const uint8_t *in, auri_layer_info *layer) {
