@@ -165,6 +165,32 @@ aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn
 /* Lowest read point in use (PGMRPL), passed on to the segments with the VDL. */
 void aur_quorum_set_lowest_read_point(aur_quorum *quorum, aur_lsn lsn);
 
+/* Names who knows what must be retained. The storage worker asks before each unit of work, in its
+ * thread and with no lock held; out->points stays valid until it asks again. NULL: nobody. Before
+ * start. */
+void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
+                              void *context);
+
+/*
+ * A rewind that is said to be durable at a write quorum of every group: looks which copies have
+ * recorded it. One that has not fails, and serves no reads either, until it is replaced or the
+ * quorum starts again. Other errors than those of a lost quorum: AUR_ERR_MEMORY. Nothing is in
+ * flight.
+ */
+aur_status aur_quorum_confirm_rewind(aur_quorum *quorum, const aur_rewind *rewind,
+                                     aur_error *error) AUR_CHECKED;
+/* Then: VCL = VDL = at + 1, of which no record has the LSN. */
+void aur_quorum_rewound(aur_quorum *quorum, aur_lsn at);
+
+/* The functions of aurora/history.h, up to VDL. AUR_ERR_QUORUM: no copy of some group could answer.
+ */
+aur_status aur_quorum_commit_at_time(aur_quorum *quorum, uint64_t time_us, aur_commit_mark *out,
+                                     aur_error *error) AUR_CHECKED;
+aur_status aur_quorum_commit_at_lsn(aur_quorum *quorum, aur_lsn lsn, aur_commit_mark *out,
+                                    aur_error *error) AUR_CHECKED;
+aur_status aur_quorum_count_commits(aur_quorum *quorum, aur_lsn after, aur_lsn upto,
+                                    uint64_t *count_out, aur_error *error) AUR_CHECKED;
+
 /* MANUAL drive: lets one segment do its next piece of work (append one queued frame and acknowledge
  * it, or fetch one missing frame from a peer). AUR_NOT_FOUND when it had none. */
 aur_status aur_quorum_step(aur_quorum *quorum, uint32_t group, uint32_t copy) AUR_CHECKED;

@@ -71,6 +71,15 @@ typedef struct aur_segment_state {
     aur_error damage;         /* first damage found; status AUR_OK when none */
 } aur_segment_state;
 
+/* What must stay readable: every moment from the horizon on, and the pinned ones below it,
+ * ascending.
+ */
+typedef struct aur_retention {
+    aur_lsn horizon;
+    const aur_lsn *points;
+    size_t count;
+} aur_retention;
+
 /* Formats an empty directory as a segment with SCL `base_lsn` and `epoch`. AUR_ERR_INVALID when a
  * segment is there. */
 AUR_API aur_status aur_segment_create(aur_disk *disk, const aur_segment_identity *identity,
@@ -151,6 +160,16 @@ aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame,
 AUR_API aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id,
                                          aur_lsn read_point, uint8_t *page,
                                          aur_error *error) AUR_CHECKED;
+
+/* The newest commit here with a time at or before time_us, and with an LSN at or below `lsn`, by
+ * LSN alone: abandoned ones too. AUR_NOT_FOUND: none that is retained. May do I/O. */
+AUR_API aur_status aur_segment_commit_at_time(aur_segment *segment, uint64_t time_us,
+                                              aur_commit_mark *out, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_commit_at_lsn(aur_segment *segment, aur_lsn lsn,
+                                             aur_commit_mark *out, aur_error *error) AUR_CHECKED;
+/* How many commits are here with after < LSN <= upto, abandoned ones too. */
+AUR_API aur_status aur_segment_count_commits(aur_segment *segment, aur_lsn after, aur_lsn upto,
+                                             uint64_t *count_out, aur_error *error) AUR_CHECKED;
 
 /* The next frame after `after_lsn` (the one whose prev_lsn == after_lsn), from memory or the hot
  * log; a new reference for the caller. AUR_NOT_FOUND: after_lsn == SCL. AUR_GAP: no longer in the
