@@ -238,6 +238,18 @@ static aur_status wait_formatted(aur_engine *engine, aur_lsn lsn, aur_error *err
     return status;
 }
 
+/* No commit may be before the newest one, nor before a backtrack that was made since. */
+static uint64_t newest_time_us(const aur_engine_start_point *start) {
+    uint64_t time_us = start->time_us;
+    for (uint32_t at = 0; at < start->rewind_count; at++) {
+        const aur_rewind *rewind = &start->rewinds[at];
+        if (rewind->kind == AUR_REWIND_BACKTRACK && rewind->time_us > time_us) {
+            time_us = rewind->time_us;
+        }
+    }
+    return time_us;
+}
+
 /* Sets every part to the recovered point, from the top down, then lets the lowest go on. Paused. */
 static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *start,
                               aur_error *error) {
@@ -245,12 +257,16 @@ static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *
         .epoch = start->epoch,
         .vdl = start->vdl,
         .next_lsn = start->next_lsn,
-        .time_us = start->time_us,
+        .time_us = newest_time_us(start),
         .groups = start->groups,
         .group_lsn = start->group_lsn,
     };
-    aur_buffer_discard_above(engine->buffer, start->vdl);
-    aur_status status = aur_log_start_at(engine->log, &log_start, error);
+    aur_status status =
+        aur_buffer_restart(engine->buffer, start->vdl, start->rewinds, start->rewind_count);
+    if (status != AUR_OK) {
+        return aur_fail(error, status, "no memory for the list of rewinds");
+    }
+    status = aur_log_start_at(engine->log, &log_start, error);
     if (status != AUR_OK) {
         return status;
     }

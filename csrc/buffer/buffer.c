@@ -57,7 +57,14 @@ aur_status aur_buffer_create(uint32_t page_bytes, uint64_t budget_bytes,
     memset(buffer, 0, sizeof *buffer);
     buffer->page_bytes = page_bytes;
     buffer->source = *source;
-    const aur_status status = open_parts(buffer, budget_bytes);
+    aur_status status =
+        pthread_mutex_init(&buffer->rewinds.lock, NULL) == 0 ? AUR_OK : AUR_ERR_MEMORY;
+    if (status == AUR_OK) {
+        status = open_parts(buffer, budget_bytes);
+        if (status != AUR_OK) {
+            (void)pthread_mutex_destroy(&buffer->rewinds.lock);
+        }
+    }
     if (status != AUR_OK) {
         free(buffer);
         return status;
@@ -78,6 +85,8 @@ void aur_buffer_destroy(aur_buffer *buffer) {
     }
     free(buffer->hints);
     auri_memory_close(&buffer->memory);
+    free(buffer->rewinds.ats);
+    (void)pthread_mutex_destroy(&buffer->rewinds.lock);
     free(buffer);
 }
 

@@ -202,6 +202,18 @@ void auri_partition_drop(auri_partition *partition, aur_version *version, auri_m
     release(version, memory);
 }
 
+void auri_partition_each_head(auri_partition *partition,
+                              void (*visit)(void *context, aur_version *head), void *context) {
+    for (size_t at = 0; at < partition->bucket_count; at++) {
+        aur_version *newest = partition->buckets[at];
+        for (; newest != NULL; newest = newest->bucket_next) {
+            if (newest->next_lsn == AUR_LSN_MAX) {
+                visit(context, newest);
+            }
+        }
+    }
+}
+
 void auri_partition_discard_above(auri_partition *partition, aur_lsn lsn, auri_memory *memory) {
     for (size_t at = 0; at < partition->bucket_count; at++) {
         aur_version **place = &partition->buckets[at];

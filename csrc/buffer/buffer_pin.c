@@ -59,18 +59,22 @@ static void set_hint(auri_hint *hint, aur_version *version) {
     atomic_store_explicit(&hint->version, version, memory_order_release);
 }
 
-/* What a read at `read_point` has to ask the source for: the head, unless the head is known and
- * too new. Lock held. */
-static aur_lsn point_to_load(const auri_partition *partition, aur_page_id page_id,
-                             aur_lsn read_point) {
-    const aur_version *newest = auri_partition_newest(partition, page_id);
-    return newest != NULL && newest->next_lsn == AUR_LSN_MAX ? read_point : AUR_LSN_MAX;
+/* What a read at `read_point` has to ask the source for: the head, unless that is known and too new
+ * for it, or belongs to another history. The head is asked for by the hardened LSN, a definite
+ * moment, so that a rewind that is recorded meanwhile changes nothing about the answer. Lock held:
+ * the page cannot come in, be changed and be evicted again in between. */
+static void aim(aur_buffer *buffer, const auri_partition *partition, aur_lsn read_point,
+                auri_load *load) {
+    const aur_version *newest = auri_partition_newest(partition, load->page_id);
+    const bool has_head = newest != NULL && newest->next_lsn == AUR_LSN_MAX;
+    load->is_head = !has_head && read_point > auri_rewinds_newest(&buffer->rewinds);
+    load->read_point = load->is_head ? buffer->source.hardened(buffer->source.context) : read_point;
 }
 
 /* Pins from the pool; else waits for a read of this page that is under way and looks again; else
  * enters `load` as the caller's own read. AUR_OK: pinned. AUR_NOT_FOUND: the caller loads. */
-static aur_status look_up(auri_partition *partition, aur_lsn read_point, bool cached_only,
-                          auri_load *load, aur_page_ref *ref_out) {
+static aur_status look_up(aur_buffer *buffer, auri_partition *partition, aur_lsn read_point,
+                          bool cached_only, auri_load *load, aur_page_ref *ref_out) {
     aur_status status = AUR_OK;
     (void)pthread_mutex_lock(&partition->lock);
     aur_version *version = auri_partition_find(partition, load->page_id, read_point);
@@ -87,7 +91,7 @@ static aur_status look_up(auri_partition *partition, aur_lsn read_point, bool ca
     } else if (cached_only) {
         status = AUR_WOULD_BLOCK;
     } else {
-        load->read_point = point_to_load(partition, load->page_id, read_point);
+        aim(buffer, partition, read_point, load);
         load->generation = partition->generation;
         load->next = partition->loads;
         partition->loads = load;
@@ -103,10 +107,15 @@ static aur_status look_up(auri_partition *partition, aur_lsn read_point, bool ca
  * or one that was there already and is now known to be valid longer. NULL when the source
  * contradicts what the pool knows. Lock held.
  */
-static aur_version *enter_version(auri_partition *partition, aur_version *fresh,
-                                  aur_lsn read_point) {
-    const aur_lsn lsn = aur_page_lsn(fresh->page);
-    const aur_lsn next_lsn = read_point == AUR_LSN_MAX ? AUR_LSN_MAX : read_point + 1;
+static aur_version *enter_version(aur_buffer *buffer, auri_partition *partition,
+                                  const auri_load *load, aur_version *fresh) {
+    aur_lsn lsn;
+    bool is_newest;
+    auri_rewinds_around(&buffer->rewinds, load->read_point, &lsn, &is_newest);
+    if (lsn < aur_page_lsn(fresh->page)) {
+        lsn = aur_page_lsn(fresh->page);
+    }
+    const aur_lsn next_lsn = load->is_head && is_newest ? AUR_LSN_MAX : load->read_point + 1;
     aur_version *newer = NULL;
     aur_version *version = auri_partition_newest(partition, fresh->page_id);
     while (version != NULL && version->first_lsn > lsn) {
@@ -136,7 +145,7 @@ static aur_status finish_load(aur_buffer *buffer, auri_partition *partition, con
     aur_version *version = NULL;
     (void)pthread_mutex_lock(&partition->lock);
     if (load->generation == partition->generation) {
-        version = enter_version(partition, fresh, load->read_point);
+        version = enter_version(buffer, partition, load, fresh);
         status = version != NULL ? AUR_OK : AUR_ERR_CORRUPT;
     }
     if (version != NULL && version->first_lsn <= read_point) {
@@ -200,7 +209,7 @@ aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_
     }
     auri_load load = {.page_id = page_id};
     for (;;) {
-        aur_status status = look_up(partition, read_point, cached_only, &load, ref_out);
+        aur_status status = look_up(buffer, partition, read_point, cached_only, &load, ref_out);
         if (status == AUR_OK) {
             set_hint(hint, ref_out->version);
         }

@@ -7,8 +7,10 @@
  *   buffer_evict.c      the clock, and finding a slot for a new version
  *   buffer_pin.c        pins, and reading on a miss
  *   buffer_write.c      what the writer does
+ *   buffer_rewind.c     when history goes on from an older moment
  *
- * Lock order: a partition, then the memory. Neither is held while the source is called.
+ * Lock order: a partition, then the memory or the rewinds. None is held while the source reads or
+ * hardens.
  */
 #ifndef AUR_BUFFER_BUFFER_PRIVATE_H
 #define AUR_BUFFER_BUFFER_PRIVATE_H
@@ -62,6 +64,7 @@ typedef struct auri_hint {
 typedef struct auri_load {
     aur_page_id page_id;
     aur_lsn read_point; /* what the source is asked for */
+    bool is_head;       /* at that point the page is as at the head, but for rewinds since */
     uint64_t generation;
     struct auri_load *next;
 } auri_load;
@@ -74,7 +77,7 @@ typedef struct auri_partition {
     size_t versions;
     aur_version *hand; /* the clock's ring of all versions; the hand is its oldest end */
     auri_load *loads;
-    uint64_t generation; /* counts discard_above: what was read before it is thrown away */
+    uint64_t generation; /* counts restarts: what was read before one is thrown away */
     uint64_t hits;
     atomic_uint_least64_t hinted; /* hits by hints; counted without the lock, so some get lost */
     uint64_t misses;
@@ -112,6 +115,14 @@ typedef struct auri_queue {
     size_t count;
 } auri_queue;
 
+/* Where the backtracks of the volume were made: only misses look at it. */
+typedef struct auri_rewinds {
+    pthread_mutex_t lock;
+    aur_lsn *ats; /* ascending */
+    size_t count;
+    size_t capacity;
+} auri_rewinds;
+
 struct aur_buffer {
     auri_partition partitions[AURI_PARTITIONS];
     auri_memory memory;
@@ -120,6 +131,7 @@ struct aur_buffer {
     uint64_t hint_mask;
     uint32_t page_bytes;
     aur_page_source source;
+    auri_rewinds rewinds;
     auri_queue fresh;    /* writer's: superseded since the last publish */
     auri_queue retained; /* writer's: superseded earlier, kept for a read point */
     auri_queue streamed; /* writer's: to be dropped when hardened */
@@ -165,6 +177,9 @@ void auri_partition_unlink(auri_partition *partition, aur_version *version);
 /* Waits, with the lock given up meanwhile, until nobody reads the page from the source. False when
  * nobody did. */
 bool auri_partition_wait_loaded(auri_partition *partition, aur_page_id page_id);
+/* Calls `visit` with the head of every page whose head is there. */
+void auri_partition_each_head(auri_partition *partition,
+                              void (*visit)(void *context, aur_version *head), void *context);
 /* Cuts off every version newer than `lsn`, gives what is not pinned to `memory`, and makes what is
  * valid at `lsn` the head. */
 void auri_partition_discard_above(auri_partition *partition, aur_lsn lsn, auri_memory *memory);
@@ -216,6 +231,15 @@ aur_version *auri_buffer_evict(aur_buffer *buffer, bool *blocked_out);
  * AUR_ERR_MEMORY; `is_writer` hardens first when that helps. No lock held. */
 aur_status auri_buffer_take(aur_buffer *buffer, bool is_writer, aur_version **version_out,
                             aur_error *error) AUR_CHECKED;
+
+/* ---- rewinds ---- */
+
+/* What a page that was read at `point` is valid for: not before *first_out, and up to `point` only
+ * unless *is_newest_out, because history has gone on from an older moment since. */
+void auri_rewinds_around(auri_rewinds *rewinds, aur_lsn point, aur_lsn *first_out,
+                         bool *is_newest_out);
+/* Where the newest backtrack was made: no head is valid up to there. 0: there is none. */
+aur_lsn auri_rewinds_newest(auri_rewinds *rewinds);
 
 /* ---- reminders ---- */
 

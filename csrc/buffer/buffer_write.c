@@ -256,16 +256,3 @@ void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count)
     review(buffer, &buffer->fresh, buffer->fresh.count, points, count);
     drop_hardened(buffer);
 }
-
-void aur_buffer_discard_above(aur_buffer *buffer, aur_lsn lsn) {
-    auri_queue_clear(&buffer->fresh);
-    auri_queue_clear(&buffer->retained);
-    auri_queue_clear(&buffer->streamed);
-    for (size_t at = 0; at < AURI_PARTITIONS; at++) {
-        auri_partition *partition = &buffer->partitions[at];
-        (void)pthread_mutex_lock(&partition->lock);
-        partition->generation++;
-        auri_partition_discard_above(partition, lsn, &buffer->memory);
-        (void)pthread_mutex_unlock(&partition->lock);
-    }
-}

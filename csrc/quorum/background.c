@@ -159,14 +159,6 @@ static bool work_round(aur_quorum *quorum) {
     return more;
 }
 
-void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
-                              void *context) {
-    auri_quorum_lock(quorum);
-    quorum->retention_source = source;
-    quorum->retention_context = context;
-    auri_quorum_unlock(quorum);
-}
-
 /* Flushes and merges take and free buffers of many sizes. What they leave in the heap would count
  * against a memory budget that nobody gave us. Lock held, released meanwhile. */
 static void give_memory_back(aur_quorum *quorum) {

@@ -168,6 +168,7 @@ static void adopt_state(auri_copy *copy, const aur_segment_state *state) {
     if (copy->failed && copy->failure.status == AUR_ERR_QUORUM) {
         copy->failed = false;
     }
+    copy->blind = false;
     copy->scl = state->scl;
     copy->sent = state->scl;
     copy->position = copy->group->tail_first;
