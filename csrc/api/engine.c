@@ -39,7 +39,11 @@ static aur_status create_quorum(aur_engine *engine) {
         .page_bytes = options->page_bytes,
         .planted_bugs = options->planted_bugs,
     };
-    return aur_quorum_create(&quorum_options, &engine->quorum);
+    const aur_status status = aur_quorum_create(&quorum_options, &engine->quorum);
+    if (status == AUR_OK) {
+        aur_quorum_set_retention(engine->quorum, auri_engine_retention, engine);
+    }
+    return status;
 }
 
 static aur_status create_log(aur_engine *engine) {
@@ -266,11 +270,12 @@ static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *
     if (status != AUR_OK) {
         return aur_fail(error, status, "no memory for the list of rewinds");
     }
+    aur_transactions_restart(engine->transactions, start->vdl);
     status = aur_log_start_at(engine->log, &log_start, error);
     if (status != AUR_OK) {
         return status;
     }
-    aur_transactions_restart(engine->transactions, start->vdl);
+    aur_transactions_restarted(engine->transactions);
     return aur_quorum_start(engine->quorum, start->vdl, error);
 }
 
