@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aurora_engine.errors import AuroraError
 
 __all__ = [
+    "At",
     "CopyState",
     "Durability",
     "FixedWidthArray",
@@ -60,6 +61,9 @@ Pairs: TypeAlias = (
     "SupportsIter[tuple[ReadableBuffer, ReadableBuffer]] | SupportsItems | PairArrays"
 )
 """What `put_many` takes: an iterable of (key, value), a mapping, or two arrays."""
+
+At: TypeAlias = SupportsIndex | datetime | timedelta
+"""How a moment is named: an LSN, a time (local time if it has no zone), or how long ago."""
 
 CopyState: TypeAlias = Literal["ok", "lagging", "failed", "rebuilding"]
 """State of one copy of a protection group."""

@@ -29,9 +29,10 @@ from aurora_engine._ext.engine import Engine, VirtualClock
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
-from aurora_engine.volume.members import Driver
-from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
-from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
+from aurora_engine.volume.lineage import lineage_of
+from aurora_engine.volume.members import Driver, joined, surveyed
+from aurora_engine.volume.messages import Place
+from aurora_engine.volume.recovery import Recovered, Recovery
 
 AWAY_MAX = 2
 SMALL_CACHE_BYTES = 1 << 20
@@ -415,18 +416,11 @@ class Cluster:
         if node.segment is None:
             return
         place = (node.group, node.copy)
-        peers = {
-            where: peer.segment for where, peer in self._up().items() if peer.segment is not None
-        }
-        driver = Driver(peers)
-        known = {
-            rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()
-        }
-        survey = driver.carry_out(Survey(place))
-        missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
-        reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
-        if isinstance(reply, Failed):
-            self._must_be_suspect(node, reply.error)
+        peers = [peer.segment for where, peer in self._up().items() if where != place]
+        lineage = lineage_of(surveyed(peer for peer in peers if peer is not None))
+        refused = joined(node.segment, place, lineage, self.engine.status().epoch)
+        if refused is not None:
+            self._must_be_suspect(node, refused)
             self.storage.close(node)
             return
         self.engine.replace(node.group, node.copy, node.segment)

@@ -19,6 +19,10 @@ class NeedsGroups(Exception):
         self.groups = groups
 
 
+class NoTable(KeyError):
+    """The table of a handle is not there, as a call or a transaction sees it."""
+
+
 class LogGap(Exception):
     """A frame does not link to the last record of a segment, or is no longer in its log."""
 
@@ -51,6 +55,14 @@ class SegmentState(NamedTuple):
     memory_bytes: int
     unflushed_bytes: int
     damage: AuroraError | None
+    horizon: int = 0
+    """What was only needed below this moment may be gone."""
+    live_bytes: int = 0
+    """Of ``layer_bytes``: what a read at the head needs."""
+    history_bytes: int = 0
+    """Of ``layer_bytes``: what only earlier moments need."""
+    own_bytes: int = 0
+    """Of ``log_bytes`` and ``layer_bytes``: in files that no other volume shares."""
 
 
 class RewindRecord(NamedTuple):
@@ -61,6 +73,9 @@ class RewindRecord(NamedTuple):
     epoch: int
     time_us: int
     kind: int
+    lost_commits: int = 0
+    """Commits that a read at ``at`` saw and a read after it does not."""
+    who: str = ""
 
 
 class FrameInfo(NamedTuple):

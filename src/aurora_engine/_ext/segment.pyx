@@ -273,7 +273,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        parts.at, parts.to, parts.epoch, parts.time_us, parts.kind = rewind
+        parts.at, parts.to, parts.epoch, parts.time_us, parts.kind = rewind[:5]
         error_clear(&error)
         self._calls += 1
         with nogil:

@@ -24,6 +24,7 @@ from aurora_engine.errors import (
     VolumeFullError,
 )
 from aurora_engine.volume.layout import METADATA_NAME, Layout
+from aurora_engine.volume.lineage import Lineage, left_lineage, missed_rewinds
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -180,6 +181,29 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
     if isinstance(opened, AuroraError):
         raise opened
     return opened
+
+
+def surveyed(segments: Iterable[Segment]) -> list[Surveyed]:
+    """State and rewinds of open segments."""
+    return [Surveyed(segment.state(), tuple(segment.rewinds())) for segment in segments]
+
+
+def joined(segment: Segment, place: Place, lineage: Lineage, epoch: int) -> AuroraError | None:
+    """Lets a segment join copies that a writer of ``epoch`` serves, or says why it cannot.
+
+    It hears of the rewinds that it missed, and promises the epoch.
+    """
+    driver = Driver({place: segment})
+    survey = driver.carry_out(Survey(place))
+    if isinstance(survey, Surveyed):
+        if left_lineage(survey, lineage):
+            return CorruptionError(
+                "it took part in a recovery or backtrack that was never finished: "
+                "this copy must be rebuilt"
+            )
+        missed = missed_rewinds(survey, lineage, epoch)
+        survey = driver.carry_out(Promise(place, missed, epoch))
+    return survey.error if isinstance(survey, Failed) else None
 
 
 def _discard(folder: Path) -> None:

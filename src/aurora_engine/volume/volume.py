@@ -18,6 +18,7 @@ from aurora_engine.options import Topology
 from aurora_engine.types import VerifyReport, VolumeStatus
 from aurora_engine.volume import report
 from aurora_engine.volume.layout import Layout
+from aurora_engine.volume.lineage import lineage_of
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import (
     Driver,
@@ -26,15 +27,17 @@ from aurora_engine.volume.members import (
     discard_unused,
     has_room,
     in_parallel,
+    joined,
     may_return,
     open_segment,
+    surveyed,
     swap_in,
 )
-from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
+from aurora_engine.volume.messages import Failed, Place
 from aurora_engine.volume.monitor import Monitor
 from aurora_engine.volume.opening import find_or_create
 from aurora_engine.volume.quorums import write_quorum
-from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
+from aurora_engine.volume.recovery import Recovered, Recovery
 from aurora_engine.volume.repair import CopyCondition, Observation, Rebuild, Repair, RepairAction
 
 _log = logging.getLogger("aurora_engine.volume")
@@ -272,13 +275,10 @@ class Volume:
     def _join(self, place: Place, segment: Segment) -> None:
         """Puts a segment that was opened or rebuilt into service; it catches up from its peers."""
         if self._serving_writes:
-            driver = Driver(self._segments | {place: segment})
-            known = {rewind for peer in self._segments.values() for rewind in peer.rewinds()}
-            survey = driver.carry_out(Survey(place))
-            missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
-            reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
-            if isinstance(reply, Failed):
-                self._errors[place] = reply.error
+            lineage = lineage_of(surveyed(self._segments.values()))
+            refused = joined(segment, place, lineage, self.engine.status().epoch)
+            if refused is not None:
+                self._errors[place] = refused
                 segment.close()
                 return
             self.engine.replace(*place, segment)
