@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
 
 from aurora_engine._ext.cursor import Cursor
+from aurora_engine._ext.records import NoTable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,6 +66,38 @@ class ReadVerbs:
         """A transaction to read with, and whether it is to end with what it was opened for."""
         raise NotImplementedError
 
+    def _find_again(self, gone: NoTable) -> None:
+        """Finds the table that now has the name, where a handle outlives its table; or raises."""
+        raise gone
+
+    def _read(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
+        """What a function reads with a transaction of `_reading`."""
+        try:
+            return self._read_once(read)
+        except NoTable as gone:
+            self._find_again(gone)
+            return self._read_once(read)
+
+    def _read_once(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
+        transaction, owned = self._reading()
+        try:
+            return read(transaction, self._handle)
+        finally:
+            if owned:
+                transaction.rollback()
+
+    def _cursor(self, *bounds: ReadableBuffer | None, **options: Any) -> Cursor:
+        """A cursor, which ends the transaction that was opened for it."""
+        transaction, owned = self._reading()
+        try:
+            return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+        except NoTable as gone:
+            if owned:
+                transaction.rollback()
+            self._find_again(gone)
+        transaction, owned = self._reading()
+        return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+
     @overload
     def get(
         self, key: ReadableBuffer, default: None = None, *, as_view: Literal[False] = False
@@ -107,31 +140,34 @@ class ReadVerbs:
         DatabaseClosedError
             If the database, transaction or view is closed.
         """
-        return self._source.get(self._handle, key, default, as_view)
+        try:
+            return self._source.get(self._handle, key, default, as_view)
+        except NoTable as gone:
+            self._find_again(gone)
+            return self._source.get(self._handle, key, default, as_view)
 
     def __getitem__(self, key: ReadableBuffer) -> bytes:
-        value = self._source.get(self._handle, key, _MISSING, False)
+        try:
+            value = self._source.get(self._handle, key, _MISSING, False)
+        except NoTable as gone:
+            self._find_again(gone)
+            value = self._source.get(self._handle, key, _MISSING, False)
         if value is _MISSING:
             raise KeyError(key)
         return cast("bytes", value)
 
     def __contains__(self, key: ReadableBuffer) -> bool:
-        return self._source.contains(self._handle, key)
+        try:
+            return self._source.contains(self._handle, key)
+        except NoTable as gone:
+            self._find_again(gone)
+            return self._source.contains(self._handle, key)
 
     def __len__(self) -> int:
-        transaction, owned = self._reading()
-        try:
-            return transaction.count(self._handle)
-        finally:
-            if owned:
-                transaction.rollback()
+        return self._read(lambda transaction, table: transaction.count(table))
 
     def __iter__(self) -> Iterator[bytes]:
-        transaction, owned = self._reading()
-        return cast(
-            "Iterator[bytes]",
-            Cursor(transaction, self._handle, keys_only=True, owns_transaction=owned),
-        )
+        return cast("Iterator[bytes]", self._cursor(keys_only=True))
 
     def scan(
         self,
@@ -168,17 +204,7 @@ class ReadVerbs:
         CorruptionError, QuorumLostError
             While iterating, if no copy could serve a page.
         """
-        transaction, owned = self._reading()
-        return Cursor(
-            transaction,
-            self._handle,
-            start,
-            stop,
-            prefix=prefix,
-            reverse=reverse,
-            limit=limit,
-            owns_transaction=owned,
-        )
+        return self._cursor(start, stop, prefix=prefix, reverse=reverse, limit=limit)
 
     @overload
     def get_many(self, keys: Iterable[ReadableBuffer] | FixedWidthArray) -> list[bytes | None]: ...
@@ -204,12 +230,7 @@ class ReadVerbs:
         list
             The values in the order of `keys`.
         """
-        transaction, owned = self._reading()
-        try:
-            return transaction.get_many(self._handle, keys, default)
-        finally:
-            if owned:
-                transaction.rollback()
+        return self._read(lambda transaction, table: transaction.get_many(table, keys, default))
 
 
 _MISSING: Any = object()

@@ -23,6 +23,7 @@ from aurora_engine.volume.history import (
     who_asks,
 )
 
+FIRST, LAST = datetime.min, datetime.max  # noqa: DTZ901
 START_US = microseconds(datetime(2026, 3, 1, 12, tzinfo=UTC))
 SECOND = 1_000_000
 
@@ -48,7 +49,9 @@ class FakeCommits:
         return sum(after < lsn <= upto for lsn, _ in self.commits)
 
 
-def rewind(at: int, to: int, kind: int = BACKTRACK, time_us: int = 0, epoch: int = 1) -> RewindRecord:
+def rewind(
+    at: int, to: int, kind: int = BACKTRACK, time_us: int = 0, epoch: int = 1
+) -> RewindRecord:
     return RewindRecord(at, to, epoch, time_us, kind)
 
 
@@ -116,7 +119,9 @@ COMMITS = FakeCommits([(10 * n, START_US + n * SECOND) for n in range(1, 10)])
 """LSN 10 at 12:00:01 and so on up to 90 at 12:00:09."""
 
 
-def bounds(horizon: int = 0, vdl: int = 90, seconds: float = 20, pins: tuple[int, ...] = ()) -> Bounds:
+def bounds(
+    horizon: int = 0, vdl: int = 90, seconds: float = 20, pins: tuple[int, ...] = ()
+) -> Bounds:
     return Bounds(horizon, vdl, START_US + int(seconds * SECOND), START_US, pins)
 
 
@@ -164,7 +169,7 @@ def test_an_lsn_inside_of_a_commit_or_a_gap_means_the_moment_before() -> None:
 
 def test_the_future_is_refused() -> None:
     history = History([])
-    for future in (91, at(20.1), timedelta(seconds=-1), datetime.max, at(1e6)):
+    for future in (91, at(20.1), timedelta(seconds=-1), LAST, at(1e6)):
         with pytest.raises(ValueError, match="future"):
             history.resolve(future, COMMITS, bounds())
     with pytest.raises(ValueError, match="negative"):
@@ -180,8 +185,10 @@ def test_what_is_no_moment(wrong: object) -> None:
 def test_what_is_too_old_names_the_oldest_moment() -> None:
     history = History([])
     kept = FakeCommits(COMMITS.commits, first=40)
-    for old in (39, 0, at(3.9), at(-5), timedelta(seconds=18), datetime.min, timedelta.max):
-        with pytest.raises(SnapshotTooOldError, match=r"oldest moment that is: LSN 40, 20") as raised:
+    for old in (39, 0, at(3.9), at(-5), timedelta(seconds=18), FIRST, timedelta.max):
+        with pytest.raises(
+            SnapshotTooOldError, match=r"oldest moment that is: LSN 40, 20"
+        ) as raised:
             history.resolve(old, kept, bounds(horizon=40))
         assert raised.value.lsn == 40
     assert history.resolve(40, kept, bounds(horizon=40)) == 40

@@ -12,7 +12,7 @@ from aurora_engine._ext.records import FrameInfo, RewindRecord
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.volume.history import BACKTRACK, TRUNCATION, History
 from aurora_engine.volume.lineage import left_lineage, lineage_of, missed_rewinds
-from aurora_engine.volume.messages import Place, Promise, Surveyed
+from aurora_engine.volume.messages import Place, Promise
 from aurora_engine.volume.recovery import LSN_ALLOCATION_LIMIT, Recovered, Recovery
 
 TIME_US = 1000
@@ -25,7 +25,10 @@ def backtrack(at: int, to: int, epoch: int = 1, **more: Any) -> RewindRecord:
 def recovered(segments: dict[Place, FakeSegment]) -> Recovered:
     machine, _ = run(segments)
     assert isinstance(machine.outcome, Recovered), machine.outcome
-    assert all(segments[place].rewinds[-1] == machine.outcome.rewinds[-1] for place in members(machine.outcome))
+    assert all(
+        segments[place].rewinds[-1] == machine.outcome.rewinds[-1]
+        for place in members(machine.outcome)
+    )
     return machine.outcome
 
 
@@ -33,7 +36,9 @@ def members(outcome: Recovered) -> list[Place]:
     return sorted(outcome.members)
 
 
-def give(segments: dict[Place, FakeSegment], rewind: RewindRecord, copies: range | list[int]) -> None:
+def give(
+    segments: dict[Place, FakeSegment], rewind: RewindRecord, copies: range | list[int]
+) -> None:
     for copy in copies:
         segments[0, copy].rewinds.append(rewind)
 
@@ -170,7 +175,6 @@ def test_two_groups_decide_as_one() -> None:
     assert all(len(segment.rewinds) == 2 for segment in segments.values())
 
 
-
 def test_whatever_dies_whenever_acknowledged_backtracks_stay() -> None:
     """Random backtracks at random copies, recoveries cut short, copies that come and go.
 
@@ -221,7 +225,9 @@ def cut_short(segments: dict[Place, FakeSegment], after: int) -> Recovered | Quo
 def rebuild(segments: dict[Place, FakeSegment], place: Place, source: Place) -> None:
     """What a repair does: the copy becomes what its peer is."""
     peer = segments[source]
-    segments[place] = FakeSegment(place, list(peer.frames), peer.epoch, peer.vdl, list(peer.rewinds))
+    segments[place] = FakeSegment(
+        place, list(peer.frames), peer.epoch, peer.vdl, list(peer.rewinds)
+    )
 
 
 def test_a_survey_says_the_rewinds_in_any_order() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.python.test_history_moments import SECOND, START_US, FakeCommits, rewind
 
 from aurora_engine.volume.history import TRUNCATION, Bounds, History
-from aurora_engine.volume.retention import HISTORY_BYTES_FREE, CopyUsage, Retention, Usage
+from aurora_engine.volume.retention import HISTORY_BYTES_FREE, CopyUsage, Decision, Retention, Usage
 
 COMMITS = FakeCommits([(n, START_US + n * SECOND) for n in range(1, 1001)])
 NOTHING = Usage(collected=1 << 60, live_bytes=0, history_bytes=0)
@@ -19,7 +19,8 @@ def bounds(now_s: float, horizon: int = 0, vdl: int = 1000) -> Bounds:
 
 
 def horizon(retention: Retention, where: Bounds, usage: Usage = NOTHING) -> int:
-    return retention.horizon(History([]), COMMITS, where, usage)
+    decision = retention.decide(History([]), COMMITS, where, usage)
+    return decision.horizon if decision is not None else where.horizon
 
 
 def test_the_window_keeps_what_was_the_present_at_its_beginning() -> None:
@@ -61,8 +62,8 @@ def test_a_cut_counts_records_and_not_what_recovery_cut_off() -> None:
     history = History([rewind(10_000_500, 500, TRUNCATION)])
     usage = Usage(collected=0, live_bytes=0, history_bytes=90)
     limited = Retention(timedelta(days=400), 50)
-    cut = limited.horizon(history, commits, bounds(1e7, vdl=10_001_000), usage)
-    assert cut == 500
+    decision = limited.decide(history, commits, bounds(1e7, vdl=10_001_000), usage)
+    assert decision == Decision(500, "limit")
 
 
 @pytest.mark.parametrize("live", [0, 7 << 30])
@@ -76,8 +77,6 @@ def test_the_default_limit_is_the_live_data_and_a_gibibyte(live: int) -> None:
 
 
 def test_usage_takes_the_largest_copy_of_each_group() -> None:
-    usage = Usage.of(
-        [CopyUsage(0, 5, 10, 100), CopyUsage(0, 7, 11, 90), CopyUsage(1, 6, 1, 2)]
-    )
+    usage = Usage.of([CopyUsage(0, 5, 10, 100), CopyUsage(0, 7, 11, 90), CopyUsage(1, 6, 1, 2)])
     assert usage == Usage(collected=5, live_bytes=12, history_bytes=102)
     assert Usage.of([]) == Usage(0, 0, 0)

@@ -84,9 +84,7 @@ class History:
 
     def __init__(self, rewinds: Iterable[RewindRecord]) -> None:
         self.rewinds: Sequence[RewindRecord] = tuple(sorted(rewinds, key=lambda each: each.at))
-        self._gaps = _merged(
-            (each.to, each.at) for each in self.rewinds if each.kind == TRUNCATION
-        )
+        self._gaps = _merged((each.to, each.at) for each in self.rewinds if each.kind == TRUNCATION)
 
     @property
     def backtracks(self) -> list[RewindRecord]:
@@ -112,14 +110,15 @@ class History:
         left = []
         excluded = sorted(self.visible(there))
         for after, upto in sorted(self.visible(here)):
+            begin = after
             for hidden_after, hidden_upto in excluded:
-                if hidden_upto <= after or hidden_after >= upto:
+                if hidden_upto <= begin or hidden_after >= upto:
                     continue
-                if after < hidden_after:
-                    left.append((after, hidden_after))
-                after = max(after, hidden_upto)
-            if after < upto:
-                left.append((after, upto))
+                if begin < hidden_after:
+                    left.append((begin, hidden_after))
+                begin = max(begin, hidden_upto)
+            if begin < upto:
+                left.append((begin, upto))
         return left
 
     def commits_left_behind(self, commits: Commits, here: int, to: int) -> int:
@@ -127,7 +126,7 @@ class History:
         return sum(commits.count_commits(*interval) for interval in self.only_visible(here, to))
 
     def records_between(self, after: int, upto: int) -> int:
-        """How many LSNs in (after, upto] may have been issued: all but those cut off by recovery."""
+        """How many LSNs in (after, upto] may have been issued: all that recovery did not cut off."""
         return (upto - after) - sum(
             max(0, min(end, upto) - max(start, after)) for start, end in self._gaps
         )

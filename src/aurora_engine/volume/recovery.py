@@ -44,6 +44,7 @@ from aurora_engine.volume.quorums import read_quorum, write_quorum
 LSN_ALLOCATION_LIMIT = 10_000_000
 """No LSN is issued further above VCL than this (csrc/format/types.h)."""
 
+
 class Phase(Enum):
     """Where a recovery stands; each phase ends when all of its actions have been answered."""
 
@@ -261,8 +262,8 @@ class Recovery:
     def _successor(self, lsn: int) -> int:
         """The LSN that was issued after ``lsn``, the end of a boxcar.
 
-        The next one, but for the rewinds made there: a truncation goes on above what it cut off, and
-        no record has the LSN that is the first moment after a backtrack.
+        The next one, but for the rewinds made there: a truncation goes on above what it cut off,
+        and no record has the LSN that is the first moment after a backtrack.
         """
         ended = {rewind.to: rewind.at for rewind in self._lineage if rewind.kind == TRUNCATION}
         made = {rewind.at for rewind in self._lineage if rewind.kind == BACKTRACK}

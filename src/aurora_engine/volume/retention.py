@@ -1,8 +1,8 @@
 """How much history is kept: the policy that decides on the horizon (docs/internals/history.md).
 
-Sans-I/O: it is shown what the volume looks like and says from which LSN on every moment is kept. Two
-things move the horizon: the window, which asks for everything since a time, and the limit in bytes,
-which cuts the window short. It never moves back: what was collected is gone.
+Sans-I/O: it is shown what the volume looks like and says from which LSN on every moment is kept.
+Two things move the horizon: the window, which asks for everything since a time, and the limit in
+bytes, which cuts the window short. It never moves back: what was collected is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from aurora_engine.volume.history import Bounds, Commits, History
 
@@ -55,7 +56,19 @@ class Usage:
         )
 
 
-@dataclass(slots=True)
+Cause = Literal["creation", "window", "limit"]
+"""Why the oldest moment that is kept is not an older one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where the horizon should be, and what for."""
+
+    horizon: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """Decides on the horizon of one volume.
 
@@ -76,10 +89,14 @@ class Retention:
             return self.history_bytes
         return live_bytes + HISTORY_BYTES_FREE
 
-    def horizon(self, history: History, commits: Commits, bounds: Bounds, usage: Usage) -> int:
-        """Where the horizon should be now; never below where it is."""
-        wanted = max(bounds.horizon, self._window_begins(history, commits, bounds))
-        return max(wanted, self._cut(history, commits, bounds, usage))
+    def decide(
+        self, history: History, commits: Commits, bounds: Bounds, usage: Usage
+    ) -> Decision | None:
+        """Where the horizon should move to now; None if it should stay."""
+        window = Decision(self._window_begins(history, commits, bounds), "window")
+        limit = Decision(self._cut(history, commits, bounds, usage), "limit")
+        furthest = max(window, limit, key=lambda each: each.horizon)
+        return furthest if furthest.horizon > bounds.horizon else None
 
     def _window_begins(self, history: History, commits: Commits, bounds: Bounds) -> int:
         """The newest moment at or before the beginning of the window."""
