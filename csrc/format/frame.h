@@ -31,11 +31,11 @@ enum {
     AUR_FRAME_VOLUME_LAST_AT = 56,  /* u64 last LSN of the boxcar */
     AUR_FRAME_CPL_AT = 64,          /* u64 volume_last if it is a CPL; 0 if the boxcar holds none */
     AUR_FRAME_VDL_AT = 72,          /* u64 VDL when the frame was sent */
-    AUR_FRAME_TIME_AT =
-        80, /* u64 wall clock when the frame was sent, microseconds since 1970, never going back */
-    AUR_FRAME_GROUP_AT = 88,       /* u32 protection group */
-    AUR_FRAME_GROUPS_AT = 92,      /* u16 number of groups in the boxcar */
-    AUR_FRAME_VERSION_AT = 94,     /* u16 format version, 1 */
+    AUR_FRAME_TIME_AT = 80,    /* u64 time of the newest commit when it was sent, microseconds since
+                                  1970: no commit in it or before it is newer */
+    AUR_FRAME_GROUP_AT = 88,   /* u32 protection group */
+    AUR_FRAME_GROUPS_AT = 92,  /* u16 number of groups in the boxcar */
+    AUR_FRAME_VERSION_AT = 94, /* u16 format version, 1 */
     AUR_FRAME_PAYLOAD_SUM_AT = 96, /* u64 XXH3 of the payload, seeded with the volume */
     AUR_FRAME_HEADER_SUM_AT = 104, /* u64 XXH3 of bytes 0..103, seeded with the volume */
     AUR_FRAME_BODY_AT = 112,       /* records, one after the other */

@@ -13,6 +13,9 @@ void aur_record_encode(const aur_record *record, uint8_t *out) {
     if (record->body != NULL && record->body_bytes > 0) {
         memcpy(out + AUR_RECORD_BODY_AT, record->body, record->body_bytes);
     }
+    if ((record->flags & AUR_RECORD_CPL) != 0) {
+        aur_put64(out + AUR_RECORD_BODY_AT + record->body_bytes, record->time_us);
+    }
 }
 
 /* An operation that makes a page from nothing says so in its flags, and no other does: a search for
@@ -30,7 +33,10 @@ aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *re
         return AUR_ERR_CORRUPT;
     }
     const uint32_t record_bytes = aur_get32(bytes + AUR_RECORD_LENGTH_AT);
-    if (record_bytes < AUR_RECORD_BODY_AT || record_bytes > AUR_RECORD_BYTES_MAX ||
+    const uint32_t time_bytes =
+        (bytes[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) != 0 ? AUR_RECORD_TIME_BYTES : 0;
+    if (record_bytes < AUR_RECORD_BODY_AT + time_bytes ||
+        record_bytes > AUR_RECORD_BYTES_MAX - AUR_RECORD_TIME_BYTES + time_bytes ||
         record_bytes > length) {
         return AUR_ERR_CORRUPT;
     }
@@ -41,7 +47,8 @@ aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *re
     record->page_id = aur_get64(bytes + AUR_RECORD_PAGE_AT);
     record->page_prev_lsn = aur_get64(bytes + AUR_RECORD_PREV_AT);
     record->body = bytes + AUR_RECORD_BODY_AT;
-    record->body_bytes = record_bytes - AUR_RECORD_BODY_AT;
+    record->body_bytes = record_bytes - AUR_RECORD_BODY_AT - time_bytes;
+    record->time_us = aur_record_commit_time(bytes);
     if (record->op < AUR_OP_FORMAT || record->op > AUR_OP_PATCH || !flags_are_valid(record) ||
         record->page_prev_lsn >= record->lsn) {
         return AUR_ERR_CORRUPT;

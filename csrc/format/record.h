@@ -14,7 +14,7 @@
 #include "format/page.h"
 
 enum {
-    AUR_RECORD_LENGTH_AT = 0, /* u32 bytes, this header included */
+    AUR_RECORD_LENGTH_AT = 0, /* u32 bytes, this header and the commit time included */
     AUR_RECORD_OP_AT = 4,     /* u8 enum aur_record_op */
     AUR_RECORD_FLAGS_AT = 5,  /* u8 enum aur_record_flag */
     AUR_RECORD_ARG_AT =
@@ -23,8 +23,10 @@ enum {
     AUR_RECORD_PAGE_AT = 16, /* u64 page id */
     AUR_RECORD_PREV_AT = 24, /* u64 LSN of this page's previous record; 0 with AUR_RECORD_INIT */
     AUR_RECORD_BODY_AT = 32,
+    AUR_RECORD_TIME_BYTES = 8, /* with AUR_RECORD_CPL, behind the body: u64 commit time */
     /* A decoder refuses more: no body is longer than the image of the largest page. */
-    AUR_RECORD_BYTES_MAX = AUR_RECORD_BODY_AT + 4 + AUR_PAGE_BYTES_MAX - AUR_PAGE_TYPE_AT,
+    AUR_RECORD_BYTES_MAX = AUR_RECORD_BODY_AT + 4 + AUR_PAGE_BYTES_MAX - AUR_PAGE_TYPE_AT +
+        AUR_RECORD_TIME_BYTES,
 };
 
 _Static_assert(AUR_RECORD_BODY_AT == AUR_RECORD_PREV_AT + 8 && AUR_RECORD_BODY_AT == 32,
@@ -54,7 +56,8 @@ enum aur_record_op {
 };
 
 enum aur_record_flag {
-    AUR_RECORD_CPL = 1,  /* last record of its mini-transaction: a consistency point (CPL) */
+    AUR_RECORD_CPL = 1,  /* last record of its mini-transaction: a consistency point (CPL). It ends
+                            with the commit's time */
     AUR_RECORD_INIT = 2, /* needs no older record: a search for the page may stop here */
 };
 
@@ -68,15 +71,25 @@ typedef struct aur_record {
     aur_lsn page_prev_lsn;
     const uint8_t *body;
     uint32_t body_bytes;
+    uint64_t time_us; /* with AUR_RECORD_CPL: when it was committed, microseconds since 1970 */
 } aur_record;
 
 /* Bytes the record takes when encoded. */
 static inline uint32_t aur_record_bytes(const aur_record *record) {
-    return AUR_RECORD_BODY_AT + record->body_bytes;
+    const bool is_commit = (record->flags & AUR_RECORD_CPL) != 0;
+    return AUR_RECORD_BODY_AT + record->body_bytes + (is_commit ? AUR_RECORD_TIME_BYTES : 0);
 }
 
-/* Writes the header and copies the body behind it; a body of NULL is the caller's to put there
- * (at out + AUR_RECORD_BODY_AT). `out` has room for aur_record_bytes(record). */
+/* The commit time of an encoded record that was decoded before; 0 of one that is no CPL. */
+static inline uint64_t aur_record_commit_time(const uint8_t *bytes) {
+    return (bytes[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) == 0
+               ? 0
+               : aur_get64(bytes + aur_get32(bytes + AUR_RECORD_LENGTH_AT) - AUR_RECORD_TIME_BYTES);
+}
+
+/* Writes the header, copies the body behind it, and the commit time behind that if the record is a
+ * CPL; a body of NULL is the caller's to put there (at out + AUR_RECORD_BODY_AT). `out` has room
+ * for aur_record_bytes(record). */
 void aur_record_encode(const aur_record *record, uint8_t *out);
 
 /* Decodes one record from `bytes`. Accepts hostile bytes: AUR_ERR_CORRUPT when the length,

@@ -300,10 +300,11 @@ static bool above_limit(const aur_log *log) {
 }
 
 aur_status aur_log_append(aur_log *log, aur_record *record, aur_error *error) {
-    const uint32_t bytes = aur_record_bytes(record);
+    /* It may turn out to be the one that gets the commit time. */
+    const uint64_t bytes = (uint64_t)aur_record_bytes(record) + AUR_RECORD_TIME_BYTES;
     const uint64_t number = record->page_id / log->options.group_pages;
     aur_status status = AUR_OK;
-    if (number >= log->group_count || bytes > AUR_RECORD_BODY_AT + AUR_PAGE_BYTES_MAX) {
+    if (number >= log->group_count || record->body_bytes > AUR_PAGE_BYTES_MAX) {
         return aur_fail(error, AUR_ERR_INVALID, "a record of page %llu does not fit the volume",
                         (unsigned long long)record->page_id);
     }

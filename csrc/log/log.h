@@ -46,7 +46,7 @@ typedef struct aur_log_start {
     aur_epoch epoch;
     aur_lsn vdl;
     aur_lsn next_lsn;
-    uint64_t time_us; /* newest frame time seen: time never goes back across a restart */
+    uint64_t time_us; /* newest frame time seen: commit times never go back, nor across a restart */
     uint32_t groups;
     const aur_lsn *group_lsn;
 } aur_log_start;
@@ -81,7 +81,8 @@ aur_status aur_log_begin(aur_log *log, aur_lsn *start_out, aur_error *error) AUR
  * mini-transaction must be failed. */
 aur_status aur_log_append(aur_log *log, aur_record *record, aur_error *error) AUR_CHECKED;
 
-/* Ends it: its last record becomes a CPL, head moves to it. Ships when nothing is in flight. A
+/* Ends it: its last record becomes a CPL and gets the commit time, which is that of the clock but
+ * never before an older commit's; head moves to it. Ships when nothing is in flight. A
  * mini-transaction without records leaves head where it was. Never fails. */
 aur_lsn aur_log_end(aur_log *log);
 
@@ -105,7 +106,7 @@ aur_lsn aur_log_vcl(const aur_log *log);
  * stores at most `capacity`. */
 size_t aur_log_boundaries(aur_log *log, aur_lsn *out, size_t capacity);
 
-/* Newest durable commit's frame time, microseconds since 1970. */
+/* Newest durable commit's time, microseconds since 1970. */
 uint64_t aur_log_time_us(const aur_log *log);
 
 /*

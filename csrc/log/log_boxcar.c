@@ -64,7 +64,7 @@ static void set_mark(auri_open_frame *open, uint64_t mtr, aur_lsn first_lsn) {
 bool auri_boxcar_add(aur_log *log, uint32_t group, const aur_record *record) {
     const uint32_t bytes = aur_record_bytes(record);
     auri_open_frame *open = &log->groups[group];
-    uint8_t *place = reserve(log, group, bytes);
+    uint8_t *place = reserve(log, group, bytes + AUR_RECORD_TIME_BYTES);
     if (place == NULL) {
         return false;
     }
@@ -87,9 +87,23 @@ bool auri_boxcar_add(aur_log *log, uint32_t group, const aur_record *record) {
     return true;
 }
 
+static uint64_t commit_time_us(aur_log *log) {
+    const uint64_t now_us = log->options.clock.wall_us(log->options.clock.context);
+    if (now_us > log->newest_time_us) {
+        log->newest_time_us = now_us;
+    }
+    return log->newest_time_us;
+}
+
 void auri_boxcar_mark_cpl(aur_log *log) {
     auri_open_frame *open = &log->groups[log->newest_group];
-    open->frame->bytes[open->length - log->newest_bytes + AUR_RECORD_FLAGS_AT] |= AUR_RECORD_CPL;
+    uint8_t *record = open->frame->bytes + open->length - log->newest_bytes;
+    AUR_DEBUG_ASSERT(open->length + AUR_RECORD_TIME_BYTES <= open->frame->capacity);
+    record[AUR_RECORD_FLAGS_AT] |= AUR_RECORD_CPL;
+    aur_put32(record + AUR_RECORD_LENGTH_AT, log->newest_bytes + AUR_RECORD_TIME_BYTES);
+    aur_put64(record + log->newest_bytes, commit_time_us(log));
+    open->length += AUR_RECORD_TIME_BYTES;
+    log->open_bytes += AUR_RECORD_TIME_BYTES;
     log->open_cpl = open->last_lsn;
 }
 
@@ -122,12 +136,6 @@ static aur_frame *seal(aur_log *log, uint32_t group, aur_frame_header *header) {
     return frame;
 }
 
-static uint64_t next_time_us(aur_log *log) {
-    const uint64_t now_us = log->options.clock.wall_us(log->options.clock.context);
-    log->newest_time_us = now_us > log->newest_time_us ? now_us : log->newest_time_us + 1;
-    return log->newest_time_us;
-}
-
 static void reset(aur_log *log) {
     log->touched_count = 0;
     log->open_records = 0;
@@ -143,7 +151,7 @@ void auri_boxcar_ship(aur_log *log) {
                                .volume_last = log->open_first + log->open_records - 1,
                                .last_cpl = log->open_cpl,
                                .vdl = atomic_load_explicit(&log->vdl, memory_order_relaxed),
-                               .time_us = next_time_us(log),
+                               .time_us = log->newest_time_us,
                                .groups = (uint16_t)log->touched_count};
     auri_log_flight *flight = &log->flights[log->flight_end % AURI_LOG_FLIGHTS_MAX];
     *flight = (auri_log_flight){
@@ -179,7 +187,7 @@ static bool copy_kept(aur_log *log) {
         if (!stays(log, open) || open->mark_records == 0) {
             continue;
         }
-        open->kept = aur_frame_create(AUR_FRAME_BODY_AT + bytes);
+        open->kept = aur_frame_create(AUR_FRAME_BODY_AT + bytes + AUR_RECORD_TIME_BYTES);
         if (open->kept == NULL) {
             return false;
         }

@@ -87,7 +87,7 @@ struct aur_log {
     /* Guarded by the lock. */
     bool busy; /* between begin and end */
     aur_epoch epoch;
-    uint64_t newest_time_us;
+    uint64_t newest_time_us; /* of the newest commit */
     auri_log_flight flights[AURI_LOG_FLIGHTS_MAX];
     uint64_t flight_first; /* boxcar numbers: oldest in flight, */
     uint64_t flight_end;   /* and the open one */
@@ -113,9 +113,10 @@ struct aur_log {
 void auri_log_lock(aur_log *log);
 void auri_log_unlock(aur_log *log);
 
-/* log_boxcar.c. Puts a record into the open boxcar; false when out of memory. */
+/* log_boxcar.c. Puts a record into the open boxcar, with room behind it for the commit time; false
+ * when out of memory. */
 bool auri_boxcar_add(aur_log *log, uint32_t group, const aur_record *record);
-/* Marks the newest record as the CPL. */
+/* Makes the newest record the CPL: commit times never go back. */
 void auri_boxcar_mark_cpl(aur_log *log);
 /* Seals the open boxcar and hands it to the quorum. It has records and there is room for a flight.
  * Lock held. */

@@ -16,6 +16,7 @@ import xxhash
 CORPUS = Path(__file__).parent / "corpus"
 FRAME_SEED = 42
 PAGE_BYTES = 4096
+TIME_US = 1_700_000_000_000_000
 
 FORMAT, IMAGE, INSERT, INSERT_MANY, DELETE, REPLACE, PATCH_CELL, PATCH = range(1, 9)
 LEAF, INNER, OVERFLOW = 1, 2, 3
@@ -24,7 +25,9 @@ CPL, INIT = 1, 2
 
 def record(op: int, arg: int, lsn: int, body: bytes, flags: int = 0) -> bytes:
     previous = 0 if flags & INIT else lsn - 1
-    return struct.pack("<IBBHQQQ", 32 + len(body), op, flags, arg, lsn, 1, previous) + body
+    time = struct.pack("<Q", TIME_US) if flags & CPL else b""
+    length = 32 + len(body) + len(time)
+    return struct.pack("<IBBHQQQ", length, op, flags, arg, lsn, 1, previous) + body + time
 
 
 def cell(value: bytes) -> bytes:
@@ -88,7 +91,7 @@ def frame(records: list[bytes], first: int) -> bytes:
         last,
         last,  # highest CPL
         first - 1,  # VDL
-        1_700_000_000_000_000,
+        TIME_US,
         0,
         1,
         1,  # version

@@ -25,7 +25,7 @@ typedef struct aur_rewind {
     uint64_t time_us;      /* when it was made */
     uint64_t lost_commits; /* commits that a read at `at` saw and a read after it does not */
     uint32_t kind;         /* enum aur_rewind_kind */
-    char who[AUR_REWIND_WHO_BYTES]; /* who asked, UTF-8, padded with zeros; empty for a truncation */
+    char who[AUR_REWIND_WHO_BYTES]; /* UTF-8, padded with zeros; empty for a truncation */
 } aur_rewind;
 
 /* A read-only transaction at moment `lsn`. AUR_ERR_SNAPSHOT: it is below the horizon and nobody has
@@ -61,8 +61,8 @@ AUR_API AUR_CHECKED aur_status aur_engine_count_commits(aur_engine *engine, uint
  */
 AUR_API AUR_CHECKED aur_status aur_engine_hold(aur_engine *engine, uint64_t timeout_ns,
                                                uint64_t *lsn_out, aur_error *error);
-/* History goes on from rewind->to: VDL becomes rewind->at + 1. `at` is what hold gave. The rewind is
- * durable at a write quorum of every group. Read-write transactions that began before answer
+/* History goes on from rewind->to: VDL becomes rewind->at + 1. `at` is what hold gave. The rewind
+ * is durable at a write quorum of every group. Read-write transactions that began before answer
  * AUR_ERR_CONFLICT from now on; views keep what they see. */
 AUR_API AUR_CHECKED aur_status aur_engine_rewind(aur_engine *engine, const aur_rewind *rewind,
                                                  aur_error *error);

@@ -17,13 +17,14 @@ static aur_record random_record(uint8_t *body, uint32_t body_max) {
     record.flags =
         (uint8_t)((is_init ? AUR_RECORD_INIT : 0) | (random_below(2) != 0 ? AUR_RECORD_CPL : 0));
     record.page_prev_lsn = is_init ? 0 : random_below(record.lsn);
+    record.time_us = (record.flags & AUR_RECORD_CPL) != 0 ? random_u64() : 0;
     random_bytes(body, record.body_bytes);
     return record;
 }
 
 TEST(records_survive_encoding) {
     uint8_t body[300];
-    uint8_t bytes[AUR_RECORD_BODY_AT + sizeof body + 1];
+    uint8_t bytes[AUR_RECORD_BODY_AT + sizeof body + AUR_RECORD_TIME_BYTES + 1];
     for (int round = 0; round < ROUNDS; round++) {
         const aur_record sent = random_record(body, sizeof body);
         aur_record got;
@@ -36,6 +37,8 @@ TEST(records_survive_encoding) {
         CHECK(got.lsn == sent.lsn && got.page_id == sent.page_id);
         CHECK(got.page_prev_lsn == sent.page_prev_lsn && got.body_bytes == sent.body_bytes);
         CHECK_EQ_MEM(got.body, body, sent.body_bytes);
+        CHECK_EQ_U64(got.time_us, sent.time_us);
+        CHECK_EQ_U64(aur_record_commit_time(at), sent.time_us);
         CHECK_STATUS(aur_record_decode(at, used - 1, &got, &used), AUR_ERR_CORRUPT);
     }
 }
@@ -63,10 +66,16 @@ TEST(headers_that_break_the_format_are_refused) {
     const aur_record sound = {.op = AUR_OP_INSERT, .lsn = 9, .page_prev_lsn = 8};
     aur_record bad = sound;
     CHECK_OK(decode(&sound, AUR_RECORD_BODY_AT));
-    CHECK_OK(decode(&sound, AUR_RECORD_BYTES_MAX));
+    CHECK_OK(decode(&sound, AUR_RECORD_BYTES_MAX - AUR_RECORD_TIME_BYTES));
     CHECK_STATUS(decode(&sound, AUR_RECORD_BODY_AT - 1), AUR_ERR_CORRUPT);
-    CHECK_STATUS(decode(&sound, AUR_RECORD_BYTES_MAX + 1), AUR_ERR_CORRUPT);
+    CHECK_STATUS(decode(&sound, AUR_RECORD_BYTES_MAX - AUR_RECORD_TIME_BYTES + 1), AUR_ERR_CORRUPT);
     CHECK_STATUS(decode(&sound, UINT32_MAX), AUR_ERR_CORRUPT);
+    bad.flags = AUR_RECORD_CPL;
+    CHECK_OK(decode(&bad, AUR_RECORD_BODY_AT + AUR_RECORD_TIME_BYTES));
+    CHECK_OK(decode(&bad, AUR_RECORD_BYTES_MAX));
+    CHECK_STATUS(decode(&bad, AUR_RECORD_BODY_AT + AUR_RECORD_TIME_BYTES - 1), AUR_ERR_CORRUPT);
+    CHECK_STATUS(decode(&bad, AUR_RECORD_BYTES_MAX + 1), AUR_ERR_CORRUPT);
+    bad = sound;
     bad.op = 0;
     CHECK_STATUS(decode(&bad, AUR_RECORD_BODY_AT), AUR_ERR_CORRUPT);
     bad.op = AUR_OP_PATCH + 1;
@@ -100,7 +109,7 @@ TEST(noise_is_decoded_without_harm) {
         if (length >= AUR_RECORD_BODY_AT && random_below(2) != 0)
             aur_put32(bytes, (uint32_t)random_below(100));
         if (aur_record_decode(bytes + 0, length, &record, &used) == AUR_OK)
-            CHECK(used <= length && record.body_bytes == used - AUR_RECORD_BODY_AT);
+            CHECK(used <= length && used == aur_record_bytes(&record));
         free(bytes);
     }
 }

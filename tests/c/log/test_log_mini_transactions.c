@@ -258,8 +258,26 @@ TEST(a_failed_log_says_why_until_it_is_started_again) {
     destroy_rig(&r);
 }
 
-TEST(frame_times_never_go_back) {
+/* The commit time in the record that ends the newest frame of group 0, and in the frame's header.
+ */
+static void newest_times(rig *r, aur_lsn before, uint64_t *record_us, uint64_t *frame_us) {
+    aur_frame *frame;
+    aur_record record;
+    aur_error error;
+    size_t used = 0;
+    CHECK_OK(aur_segment_next_frame(r->cluster.segments[0][0], before, &frame, &error));
+    for (size_t at = AUR_FRAME_BODY_AT; at < frame->header.length; at += used) {
+        CHECK_OK(aur_record_decode(frame->bytes + at, frame->header.length - at, &record, &used));
+    }
+    *record_us = record.time_us;
+    *frame_us = frame->header.time_us;
+    aur_frame_release(frame);
+}
+
+TEST(commit_times_never_go_back) {
     rig r;
+    uint64_t record_us = 0;
+    uint64_t frame_us = 0;
     create_rig(&r, 1, 0, 0);
     CHECK_EQ_U64(aur_log_time_us(r.log), 1000);
     r.clock_us = 5000;
@@ -267,9 +285,13 @@ TEST(frame_times_never_go_back) {
     fixture_settle(&r.cluster);
     CHECK_EQ_U64(aur_log_time_us(r.log), 5000);
     r.clock_us = 10;
+    const aur_lsn before = aur_log_head(r.log);
     commit_one(&r);
     fixture_settle(&r.cluster);
-    CHECK_EQ_U64(aur_log_time_us(r.log), 5001);
+    CHECK_EQ_U64(aur_log_time_us(r.log), 5000);
+    newest_times(&r, before, &record_us, &frame_us);
+    CHECK_EQ_U64(record_us, 5000);
+    CHECK_EQ_U64(frame_us, 5000);
     destroy_rig(&r);
 }
 

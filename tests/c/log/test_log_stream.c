@@ -2,8 +2,8 @@
  * Random mini-transactions over several groups, with tiny boxcars, pushes, steps in any order and
  * copies that fail and are replaced. Afterwards the frames that the segments hold are read back and
  * compared with what was appended: every record once, in order, CPL flags exactly at the ends of
- * mini-transactions, frames linked by group, and boxcars that are contiguous and end at a CPL or
- * hold none.
+ * mini-transactions, with times that never go back, frames linked by group, and boxcars that are
+ * contiguous and end at a CPL or hold none.
  */
 #include "log/log.h"
 #include "quorum/quorum_fixture.h"
@@ -24,7 +24,19 @@ typedef struct history {
     aur_lsn volume_last[RECORDS_MAX + 1]; /* of the boxcar that holds the record */
     aur_lsn volume_first[RECORDS_MAX + 1];
     bool found[RECORDS_MAX + 1];
+    uint64_t times[RECORDS_MAX + 1]; /* of commits, as found in the frames */
+    uint64_t clock_us;
 } history;
+
+/* A clock that stands still at times, and jumps in both directions. */
+static uint64_t unsteady_clock(void *context) {
+    history *h = context;
+    h->clock_us += random_below(3);
+    if (random_below(20) == 0) {
+        h->clock_us = random_below(2 * h->clock_us + 10);
+    }
+    return h->clock_us;
+}
 
 static void create_history(history *h, uint32_t groups) {
     static const aur_lsn group_lsn[FIXTURE_GROUPS_MAX] = {0};
@@ -35,6 +47,7 @@ static void create_history(history *h, uint32_t groups) {
     memcpy(options.volume_id, fixture_volume_id, sizeof options.volume_id);
     options.page_bytes = FIXTURE_PAGE_BYTES;
     options.group_pages = FIXTURE_GROUP_PAGES;
+    options.clock = (aur_clock){.context = h, .wall_us = unsteady_clock};
     options.boxcar_bytes = 500 + random_below(12000);
     options.inflight_bytes = 4096 + random_below(60000);
     CHECK_OK(aur_log_create(&options, h->cluster.quorum, &h->log));
@@ -87,8 +100,10 @@ static void check_record(history *h, const aur_record *record, const aur_frame_h
     CHECK_EQ_U64(record->page_id / FIXTURE_GROUP_PAGES, header->group);
     h->volume_first[record->lsn] = header->volume_first;
     h->volume_last[record->lsn] = header->volume_last;
+    h->times[record->lsn] = record->time_us;
     if (expected->cpl) {
         CHECK_LE_U64(record->lsn, header->last_cpl);
+        CHECK_LE_U64(record->time_us, header->time_us);
     } else if (record->lsn == header->volume_last) {
         CHECK_EQ_U64(header->last_cpl, 0);
     }
@@ -124,7 +139,7 @@ static void check_group(history *h, uint32_t group, uint32_t copy) {
         aur_error error;
         CHECK_OK(aur_segment_next_frame(h->cluster.segments[group][copy], at, &frame, &error));
         CHECK_EQ_U64(frame->header.prev_lsn, at);
-        CHECK(frame->header.time_us > time_us);
+        CHECK_LE_U64(time_us, frame->header.time_us);
         time_us = frame->header.time_us;
         at = frame->header.last_lsn;
         check_frame(h, frame, group);
@@ -145,6 +160,17 @@ static void check_boxcars(history *h) {
     }
 }
 
+static void check_times(const history *h) {
+    uint64_t newest_us = 0;
+    for (aur_lsn lsn = 1; lsn <= h->last; lsn++) {
+        if (h->records[lsn].cpl) {
+            CHECK_LE_U64(newest_us, h->times[lsn]);
+            newest_us = h->times[lsn];
+        }
+    }
+    CHECK_EQ_U64(newest_us, aur_log_time_us(h->log));
+}
+
 static void run_history(uint32_t groups) {
     history *h = calloc(1, sizeof *h);
     CHECK(h != NULL);
@@ -162,6 +188,7 @@ static void run_history(uint32_t groups) {
         check_group(h, group, (uint32_t)random_below(6));
     }
     check_boxcars(h);
+    check_times(h);
     aur_log_destroy(h->log);
     fixture_destroy(&h->cluster);
     free(h);

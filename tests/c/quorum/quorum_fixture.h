@@ -159,8 +159,10 @@ HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn fi
                          .page_id = (aur_page_id)group * FIXTURE_GROUP_PAGES,
                          .body = body,
                          .body_bytes = sizeof body};
+    const bool ends_mtr = first + records - 1 == boxcar->last_cpl;
     const uint32_t record_bytes = aur_record_bytes(&record);
-    const uint32_t length = AUR_FRAME_BODY_AT + records * record_bytes;
+    const uint32_t length = AUR_FRAME_BODY_AT + records * record_bytes +
+                            (ends_mtr ? (uint32_t)AUR_RECORD_TIME_BYTES : 0);
     aur_frame *frame = aur_frame_create(length);
     CHECK(frame != NULL);
     memset(frame->bytes, 0, frame->capacity);
@@ -169,6 +171,7 @@ HARNESS_SHARED aur_frame *fixture_frame(uint32_t group, aur_lsn prev, aur_lsn fi
         record.page_id =
             (aur_page_id)group * FIXTURE_GROUP_PAGES + record.lsn % FIXTURE_GROUP_PAGES;
         record.flags = AUR_RECORD_INIT | (record.lsn == boxcar->last_cpl ? AUR_RECORD_CPL : 0);
+        record.time_us = record.lsn;
         aur_record_encode(&record, frame->bytes + AUR_FRAME_BODY_AT + i * record_bytes);
     }
     frame->header = (aur_frame_header){.length = length,
