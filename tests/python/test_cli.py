@@ -16,7 +16,7 @@ import pytest
 from tests.volumes import ROOT, flip, seeded, segment_folder
 
 import aurora_engine as aurora
-from aurora_engine.cli import COMMANDS, main
+from aurora_engine.cli import COMMANDS, main, module_of
 
 DONE, NOT_FOUND, USAGE, DAMAGED, LOCKED, QUORUM, IO = 0, 1, 2, 3, 4, 5, 6
 
@@ -65,7 +65,7 @@ def test_the_reference_names_every_command_and_option() -> None:
     for command in COMMANDS:
         assert f"## {command}\n" in text
         part = text.split(f"## {command}\n")[1].split("\n## ")[0]
-        module = import_module(f"aurora_engine.cli.{command}")
+        module = import_module(module_of(command))
         for parameter in module.command.params:
             for name in parameter.opts[:1]:
                 if name.startswith("--"):

@@ -126,7 +126,7 @@ class History:
         return sum(commits.count_commits(*interval) for interval in self.only_visible(here, to))
 
     def records_between(self, after: int, upto: int) -> int:
-        """How many LSNs in (after, upto] may have been issued: all that recovery did not cut off."""
+        """How many LSNs in (after, upto] may have been issued: what recovery did not cut off."""
         return (upto - after) - sum(
             max(0, min(end, upto) - max(start, after)) for start, end in self._gaps
         )
