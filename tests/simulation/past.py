@@ -95,12 +95,8 @@ class PastActions:
         except (CorruptionError, QuorumLostError) as error:
             raise Violation(f"I5: damage reached a view at {view.lsn}: {error}") from error
         if found != view.expected:
-            wrong = sorted(
-                key
-                for key in found.keys() | view.expected.keys()
-                if found.get(key) != view.expected.get(key)
-            )
-            raise Violation(f"I6: view at {view.lsn} differs at {wrong[:3]}")
+            wrong = {key for key, _ in found.items() ^ view.expected.items()}
+            raise Violation(f"I6: view at {view.lsn} differs at {sorted(wrong)[:3]}")
 
     def close_views(self) -> None:
         """Before the engine goes."""
@@ -172,12 +168,10 @@ class PastActions:
         raise Violation("a transaction that began before a backtrack was committed after it")
 
     def _planned(self, here: int, to: int) -> RewindRecord:
-        lost = {lsn for lsn, _ in self.model.visible(here)} - {
-            lsn for lsn, _ in self.model.visible(to)
-        }
+        before, after = ({lsn for lsn, _ in self.model.visible(end)} for end in (here, to))
         counted = History(self.rewinds).commits_left_behind(self.engine, here, to)
-        if counted != len(lost):
-            raise Violation(f"{counted} commits would be left behind, not {len(lost)}")
+        if counted != len(before - after):
+            raise Violation(f"{counted} commits would be left behind, not {len(before - after)}")
         epoch = self.engine.status().epoch
         return RewindRecord(here, to, epoch, self.clock.now_us, BACKTRACK, counted, "simulation")
 
