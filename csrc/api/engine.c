@@ -28,11 +28,6 @@ static aur_status source_harden(void *context, aur_error *error) {
     return aur_log_push(engine->log, error);
 }
 
-static void on_lowest_read_point(void *context, aur_lsn lowest) {
-    const aur_engine *engine = context;
-    aur_quorum_set_lowest_read_point(engine->quorum, lowest);
-}
-
 /* ---- create and destroy ---- */
 
 static aur_status create_quorum(aur_engine *engine) {
@@ -96,7 +91,6 @@ static aur_status create_transactions(aur_engine *engine, aur_error *error) {
         .ungated = options->ungated,
         /* In the MANUAL drive nobody but the caller could bring the end of the wait about. */
         .wait_slice_ns = is_manual ? 0 : own_commit_slice_ns,
-        .on_lowest_read_point = on_lowest_read_point,
         .on_head_lost = auri_engine_ring,
         .listener_context = engine,
     };

@@ -5,8 +5,9 @@
  * Each page has a chain of versions, newest first; a version is valid for read points in
  * [first_lsn, next_lsn). A mini-transaction that changes a page makes a new version of it (later
  * changes by the same mini-transaction go into the same one), so readers at any read point at or
- * below the mini-transaction's start never see bytes move and take no latch on pages. When the
- * mini-transaction has ended, versions that no read point can want are freed.
+ * below the mini-transaction's start never see bytes move and take no latch on pages. Which of the
+ * two versions keeps its place in memory is the pool's choice. When the mini-transaction has ended,
+ * versions that no read point can want are freed.
  *
  * B1  A version may be evicted when it is unpinned and its page LSN <= the source's hardened LSN
  *     (VCL): storage can give it back. Newer ones stay (Aurora, SIGMOD 2018, 3.1; the printed rule
@@ -21,8 +22,9 @@
  *     time, and the writer waits for that read, so no head can be overtaken while it is on its way.
  *
  * Thread rule: modify, create_page, publish, unpin_streamed and discard_above are the writer's,
- * under the commit latch; pin/unpin and the rest from any thread. Locks: one per hash partition,
- * never two at once, never held while the source is called; under it only the allocator's.
+ * under the commit latch; pin/unpin and the rest from any thread. Locks: none for a pin that a hint
+ * serves (buffer_private.h), else one per hash partition, never two at once, never held while the
+ * source is called; under it only the allocator's.
  */
 #ifndef AUR_BUFFER_BUFFER_H
 #define AUR_BUFFER_BUFFER_H

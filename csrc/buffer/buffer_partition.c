@@ -131,6 +131,7 @@ void auri_partition_link(auri_partition *partition, aur_version *version, aur_ve
         *place = version;
     }
     ring_join(partition, version);
+    auri_version_open(version);
     partition->versions++;
     if (2 * partition->pages > partition->bucket_count) {
         grow(partition);

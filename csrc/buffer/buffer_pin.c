@@ -10,11 +10,53 @@ static void set_ref(aur_page_ref *ref, aur_version *version) {
 }
 
 /* Asks for the page's header and first slots, which every user looks at first, so that they arrive
- * while the lock is given back. */
+ * while the pin is taken. */
 static void prefetch_head(const uint8_t *page) {
     for (uint32_t line = 0; line < LINES_PREFETCHED; line++) {
         __builtin_prefetch(page + line * CACHE_LINE_BYTES);
     }
+}
+
+/* Release: what this thread did with the page comes before its reuse by whoever sees no pin. */
+static void end_pin(aur_buffer *buffer, aur_version *version) {
+    const uint32_t pins = atomic_fetch_sub_explicit(&version->pins, 1, memory_order_acq_rel);
+    AUR_DEBUG_ASSERT((pins & ~AURI_DETACHED) > 0);
+    if (pins == (AURI_DETACHED | 1)) {
+        auri_memory_give(&buffer->memory, version);
+    }
+}
+
+/* Pins what the page's hint leads to, if that is what a read at `read_point` sees. */
+static bool pin_by_hint(aur_buffer *buffer, auri_partition *partition, auri_hint *hint,
+                        aur_page_id page_id, aur_lsn read_point, aur_page_ref *ref_out) {
+    aur_version *version = atomic_load_explicit(&hint->version, memory_order_acquire);
+    if (version == NULL) {
+        return false;
+    }
+    prefetch_head(atomic_load_explicit(&hint->page, memory_order_relaxed));
+    if (!auri_version_try_pin(version)) {
+        return false;
+    }
+    /* Who may read at a point has seen the end of every mini-transaction up to it, and with it the
+     * next_lsn that it set. */
+    const aur_lsn next_lsn = atomic_load_explicit(&version->next_lsn, memory_order_relaxed);
+    if (version->page_id != page_id || version->first_lsn > read_point ||
+        (read_point >= next_lsn && next_lsn != AUR_LSN_MAX)) {
+        end_pin(buffer, version);
+        return false;
+    }
+    if (!atomic_load_explicit(&version->used, memory_order_relaxed)) {
+        atomic_store_explicit(&version->used, true, memory_order_relaxed);
+    }
+    const uint64_t hits = atomic_load_explicit(&partition->hinted, memory_order_relaxed);
+    atomic_store_explicit(&partition->hinted, hits + 1, memory_order_relaxed);
+    set_ref(ref_out, version);
+    return true;
+}
+
+static void set_hint(auri_hint *hint, aur_version *version) {
+    atomic_store_explicit(&hint->page, version->page, memory_order_relaxed);
+    atomic_store_explicit(&hint->version, version, memory_order_release);
 }
 
 /* What a read at `read_point` has to ask the source for: the head, unless the head is known and
@@ -152,9 +194,16 @@ static aur_status load_page(aur_buffer *buffer, auri_partition *partition, const
 aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_point,
                           bool cached_only, aur_page_ref *ref_out, aur_error *error) {
     auri_partition *partition = auri_partition_of(buffer, page_id);
+    auri_hint *hint = auri_hint_of(buffer, page_id);
+    if (pin_by_hint(buffer, partition, hint, page_id, read_point, ref_out)) {
+        return AUR_OK;
+    }
     auri_load load = {.page_id = page_id};
     for (;;) {
         aur_status status = look_up(partition, read_point, cached_only, &load, ref_out);
+        if (status == AUR_OK) {
+            set_hint(hint, ref_out->version);
+        }
         if (status != AUR_NOT_FOUND) {
             return status;
         }
@@ -176,15 +225,6 @@ aur_status aur_buffer_pin_head(aur_buffer *buffer, aur_page_id page_id, aur_page
     return aur_buffer_pin(buffer, page_id, AUR_LSN_MAX, false, ref_out, error);
 }
 
-/* Release: what this thread did with the page comes before its reuse by whoever sees no pin. */
-static void end_pin(aur_buffer *buffer, aur_version *version) {
-    const uint32_t pins = atomic_fetch_sub_explicit(&version->pins, 1, memory_order_acq_rel);
-    AUR_DEBUG_ASSERT((pins & ~AURI_DETACHED) > 0);
-    if (pins == (AURI_DETACHED | 1)) {
-        auri_memory_give(&buffer->memory, version);
-    }
-}
-
 void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref) {
     if (ref->version != NULL) {
         end_pin(buffer, ref->version);
@@ -200,10 +240,14 @@ void aur_buffer_unpin_once(aur_buffer *buffer, aur_page_ref *ref) {
     const aur_lsn hardened = buffer->source.hardened(buffer->source.context);
     auri_partition *partition = auri_partition_of(buffer, version->page_id);
     (void)pthread_mutex_lock(&partition->lock);
-    /* One pin, not detached: it is this one, and under the lock there can be no other. */
-    const bool is_alone = atomic_load_explicit(&version->pins, memory_order_acquire) == 1;
-    if (is_alone && !version->used && aur_page_lsn(version->page) <= hardened) {
-        auri_partition_drop(partition, version, &buffer->memory);
+    /* Closed before it goes: the writer, whom a hint may lead to it at any time, must not be left
+     * with a head that others take for missing and read again (B4). */
+    if (auri_version_close(version, 1)) {
+        if (!version->used && aur_page_lsn(version->page) <= hardened) {
+            auri_partition_unlink(partition, version);
+        } else {
+            auri_version_open(version);
+        }
     }
     (void)pthread_mutex_unlock(&partition->lock);
     aur_buffer_unpin(buffer, ref);

@@ -171,6 +171,21 @@ aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to, aur
     return status != AUR_OK ? status : disk->operations->rename(disk, from, to, error);
 }
 
+aur_status aur_disk_link(aur_disk *from, const char *name, aur_disk *to, const char *new_name,
+                         aur_error *error) {
+    aur_status status = check_name(from, name, error);
+    if (status == AUR_OK) {
+        status = check_name(to, new_name, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    if (from->operations != to->operations || from->operations->link == NULL) {
+        return AUR_WOULD_BLOCK;
+    }
+    return from->operations->link(from, name, to, new_name, error);
+}
+
 aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) {
     const aur_status status = check_name(disk, name, error);
     return status != AUR_OK ? status : disk->operations->remove(disk, name, error);

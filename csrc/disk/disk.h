@@ -71,6 +71,12 @@ aur_status aur_disk_rename(aur_disk *disk, const char *from, const char *to,
                            aur_error *error) AUR_CHECKED;
 AUR_API aur_status aur_disk_remove(aur_disk *disk, const char *name, aur_error *error) AUR_CHECKED;
 
+/* Gives a file of `from` a second name on `to`, which must not be in use there; durable when the
+ * directory of `to` is synced. Both must leave the bytes alone from then on. AUR_WOULD_BLOCK: these
+ * disks cannot share a file (another file system, or none with links): copy it. AUR_NOT_FOUND. */
+aur_status aur_disk_link(aur_disk *from, const char *name, aur_disk *to, const char *new_name,
+                         aur_error *error) AUR_CHECKED;
+
 /* Makes directory entries of files that were written through WRITE handles durable. */
 aur_status aur_disk_sync_directory(aur_disk *disk, aur_error *error) AUR_CHECKED;
 

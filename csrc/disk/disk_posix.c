@@ -157,6 +157,28 @@ static aur_status posix_replace(aur_disk *base, const char *name, const void *by
     return posix_sync_directory(base, error);
 }
 
+/* Where the kernel says that it cannot be done at all, another copy has to be made. */
+static aur_status posix_link(aur_disk *base, const char *name, aur_disk *to, const char *new_name,
+                             aur_error *error) {
+    const posix_disk *from = (const posix_disk *)base;
+    const posix_disk *target = (const posix_disk *)to;
+    if (linkat(from->directory_fd, name, target->directory_fd, new_name, 0) == 0) {
+        return AUR_OK;
+    }
+    switch (errno) {
+    case ENOENT:
+        return AUR_NOT_FOUND;
+    case EXDEV:
+    case EPERM:
+    case EMLINK:
+    case EOPNOTSUPP:
+    case ENOSYS:
+        return AUR_WOULD_BLOCK;
+    default:
+        return auri_disk_fail(to, new_name, errno, "link", error);
+    }
+}
+
 static aur_status posix_rename(aur_disk *base, const char *from, const char *to, aur_error *error) {
     const posix_disk *disk = (const posix_disk *)base;
     if (renameat(disk->directory_fd, from, disk->directory_fd, to) != 0) {
@@ -220,6 +242,7 @@ static const auri_disk_operations posix_operations = {
     .open_file = posix_open_file,
     .replace = posix_replace,
     .rename = posix_rename,
+    .link = posix_link,
     .remove = posix_remove,
     .sync_directory = posix_sync_directory,
     .list = posix_list,

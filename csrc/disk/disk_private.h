@@ -26,6 +26,9 @@ typedef struct auri_disk_operations {
     aur_status (*replace)(aur_disk *disk, const char *name, const void *bytes, size_t length,
                           aur_error *error);
     aur_status (*rename)(aur_disk *disk, const char *from, const char *to, aur_error *error);
+    /* NULL: its files cannot be shared. `to` has the same operations. */
+    aur_status (*link)(aur_disk *from, const char *name, aur_disk *to, const char *new_name,
+                       aur_error *error);
     aur_status (*remove)(aur_disk *disk, const char *name, aur_error *error);
     aur_status (*sync_directory)(aur_disk *disk, aur_error *error);
     aur_status (*list)(aur_disk *disk, auri_disk_visit *visit, void *context, aur_error *error);

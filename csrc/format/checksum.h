@@ -10,6 +10,14 @@
 
 AUR_API uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed);
 
+/* The same over bytes that come in parts. Owned by the caller of create; NULL when out of memory.
+ */
+typedef struct aur_checksum_stream aur_checksum_stream;
+aur_checksum_stream *aur_checksum_stream_create(uint64_t seed);
+void aur_checksum_stream_add(aur_checksum_stream *stream, const void *bytes, size_t length);
+uint64_t aur_checksum_stream_sum(const aur_checksum_stream *stream);
+void aur_checksum_stream_destroy(aur_checksum_stream *stream);
+
 /* Seed that identifies a volume: a fold of its 16-byte id. */
 AUR_API uint64_t aur_volume_seed(const uint8_t volume_id[16]);
 

@@ -9,22 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <aurora/rewind.h>
+
 #include "format/types.h"
 
-enum aur_rewind_kind {
-    AUR_REWIND_TRUNCATION =
-        1, /* recovery: the records in (to, at] were never acknowledged and may be dropped */
-    AUR_REWIND_BACKTRACK =
-        2, /* asked for: the records in (to, at] are kept until the window passes */
-};
-
-typedef struct aur_rewind {
-    aur_lsn at;
-    aur_lsn to;
-    aur_epoch epoch;
+/* A commit: where it is, and when it was made, in microseconds since 1970. */
+typedef struct aur_commit_mark {
+    aur_lsn lsn;
     uint64_t time_us;
-    uint32_t kind;
-} aur_rewind;
+} aur_commit_mark;
 
 /* True iff `lsn` is in visible(read_point). `rewinds` are in the order they were made, which is the
  * order of `at`. */

@@ -2,7 +2,8 @@
  * Two threads beside the write path, in the RING and THREADS drives.
  *
  * The storage worker runs the segments' background work one after the other, woken when much was
- * appended and every WORK_TICK otherwise; it never delays an acknowledgement. The watch looks every
+ * appended and every WORK_TICK otherwise; it never delays an acknowledgement. One copy of a group
+ * builds layers, and the others take them over. The watch looks every
  * WATCH_TICK whether the files of each segment are still there, so that a copy that was deleted
  * under a running database is known to have failed soon, also when nothing is written and while the
  * worker is busy.
@@ -61,11 +62,32 @@ static void fail_if_dead(auri_copy *copy, const aur_error *error) {
     auri_quorum_announce(quorum);
 }
 
-/* One unit of work for one copy. True when there may be more. Lock held, released meanwhile. */
-static bool work_once(auri_copy *copy) {
+/* The copy that builds the group's layers: a sound one that is furthest, and among those the one
+ * that reads prefer, whose memtable has an index. NULL: none is sound. Lock held. */
+static auri_copy *choose_leader(auri_group *group) {
+    const uint32_t copies = group->quorum->options.copies;
+    auri_copy *leader = NULL;
+    aur_lsn furthest = 0;
+    for (uint32_t at = 0; at < copies; at++) {
+        auri_copy *copy = &group->copies[(group->number + at) % copies];
+        aur_segment_state state;
+        if (copy->failed || copy->segment == NULL || copy->leaving) {
+            continue;
+        }
+        aur_segment_get_state(copy->segment, &state);
+        if (state.health == AUR_SEGMENT_OK && (leader == NULL || state.flushed_lsn > furthest)) {
+            leader = copy;
+            furthest = state.flushed_lsn;
+        }
+    }
+    return leader;
+}
+
+/* One unit of work for one copy: of its own (`leader` is NULL), or to follow the leader, who is
+ * pinned. True when there may be more. Lock held, released meanwhile. */
+static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *retention) {
     aur_quorum *quorum = copy->group->quorum;
     const aur_lsn vdl = quorum->vdl;
-    const aur_lsn lowest = quorum->lowest_read_point;
     const bool throttled = copy->throttled;
     aur_error error;
     if (copy->failed || !auri_copy_pin(copy)) {
@@ -73,8 +95,12 @@ static bool work_once(auri_copy *copy) {
     }
     auri_quorum_unlock(quorum);
     aur_error_clear(&error);
-    aur_segment_set_vdl(copy->segment, vdl, lowest);
-    const aur_status status = aur_segment_work(copy->segment, &error);
+    aur_segment_set_vdl(copy->segment, vdl);
+    aur_status status = aur_segment_retain(copy->segment, retention);
+    if (status == AUR_OK) {
+        status = leader == NULL ? aur_segment_work(copy->segment, &error)
+                                : aur_segment_follow(copy->segment, leader->segment, &error);
+    }
     if (status != AUR_OK && status != AUR_NOT_FOUND) {
         fail_if_dead(copy, &error);
     }
@@ -86,16 +112,59 @@ static bool work_once(auri_copy *copy) {
     return status == AUR_OK;
 }
 
+/* One unit for each copy of a group: the leader's work first, then the others follow. Without a
+ * leader each works by itself. Lock held, released meanwhile. */
+static bool work_group(auri_group *group, const aur_retention *retention) {
+    aur_quorum *quorum = group->quorum;
+    auri_copy *leader = choose_leader(group);
+    bool more = false;
+    if (leader != NULL && !auri_copy_pin(leader)) {
+        return false;
+    }
+    if (leader != NULL) {
+        more = work_once(leader, NULL, retention);
+    }
+    for (uint32_t c = 0; c < quorum->options.copies && !quorum->background.stopping; c++) {
+        if (&group->copies[c] != leader) {
+            more |= work_once(&group->copies[c], leader, retention);
+        }
+    }
+    if (leader != NULL) {
+        auri_copy_unpin(leader);
+    }
+    return more;
+}
+
+/* What must be retained, from whoever knows; everything, when nobody says. */
+static aur_retention ask_retention(aur_quorum *quorum) {
+    aur_retention retention = {0};
+    if (quorum->retention_source != NULL) {
+        void (*source)(void *context, aur_retention *out) = quorum->retention_source;
+        void *context = quorum->retention_context;
+        auri_quorum_unlock(quorum);
+        source(context, &retention);
+        auri_quorum_lock(quorum);
+    }
+    return retention;
+}
+
 /* One unit for each copy. Lock held, released meanwhile: groups may be added, never removed. */
 static bool work_round(aur_quorum *quorum) {
     bool more = false;
     quorum->background.unworked_bytes = 0;
-    for (uint32_t g = 0; g < quorum->group_count; g++) {
-        for (uint32_t c = 0; c < quorum->options.copies && !quorum->background.stopping; c++) {
-            more |= work_once(&quorum->groups[g]->copies[c]);
-        }
+    for (uint32_t g = 0; g < quorum->group_count && !quorum->background.stopping; g++) {
+        const aur_retention retention = ask_retention(quorum);
+        more |= work_group(quorum->groups[g], &retention);
     }
     return more;
+}
+
+void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
+                              void *context) {
+    auri_quorum_lock(quorum);
+    quorum->retention_source = source;
+    quorum->retention_context = context;
+    auri_quorum_unlock(quorum);
 }
 
 /* Flushes and merges take and free buffers of many sizes. What they leave in the heap would count

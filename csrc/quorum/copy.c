@@ -8,7 +8,7 @@
 enum {
     BACKLOG_LOOK_BYTES = 1 << 20,  /* appended between two looks at the backlog of work */
     UNFLUSHED_BYTES_MAX = 8 << 20, /* past this the copy waits for its background work */
-    LAYERS_MAX = 96,               /* and past this too: reads get slower with each layer */
+    DELTAS_MAX = 48,               /* and past this too: reads get slower with each layer */
 };
 
 bool auri_copy_pin(auri_copy *copy) {
@@ -187,7 +187,7 @@ static bool is_behind(auri_copy *copy, const aur_frame *frame, aur_status status
     }
     copy->unjudged_bytes = 0;
     aur_segment_get_state(copy->segment, &state);
-    return state.unflushed_bytes > UNFLUSHED_BYTES_MAX || state.layers > LAYERS_MAX;
+    return state.unflushed_bytes > UNFLUSHED_BYTES_MAX || state.deltas > DELTAS_MAX;
 }
 
 void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_status status,

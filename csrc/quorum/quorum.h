@@ -162,8 +162,20 @@ aur_status aur_quorum_copy_status(aur_quorum *quorum, uint32_t group, uint32_t c
 aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point,
                                 uint8_t *page, aur_error *error) AUR_CHECKED;
 
-/* Lowest read point in use (PGMRPL), passed on to the segments with the VDL. */
-void aur_quorum_set_lowest_read_point(aur_quorum *quorum, aur_lsn lsn);
+/* Names who knows what must be retained. The storage worker asks, in its thread and with no lock
+ * held, before each unit of work, and passes the answer on to the segments; `points` stays valid
+ * until it is asked again. Before start; NULL: everything is retained. */
+void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
+                              void *context);
+
+/* The newest commit at or before a time, or at or below an LSN, over all groups; how many there are
+ * with after < LSN <= upto. As the functions of segment.h, of one good copy of each group. */
+aur_status aur_quorum_commit_at_time(aur_quorum *quorum, uint64_t time_us, aur_commit_mark *out,
+                                     aur_error *error) AUR_CHECKED;
+aur_status aur_quorum_commit_at_lsn(aur_quorum *quorum, aur_lsn lsn, aur_commit_mark *out,
+                                    aur_error *error) AUR_CHECKED;
+aur_status aur_quorum_count_commits(aur_quorum *quorum, aur_lsn after, aur_lsn upto,
+                                    uint64_t *count_out, aur_error *error) AUR_CHECKED;
 
 /* MANUAL drive: lets one segment do its next piece of work (append one queued frame and acknowledge
  * it, or fetch one missing frame from a peer). AUR_NOT_FOUND when it had none. */

@@ -110,7 +110,8 @@ struct aur_quorum {
     aur_epoch epoch; /* of the writer; 0 until it is known */
     aur_lsn vcl;
     aur_lsn vdl;
-    aur_lsn lowest_read_point;
+    void (*retention_source)(void *context, aur_retention *out);
+    void *retention_context;
     aur_status status;
     auri_transport *transport; /* NULL in the MANUAL drive */
     auri_wakes wakes;          /* threads to wake once the lock is released */

@@ -119,9 +119,3 @@ aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn
     auri_quorum_unlock(quorum);
     return status;
 }
-
-void aur_quorum_set_lowest_read_point(aur_quorum *quorum, aur_lsn lsn) {
-    auri_quorum_lock(quorum);
-    quorum->lowest_read_point = lsn;
-    auri_quorum_unlock(quorum);
-}

@@ -68,7 +68,7 @@ static auri_page_entry *sort_pages(const auri_memtable *table) {
 }
 
 /* Adds one page's records, oldest first. `order` has room for all entries. */
-static aur_status add_page(auri_builder *builder, const auri_memtable *table, uint32_t newest,
+static aur_status add_page(auri_layer_writer *writer, const auri_memtable *table, uint32_t newest,
                            uint32_t *order, aur_error *error) {
     uint32_t count = 0;
     for (uint32_t at = newest; at != 0; at = table->entries[at - 1].previous) {
@@ -82,7 +82,7 @@ static aur_status add_page(auri_builder *builder, const auri_memtable *table, ui
         size_t used;
         aur_status status = aur_record_decode(bytes, aur_get32(bytes), &record, &used);
         if (status == AUR_OK) {
-            status = auri_segment_builder_add(builder, &record, bytes, used, error);
+            status = auri_segment_layer_writer_add(writer, &record, bytes, used, error);
         }
         if (status != AUR_OK) {
             return status;
@@ -91,72 +91,94 @@ static aur_status add_page(auri_builder *builder, const auri_memtable *table, ui
     return AUR_OK;
 }
 
-/* Writes the frozen memtable as a layer. */
-static aur_status write_layer(aur_segment *segment, auri_layer **layer_out, aur_error *error) {
-    const auri_memtable *table = segment->frozen;
-    auri_builder *builder = NULL;
+/* Adds the commits of the frozen frames, which are in the order of their LSNs. */
+static aur_status add_commits(auri_layer_writer *writer, const auri_memtable *table,
+                              aur_error *error) {
+    aur_status status = AUR_OK;
+    for (uint32_t slot = 0; slot < table->slot_count; slot++) {
+        const aur_frame *frame = table->slots[slot].frame;
+        for (size_t at = AUR_FRAME_BODY_AT; at < frame->header.length && status == AUR_OK;
+             at += aur_get32(frame->bytes + at + AUR_RECORD_LENGTH_AT)) {
+            const uint8_t *bytes = frame->bytes + at;
+            if ((bytes[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) != 0) {
+                const aur_commit_mark commit = {aur_get64(bytes + AUR_RECORD_LSN_AT),
+                                                aur_record_commit_time(bytes)};
+                status = auri_segment_layer_writer_commit(writer, &commit, error);
+            }
+        }
+    }
+    return status;
+}
+
+static aur_status write_records(auri_layer_writer *writer, const auri_memtable *table,
+                                aur_error *error) {
     auri_page_entry *pages = sort_pages(table);
     uint32_t *order = malloc(((size_t)table->entry_count + 1) * sizeof *order);
     aur_status status = AUR_OK;
     if (pages == NULL || order == NULL) {
         status = aur_fail(error, AUR_ERR_MEMORY, "no memory for sorting the memtable");
     }
-    if (status == AUR_OK) {
-        status = auri_segment_builder_open(segment, 0, &builder, error);
-    }
     for (uint32_t at = 0; at < table->page_count && status == AUR_OK; at++) {
-        status = add_page(builder, table, pages[at].newest, order, error);
+        status = add_page(writer, table, pages[at].newest, order, error);
     }
-    if (status == AUR_OK) {
-        status = auri_segment_builder_finish(builder, layer_out, error);
-    }
-    auri_segment_builder_close(builder);
     free(pages);
     free(order);
     return status;
 }
 
-/* Names the new layer in the manifest; from then on the frames are not needed. */
-static aur_status publish(aur_segment *segment, auri_layer *layer, aur_error *error) {
-    auri_manifest draft;
-    pthread_mutex_lock(&segment->manifest_lock);
-    aur_status status = auri_segment_draft(segment, &draft, error);
+/* Writes the frozen memtable as a layer, and opens it. */
+static aur_status write_layer(aur_segment *segment, auri_layer **layer_out, aur_error *error) {
+    const auri_memtable *table = segment->frozen;
+    auri_layer_writer *writer = NULL;
+    auri_layer_info info;
+    aur_status status =
+        auri_segment_layer_writer_open(segment, AURI_LAYER_DELTA, 0, 0, &writer, error);
     if (status == AUR_OK) {
-        const auri_view *old = segment->view;
-        auri_layer **layers = malloc(((size_t)old->layer_count + 1) * sizeof(auri_layer *));
-        auri_view *view = NULL;
-        if (layers != NULL) {
-            layers[0] = layer;
-            memcpy(layers + 1, old->layers, old->layer_count * sizeof(auri_layer *));
-            view = auri_segment_view_create(layers, old->layer_count + 1, draft.rewinds,
-                                            draft.rewind_count);
-        }
-        free(layers);
-        memmove(draft.layers + 1, draft.layers, draft.layer_count * sizeof *draft.layers);
-        draft.layers[0] = layer->info;
-        draft.layer_count++;
-        draft.flushed_lsn = segment->frozen->limit;
-        if (view == NULL) {
-            auri_segment_manifest_free(&draft);
-            status = aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
-        } else {
-            status = auri_segment_install(segment, &draft, view, true, error);
-        }
+        status = write_records(writer, table, error);
     }
-    pthread_mutex_unlock(&segment->manifest_lock);
+    if (status == AUR_OK) {
+        status = add_commits(writer, table, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_layer_writer_finish(writer, table->limit, &info, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_layer_open_new(segment, &info, layer_out, error);
+    }
+    auri_segment_layer_writer_close(writer);
     return status;
 }
 
-aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *error) {
-    aur_status status = AUR_OK;
-    pthread_mutex_lock(&segment->lock);
+/* What a follow that ran out of memory left in the active memtable is in layers already. Holds
+ * `lock`. */
+static aur_status trim_active(aur_segment *segment) {
+    auri_memtable *table = segment->active;
+    const aur_lsn flushed_lsn = segment->manifest.flushed_lsn;
+    if (table->slot_count == 0 || table->slots[0].frame->header.last_lsn > flushed_lsn) {
+        return AUR_OK;
+    }
+    return auri_segment_keep_tail(segment, flushed_lsn);
+}
+
+/* Makes frames that VDL covers the frozen memtable, indexed. Holds `lock`. */
+static aur_status prepare(aur_segment *segment, bool everything) {
+    aur_status status = trim_active(segment);
     /* A frozen memtable is left over from a flush that ran out of memory: it is written first. */
-    if (segment->frozen == NULL) {
+    if (status == AUR_OK && segment->frozen == NULL) {
         const uint32_t count = count_flushable(segment);
         const bool wanted =
             everything || is_large(segment->active, segment->options.memtable_bytes);
         status = count > 0 && wanted ? freeze(segment, count) : AUR_NOT_FOUND;
     }
+    if (status == AUR_OK) {
+        status = auri_segment_memtable_index(segment->frozen);
+    }
+    return status;
+}
+
+aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *error) {
+    pthread_mutex_lock(&segment->lock);
+    aur_status status = prepare(segment, everything);
     pthread_mutex_unlock(&segment->lock);
     if (status != AUR_OK) {
         return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a memtable")
@@ -165,7 +187,13 @@ aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *
     auri_layer *layer = NULL;
     status = write_layer(segment, &layer, error);
     if (status == AUR_OK) {
-        status = publish(segment, layer, error);
+        const auri_layer_change change = {
+            .added = &layer,
+            .added_count = 1,
+            .flushed_lsn = segment->frozen->limit,
+            .drops_frozen = true,
+        };
+        status = auri_segment_publish(segment, &change, error);
     }
     auri_segment_layer_release(layer);
     return status;

@@ -1,4 +1,5 @@
-/* The epoch promise and the list of rewinds: both durable before they take effect in memory. */
+/* The epoch promise and the list of rewinds, both durable before they take effect in memory; and
+ * what of history is retained. */
 #include <stdlib.h>
 
 #include "segment/segment_private.h"
@@ -39,16 +40,91 @@ aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch, aur_erro
     return status;
 }
 
-void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl, aur_lsn lowest_read_point) {
+void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl) {
     pthread_mutex_lock(&segment->lock);
     if (vdl > segment->vdl) {
         segment->vdl = vdl;
     }
-    if (lowest_read_point > segment->lowest_read_point) {
-        segment->lowest_read_point = lowest_read_point;
-    }
     pthread_mutex_unlock(&segment->lock);
 }
+
+/* ---- What is retained ---- */
+
+aur_status aur_segment_retain(aur_segment *segment, const aur_retention *retention) {
+    aur_lsn *points = malloc((retention->count + 1) * sizeof *points);
+    if (points == NULL) {
+        return AUR_ERR_MEMORY;
+    }
+    if (retention->count > 0) {
+        memcpy(points, retention->points, retention->count * sizeof *points);
+    }
+    pthread_mutex_lock(&segment->lock);
+    aur_lsn *old = segment->points;
+    segment->points = points;
+    segment->point_count = retention->count;
+    segment->horizon =
+        retention->horizon > segment->horizon ? retention->horizon : segment->horizon;
+    pthread_mutex_unlock(&segment->lock);
+    free(old);
+    return AUR_OK;
+}
+
+bool auri_segment_is_collected(const aur_segment *segment, aur_lsn lsn, aur_lsn horizon) {
+    size_t low = 0;
+    size_t high = segment->point_count;
+    if (lsn >= horizon) {
+        return false;
+    }
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (segment->points[middle] < lsn) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == segment->point_count || segment->points[low] != lsn;
+}
+
+static int compare_lsns(const void *left, const void *right) {
+    const aur_lsn a = *(const aur_lsn *)left;
+    const aur_lsn b = *(const aur_lsn *)right;
+    return (a > b) - (a < b);
+}
+
+aur_status auri_segment_roots(aur_segment *segment, const auri_view *view, auri_roots *roots_out) {
+    pthread_mutex_lock(&segment->lock);
+    const aur_lsn horizon = segment->horizon;
+    aur_lsn *lsns = malloc((segment->point_count + view->rewind_count + 1) * sizeof *lsns);
+    uint32_t count = 0;
+    for (size_t at = 0; at < segment->point_count && lsns != NULL; at++) {
+        if (segment->points[at] < horizon) {
+            lsns[count++] = segment->points[at];
+        }
+    }
+    pthread_mutex_unlock(&segment->lock);
+    if (lsns == NULL) {
+        return AUR_ERR_MEMORY;
+    }
+    /* Where histories that are retained branched off below the horizon. */
+    for (uint32_t at = 0; at < view->rewind_count; at++) {
+        if (view->rewinds[at].at >= horizon && view->rewinds[at].to < horizon) {
+            lsns[count++] = view->rewinds[at].to;
+        }
+    }
+    lsns[count++] = horizon;
+    qsort(lsns, count, sizeof *lsns, compare_lsns);
+    uint32_t distinct = 0;
+    for (uint32_t at = 0; at < count; at++) {
+        if (distinct == 0 || lsns[distinct - 1] != lsns[at]) {
+            lsns[distinct++] = lsns[at];
+        }
+    }
+    *roots_out = (auri_roots){.horizon = horizon, .lsns = lsns, .count = distinct};
+    return AUR_OK;
+}
+
+/* ---- Rewinds ---- */
 
 size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity) {
     pthread_mutex_lock(&segment->lock);
@@ -148,17 +224,35 @@ static aur_status drop_frames(aur_segment *segment, const aur_rewind *rewind, au
                             : aur_fail(error, status, "no memory for the index of the hot log");
 }
 
-/* Puts the rewind into its place by `at`; the oldest falls out when there are too many. */
+/* Makes room for one more when there are very many: the oldest truncation goes, whose frames the
+ * log has long overwritten. Backtracks hide what is kept, and cannot go. */
+static aur_status make_room(auri_manifest *draft, const aur_rewind *rewind, aur_error *error) {
+    uint32_t oldest = 0;
+    if (draft->rewind_count < AURI_REWINDS_MAX) {
+        return AUR_OK;
+    }
+    while (oldest < draft->rewind_count && draft->rewinds[oldest].kind != AUR_REWIND_TRUNCATION) {
+        oldest++;
+    }
+    if (oldest == draft->rewind_count || rewind->kind == AUR_REWIND_BACKTRACK) {
+        return aur_fail(error, AUR_ERR_FULL,
+                        "%u rewinds are still retained: wait until the backtrack window has passed "
+                        "them, or make it shorter",
+                        draft->rewind_count);
+    }
+    draft->rewind_count--;
+    memmove(draft->rewinds + oldest, draft->rewinds + oldest + 1,
+            (draft->rewind_count - oldest) * sizeof *draft->rewinds);
+    return AUR_OK;
+}
+
+/* Puts the rewind into its place by `at`. */
 static void insert_rewind(auri_manifest *draft, const aur_rewind *rewind) {
     uint32_t at = draft->rewind_count++;
     for (; at > 0 && draft->rewinds[at - 1].at > rewind->at; at--) {
         draft->rewinds[at] = draft->rewinds[at - 1];
     }
     draft->rewinds[at] = *rewind;
-    if (draft->rewind_count > AURI_REWINDS_MAX) {
-        draft->rewind_count--;
-        memmove(draft->rewinds, draft->rewinds + 1, draft->rewind_count * sizeof *draft->rewinds);
-    }
 }
 
 static aur_status record_rewind(aur_segment *segment, const aur_rewind *rewind, aur_error *error) {
@@ -169,6 +263,11 @@ static aur_status record_rewind(aur_segment *segment, const aur_rewind *rewind, 
         status = auri_segment_draft(segment, &draft, error);
     }
     if (status != AUR_OK) {
+        return status;
+    }
+    status = make_room(&draft, rewind, error);
+    if (status != AUR_OK) {
+        auri_segment_manifest_free(&draft);
         return status;
     }
     insert_rewind(&draft, rewind);

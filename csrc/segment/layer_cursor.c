@@ -1,4 +1,4 @@
-/* Walking a whole layer in order: for merges and for verification. */
+/* Walking a layer in order, or from a page on: for merges, collection and verification. */
 #include "segment/segment_private.h"
 
 void auri_segment_cursor_init(auri_cursor *cursor, auri_layer *layer) {
@@ -66,4 +66,34 @@ aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) {
     cursor->data_at += (uint32_t)cursor->length;
     cursor->valid = true;
     return AUR_OK;
+}
+
+/* Stands before the data block that may hold the first record of page `first`. */
+static aur_status seek_block(auri_cursor *cursor, aur_page_id first, aur_error *error) {
+    const auri_layer *layer = cursor->layer;
+    /* The block before the one that begins with the page may end with it. */
+    const uint32_t root = auri_segment_last_before(layer->root, layer->root_count, first, 0);
+    cursor->root_at = root == 0 ? 0 : root - 1;
+    const aur_status status = next_index(cursor, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    const uint32_t index =
+        auri_segment_last_before(cursor->index.raw, cursor->index_count, first, 0);
+    cursor->index_at = index == 0 ? 0 : index - 1;
+    return AUR_OK;
+}
+
+aur_status auri_segment_cursor_seek(auri_cursor *cursor, aur_page_id first, aur_error *error) {
+    aur_status status = auri_segment_layer_load(cursor->layer, error);
+    cursor->valid = false;
+    if (status == AUR_OK && cursor->layer->root_count > 0) {
+        status = seek_block(cursor, first, error);
+    }
+    do {
+        if (status == AUR_OK) {
+            status = auri_segment_cursor_next(cursor, error);
+        }
+    } while (status == AUR_OK && cursor->valid && cursor->record.page_id < first);
+    return status;
 }

@@ -41,9 +41,14 @@ aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *i
     pthread_mutex_init(&layer->load_lock, NULL);
     layer->info = *info;
     layer->identity = *identity;
-    layer->volume_seed = aur_volume_seed(identity->volume_id);
+    layer->volume_seed = aur_volume_seed(info->origin);
     layer->planted_bugs = planted_bugs;
     auri_segment_layer_name(info->number, layer->name);
+    if (info->size_bytes == 0) {
+        atomic_init(&layer->loaded, true); /* nothing is retained: nothing to load */
+        *layer_out = layer;
+        return AUR_OK;
+    }
     aur_status status = aur_disk_open_file(disk, layer->name, AUR_FILE_READ, &layer->file, error);
     if (status == AUR_OK) {
         status = aur_file_size(layer->file, &size, error);
@@ -67,6 +72,22 @@ aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *i
     return AUR_OK;
 }
 
+aur_status auri_segment_layer_open_new(aur_segment *segment, const auri_layer_info *info,
+                                       auri_layer **layer_out, aur_error *error) {
+    aur_error damage;
+    aur_error_clear(&damage);
+    aur_status status = auri_segment_layer_open(
+        segment->disk, &segment->identity, segment->options.planted_bugs, info, layer_out, &damage);
+    if (status == AUR_OK && damage.status != AUR_OK) {
+        auri_segment_layer_release(*layer_out);
+        *layer_out = NULL;
+        status = damage.status;
+    }
+    return status == AUR_OK
+               ? AUR_OK
+               : aur_fail(error, status, "a layer that was just written cannot be opened");
+}
+
 auri_layer *auri_segment_layer_acquire(auri_layer *layer) {
     atomic_fetch_add_explicit(&layer->references, 1, memory_order_relaxed);
     return layer;
@@ -86,9 +107,7 @@ void auri_segment_layer_release(auri_layer *layer) {
     free(layer);
 }
 
-/* ---- Blocks
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Blocks ---- */
 
 void auri_segment_block_buffer_free(auri_block_buffer *buffer) {
     free(buffer->raw);
@@ -102,7 +121,7 @@ static aur_status reserve(uint8_t **bytes, size_t *capacity, size_t wanted) {
         return AUR_OK;
     }
     free(*bytes);
-    *capacity = wanted < AURI_BLOCK_RAW_BYTES ? AURI_BLOCK_RAW_BYTES : wanted;
+    *capacity = wanted < AURI_DELTA_BLOCK_BYTES ? AURI_DELTA_BLOCK_BYTES : wanted;
     *bytes = malloc(*capacity);
     if (*bytes == NULL) {
         *capacity = 0;
@@ -168,8 +187,7 @@ aur_status auri_segment_layer_read_block(auri_layer *layer, const auri_pointer *
     return packed ? unpack(layer, pointer, buffer, error) : AUR_OK;
 }
 
-/* ---- Footer, root, bitmap
- * ------------------------------------------------------------------------------------- */
+/* ---- Footer, root, bitmap ---- */
 
 static void decode_reference(const uint8_t *in, aur_lsn lsn, auri_pointer *pointer) {
     uint8_t whole[AUR_POINTER_BYTES] = {0};
@@ -219,11 +237,13 @@ static aur_status load(auri_layer *layer, aur_error *error) {
         decode_reference(foot + AUR_FOOTER_BITMAP_AT, info->first_lsn, &pointer);
         status = auri_segment_layer_read_block(layer, &pointer, &bitmap, error);
     }
-    if (status == AUR_OK && pointer.raw_bytes < (info->last_page - info->first_page) / 8 + 1) {
+    if (status == AUR_OK && info->records > 0 &&
+        pointer.raw_bytes < (info->last_page - info->first_page) / 8 + 1) {
         status = auri_segment_layer_damage(layer, pointer.offset, info->first_lsn,
                                            "the page bitmap is too short", error);
     }
     if (status == AUR_OK) {
+        decode_reference(foot + AUR_FOOTER_COMMITS_AT, info->first_lsn, &layer->commit_index);
         layer->root = root.raw;
         layer->bitmap = bitmap.raw;
         layer->bitmap_bytes = pointer.raw_bytes;
@@ -251,18 +271,33 @@ aur_status auri_segment_layer_load(auri_layer *layer, aur_error *error) {
     return status;
 }
 
-/* ---- One page's records
- * --------------------------------------------------------------------------------------- */
+/* ---- One page's records ---- */
 
 static bool has_page(const auri_layer *layer, aur_page_id page_id) {
     const uint64_t bit = page_id - layer->info.first_page;
     return (layer->bitmap[bit / 8] >> (bit % 8) & 1) != 0;
 }
 
-/* 1 + the last of `count` encoded pointers whose first record is at or before (page, lsn); 0 if
- * none. */
-static uint32_t last_before(const uint8_t *pointers, uint32_t count, aur_page_id page_id,
-                            aur_lsn lsn) {
+bool auri_segment_layer_has_pages(const auri_layer *layer, aur_page_id first, aur_page_id end) {
+    const auri_layer_info *info = &layer->info;
+    if (info->records == 0 || end <= info->first_page || first > info->last_page) {
+        return false;
+    }
+    const aur_page_id from = first > info->first_page ? first : info->first_page;
+    const aur_page_id upto = end - 1 < info->last_page ? end - 1 : info->last_page;
+    for (aur_page_id page_id = from; page_id <= upto; page_id++) {
+        const uint64_t bit = page_id - info->first_page;
+        if (bit % 8 == 0 && layer->bitmap[bit / 8] == 0 && page_id + 7 <= upto) {
+            page_id += 7;
+        } else if (has_page(layer, page_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t auri_segment_last_before(const uint8_t *pointers, uint32_t count, aur_page_id page_id,
+                                  aur_lsn lsn) {
     uint32_t low = 0;
     uint32_t high = count;
     while (low < high) {
@@ -317,7 +352,8 @@ static aur_status add_records(const auri_layer *layer, const uint8_t *block, uin
         if (record.page_id > chain->page_id) {
             break;
         }
-        if (record.page_id == chain->page_id && auri_segment_chain_wants(chain, record.lsn)) {
+        if (record.page_id == chain->page_id && record.lsn > chain->floor &&
+            auri_segment_chain_wants(chain, record.lsn)) {
             places[count++] = at;
         }
         at += (uint32_t)used;
@@ -339,8 +375,8 @@ static aur_status collect_index_block(auri_layer *layer, const auri_pointer *ind
     if (status != AUR_OK) {
         return status;
     }
-    uint32_t at = last_before(chain->index.raw, index->raw_bytes / AUR_POINTER_BYTES,
-                              chain->page_id, chain->read_point);
+    uint32_t at = auri_segment_last_before(chain->index.raw, index->raw_bytes / AUR_POINTER_BYTES,
+                                           chain->page_id, chain->read_point);
     for (; at > 0 && *more_out && !chain->complete && status == AUR_OK; at--) {
         auri_pointer data;
         auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AUR_POINTER_BYTES, &data);
@@ -358,12 +394,18 @@ static aur_status collect_index_block(auri_layer *layer, const auri_pointer *ind
 }
 
 aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_error *error) {
+    const auri_layer_info *info = &layer->info;
+    if (info->records == 0 || info->first_lsn > chain->read_point ||
+        chain->page_id < info->first_page || chain->page_id > info->last_page) {
+        return AUR_OK;
+    }
     aur_status status = auri_segment_layer_load(layer, error);
     if (status != AUR_OK || !has_page(layer, chain->page_id)) {
         return status;
     }
     bool more = true;
-    uint32_t at = last_before(layer->root, layer->root_count, chain->page_id, chain->read_point);
+    uint32_t at =
+        auri_segment_last_before(layer->root, layer->root_count, chain->page_id, chain->read_point);
     for (; at > 0 && more && !chain->complete && status == AUR_OK; at--) {
         auri_pointer index;
         auri_segment_pointer_decode(layer->root + (size_t)(at - 1) * AUR_POINTER_BYTES, &index);

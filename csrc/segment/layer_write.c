@@ -1,7 +1,6 @@
 /*
- * Writing a layer: header, data blocks, index blocks, root, page bitmap, footer. One pass, little
- * memory: the index is collected on the way (40 bytes for 32 KiB of records) and written behind the
- * data.
+ * Writing a layer: header, data blocks, index blocks, root, page bitmap, commits, footer. One pass,
+ * little memory: the index is collected on the way (40 bytes a block) and written behind the data.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,28 +14,26 @@ enum { OUT_BYTES = 256 << 10, ZSTD_LEVEL = 1 };
 static const char HEADER_MAGIC[8] = {'A', 'U', 'R', 'L', 'A', 'Y', 'E', 'R'};
 static const char FOOTER_MAGIC[8] = {'A', 'U', 'R', 'L', 'F', 'O', 'O', 'T'};
 
-/* A byte buffer that grows. */
-typedef struct buffer {
-    uint8_t *bytes;
-    size_t length, capacity;
-} buffer;
-
 struct auri_layer_writer {
     aur_disk *disk;
     const aur_segment_identity *identity;
     uint64_t volume_seed;
     aur_file *file;
     ZSTD_CCtx *packer;
+    aur_checksum_stream *sum; /* of the file so far, `out` excluded */
     auri_layer_info info;
-    buffer raw;          /* the data block that is being filled */
+    auri_bytes raw;      /* the data block that is being filled */
     auri_pointer opened; /* its first record */
-    buffer packed;
-    buffer index; /* pointers to data blocks */
-    buffer root;  /* pointers to index blocks */
+    auri_bytes packed;
+    auri_bytes index;   /* pointers to data blocks */
+    auri_bytes root;    /* pointers to index blocks */
+    auri_bytes commits; /* aur_commit_mark after aur_commit_mark */
     uint8_t *bitmap;
     uint8_t *out;
     size_t out_bytes;
     uint64_t written; /* bytes of the file before `out` */
+    uint64_t raw_bytes, live_bytes;
+    bool finished;
 };
 
 void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AUR_POINTER_BYTES]) {
@@ -56,7 +53,7 @@ static aur_status no_memory(aur_error *error) {
     return aur_fail(error, AUR_ERR_MEMORY, "no memory for writing a layer");
 }
 
-static bool reserve(buffer *into, size_t more) {
+bool auri_segment_bytes_reserve(auri_bytes *into, size_t more) {
     if (into->length + more <= into->capacity) {
         return true;
     }
@@ -79,6 +76,7 @@ static aur_status write_out(auri_layer_writer *writer, aur_error *error) {
     }
     const aur_status status =
         aur_file_write(writer->file, writer->written, writer->out, writer->out_bytes, error);
+    aur_checksum_stream_add(writer->sum, writer->out, writer->out_bytes);
     writer->written += writer->out_bytes;
     writer->out_bytes = 0;
     return status;
@@ -110,7 +108,7 @@ static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, siz
     size_t stored_bytes = length;
     writer->packed.length = 0;
     if (pack && length > 0) {
-        if (!reserve(&writer->packed, ZSTD_compressBound(length))) {
+        if (!auri_segment_bytes_reserve(&writer->packed, ZSTD_compressBound(length))) {
             return no_memory(error);
         }
         const size_t packed = ZSTD_compressCCtx(writer->packer, writer->packed.bytes,
@@ -141,9 +139,30 @@ static aur_status put_header(auri_layer_writer *writer, aur_error *error) {
     return put_bytes(writer, head, sizeof head, error);
 }
 
-aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number, uint32_t tier,
-                                          auri_layer_writer **writer_out, aur_error *error) {
+/* Numbers grow in a segment, and two copies of a group never give the same one to layers that they
+ * build, so a layer can be taken over under its name. */
+static uint64_t take_number(aur_segment *segment) {
+    pthread_mutex_lock(&segment->lock);
+    const uint64_t number = segment->next_layer++ << 8 | (segment->identity.copy & 0xff);
+    pthread_mutex_unlock(&segment->lock);
+    return number;
+}
+
+static aur_status create_file(auri_layer_writer *writer, aur_error *error) {
     char name[AURI_NAME_BYTES];
+    auri_segment_layer_name(writer->info.number, name);
+    /* A file of that name can only be one that a crash left and that could not be removed then. */
+    const aur_status status = aur_disk_remove(writer->disk, name, error);
+    if (status != AUR_OK && status != AUR_NOT_FOUND) {
+        return status;
+    }
+    return aur_disk_open_file(writer->disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &writer->file,
+                              error);
+}
+
+aur_status auri_segment_layer_writer_open(aur_segment *segment, uint32_t kind, uint32_t tier,
+                                          aur_page_id first_page, auri_layer_writer **writer_out,
+                                          aur_error *error) {
     *writer_out = NULL;
     auri_layer_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL) {
@@ -152,24 +171,24 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number,
     writer->disk = segment->disk;
     writer->identity = &segment->identity;
     writer->volume_seed = segment->volume_seed;
-    writer->info.number = number;
+    writer->info.number = take_number(segment);
+    writer->info.kind = kind;
     writer->info.tier = tier;
+    writer->info.first_page = first_page;
+    writer->info.last_page = first_page;
+    memcpy(writer->info.origin, segment->identity.volume_id, AUR_VOLUME_ID_BYTES);
     writer->bitmap = calloc((size_t)(segment->identity.group_pages + 7) / 8, 1);
     writer->out = malloc(OUT_BYTES);
     writer->packer = ZSTD_createCCtx();
+    writer->sum = aur_checksum_stream_create(
+        auri_segment_layer_seed(writer->volume_seed, writer->info.number, 0));
     aur_status status = AUR_OK;
-    if (writer->bitmap == NULL || writer->out == NULL || writer->packer == NULL) {
+    if (writer->bitmap == NULL || writer->out == NULL || writer->packer == NULL ||
+        writer->sum == NULL) {
         status = no_memory(error);
     }
     if (status == AUR_OK) {
-        /* A file of that name can only be one that a crash left and that could not be removed then.
-         */
-        auri_segment_layer_name(number, name);
-        status = aur_disk_remove(segment->disk, name, error);
-    }
-    if (status == AUR_OK || status == AUR_NOT_FOUND) {
-        status = aur_disk_open_file(segment->disk, name, AUR_FILE_WRITE | AUR_FILE_READ,
-                                    &writer->file, error);
+        status = create_file(writer, error);
     }
     if (status == AUR_OK) {
         status = put_header(writer, error);
@@ -182,18 +201,19 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number,
     return AUR_OK;
 }
 
-/* Ends the data block that is being filled. Tier 0 stays uncompressed: it is merged soon. */
+/* Ends the data block that is being filled. What was just flushed stays uncompressed: it is merged
+ * soon. */
 static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
     if (writer->raw.length == 0) {
         return AUR_OK;
     }
-    const bool pack = writer->info.tier > 0;
+    const bool pack = writer->info.kind != AURI_LAYER_DELTA || writer->info.tier > 0;
     const aur_status status =
         put_block(writer, writer->raw.bytes, writer->raw.length, pack, &writer->opened, error);
     if (status != AUR_OK) {
         return status;
     }
-    if (!reserve(&writer->index, AUR_POINTER_BYTES)) {
+    if (!auri_segment_bytes_reserve(&writer->index, AUR_POINTER_BYTES)) {
         return no_memory(error);
     }
     auri_segment_pointer_encode(&writer->opened, writer->index.bytes + writer->index.length);
@@ -208,7 +228,7 @@ static void note_record(auri_layer_writer *writer, const aur_record *record) {
         record->page_id - (aur_page_id)writer->identity->group * writer->identity->group_pages;
     writer->bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
     if (info->records == 0) {
-        info->first_page = record->page_id;
+        info->first_page = info->kind == AURI_LAYER_BASE ? info->first_page : record->page_id;
         info->first_lsn = record->lsn;
     }
     info->last_page = record->page_id;
@@ -219,13 +239,15 @@ static void note_record(auri_layer_writer *writer, const aur_record *record) {
 
 aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
                                          const uint8_t *bytes, size_t length, aur_error *error) {
-    if (writer->raw.length > 0 && writer->raw.length + length > AURI_BLOCK_RAW_BYTES) {
+    const size_t limit =
+        writer->info.kind == AURI_LAYER_BASE ? AURI_BASE_BLOCK_BYTES : AURI_DELTA_BLOCK_BYTES;
+    if (writer->raw.length > 0 && writer->raw.length + length > limit) {
         const aur_status status = close_block(writer, error);
         if (status != AUR_OK) {
             return status;
         }
     }
-    if (!reserve(&writer->raw, length)) {
+    if (!auri_segment_bytes_reserve(&writer->raw, length)) {
         return no_memory(error);
     }
     if (writer->raw.length == 0) {
@@ -234,8 +256,31 @@ aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_re
     }
     memcpy(writer->raw.bytes + writer->raw.length, bytes, length);
     writer->raw.length += length;
+    writer->raw_bytes += length;
     note_record(writer, record);
     return AUR_OK;
+}
+
+aur_status auri_segment_layer_writer_commit(auri_layer_writer *writer,
+                                            const aur_commit_mark *commit, aur_error *error) {
+    auri_layer_info *info = &writer->info;
+    if (!auri_segment_bytes_reserve(&writer->commits, sizeof *commit)) {
+        return no_memory(error);
+    }
+    memcpy(writer->commits.bytes + writer->commits.length, commit, sizeof *commit);
+    writer->commits.length += sizeof *commit;
+    info->first_time_us = info->commits == 0 ? commit->time_us : info->first_time_us;
+    info->last_time_us = commit->time_us;
+    info->commits++;
+    if (info->kind == AURI_LAYER_CHRONICLE) {
+        info->first_lsn = info->commits == 1 ? commit->lsn : info->first_lsn;
+        info->last_lsn = commit->lsn;
+    }
+    return AUR_OK;
+}
+
+void auri_segment_layer_writer_live(auri_layer_writer *writer, size_t bytes) {
+    writer->live_bytes += bytes;
 }
 
 uint64_t auri_segment_layer_writer_bytes(const auri_layer_writer *writer) {
@@ -255,7 +300,7 @@ static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_e
         if (status != AUR_OK) {
             return status;
         }
-        if (!reserve(&writer->root, AUR_POINTER_BYTES)) {
+        if (!auri_segment_bytes_reserve(&writer->root, AUR_POINTER_BYTES)) {
             return no_memory(error);
         }
         auri_segment_pointer_encode(&pointer, writer->root.bytes + writer->root.length);
@@ -268,8 +313,8 @@ static aur_status put_index(auri_layer_writer *writer, auri_pointer *root, aur_e
 static aur_status put_bitmap(auri_layer_writer *writer, auri_pointer *pointer, aur_error *error) {
     const auri_layer_info *info = &writer->info;
     const aur_page_id base = (aur_page_id)writer->identity->group * writer->identity->group_pages;
-    const size_t pages = (size_t)(info->last_page - info->first_page) + 1;
-    uint8_t *bits = calloc((pages + 7) / 8, 1);
+    const size_t pages = info->records == 0 ? 0 : (size_t)(info->last_page - info->first_page) + 1;
+    uint8_t *bits = calloc((pages + 7) / 8 + 1, 1);
     if (bits == NULL) {
         return no_memory(error);
     }
@@ -290,8 +335,42 @@ static void encode_reference(const auri_pointer *pointer, uint8_t *out) {
     memcpy(out, whole + AUR_POINTER_OFFSET_AT, AUR_POINTER_BYTES - AUR_POINTER_OFFSET_AT);
 }
 
+/* Commits in blocks of AURI_COMMITS_PER_BLOCK, then pointers to these. */
+static aur_status put_commits(auri_layer_writer *writer, auri_pointer *index, aur_error *error) {
+    auri_bytes block = {0};
+    auri_bytes pointers = {0};
+    aur_status status = AUR_OK;
+    for (uint64_t at = 0; at < writer->info.commits && status == AUR_OK;
+         at += AURI_COMMITS_PER_BLOCK) {
+        aur_commit_mark commits[AURI_COMMITS_PER_BLOCK];
+        const uint64_t left = writer->info.commits - at;
+        const size_t count = left < AURI_COMMITS_PER_BLOCK ? (size_t)left : AURI_COMMITS_PER_BLOCK;
+        memcpy(commits, writer->commits.bytes + at * sizeof *commits, count * sizeof *commits);
+        auri_pointer pointer = {.first_page = commits[0].time_us, .first_lsn = commits[0].lsn};
+        block.length = 0;
+        if (!auri_segment_commits_encode(commits, count, &block) ||
+            !auri_segment_bytes_reserve(&pointers, AUR_POINTER_BYTES)) {
+            status = no_memory(error);
+        }
+        if (status == AUR_OK) {
+            status = put_block(writer, block.bytes, block.length, false, &pointer, error);
+        }
+        if (status == AUR_OK) {
+            auri_segment_pointer_encode(&pointer, pointers.bytes + pointers.length);
+            pointers.length += AUR_POINTER_BYTES;
+        }
+    }
+    if (status == AUR_OK) {
+        status = put_block(writer, pointers.bytes, pointers.length, false, index, error);
+    }
+    free(block.bytes);
+    free(pointers.bytes);
+    return status;
+}
+
 static aur_status put_footer(auri_layer_writer *writer, const auri_pointer *root,
-                             const auri_pointer *bitmap, aur_error *error) {
+                             const auri_pointer *bitmap, const auri_pointer *commits,
+                             aur_error *error) {
     uint8_t foot[AUR_FOOTER_BYTES] = {0};
     auri_layer_info *info = &writer->info;
     memcpy(foot + AUR_FOOTER_MAGIC_AT, FOOTER_MAGIC, sizeof FOOTER_MAGIC);
@@ -305,16 +384,33 @@ static aur_status put_footer(auri_layer_writer *writer, const auri_pointer *root
     aur_put64(foot + AUR_FOOTER_LAST_PAGE_AT, info->last_page);
     encode_reference(root, foot + AUR_FOOTER_ROOT_AT);
     encode_reference(bitmap, foot + AUR_FOOTER_BITMAP_AT);
+    encode_reference(commits, foot + AUR_FOOTER_COMMITS_AT);
+    aur_put64(foot + AUR_FOOTER_COMMIT_COUNT_AT, info->commits);
+    aur_put64(foot + AUR_FOOTER_FIRST_TIME_AT, info->first_time_us);
+    aur_put64(foot + AUR_FOOTER_LAST_TIME_AT, info->last_time_us);
+    aur_put64(foot + AUR_FOOTER_COMPLETE_AT, info->complete_lsn);
+    aur_put32(foot + AUR_FOOTER_KIND_AT, info->kind);
     info->footer_sum = aur_checksum(foot, AUR_FOOTER_SUM_AT,
                                     auri_segment_layer_seed(writer->volume_seed, info->number, 0));
     aur_put64(foot + AUR_FOOTER_SUM_AT, info->footer_sum);
     return put_bytes(writer, foot, sizeof foot, error);
 }
 
-aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, auri_layer_info *info_out,
-                                            aur_error *error) {
+/* What the newest versions take of the file, by their part of the bytes before compression. */
+static uint64_t live_bytes(const auri_layer_writer *writer) {
+    if (writer->raw_bytes == 0) {
+        return 0;
+    }
+    const double part = (double)writer->live_bytes / (double)writer->raw_bytes;
+    return (uint64_t)(part * (double)writer->written);
+}
+
+aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, aur_lsn complete_lsn,
+                                            auri_layer_info *info_out, aur_error *error) {
     auri_pointer root = {0};
     auri_pointer bitmap = {0};
+    auri_pointer commits = {0};
+    writer->info.complete_lsn = complete_lsn;
     aur_status status = close_block(writer, error);
     if (status == AUR_OK) {
         status = put_index(writer, &root, error);
@@ -323,7 +419,10 @@ aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, auri_laye
         status = put_bitmap(writer, &bitmap, error);
     }
     if (status == AUR_OK) {
-        status = put_footer(writer, &root, &bitmap, error);
+        status = put_commits(writer, &commits, error);
+    }
+    if (status == AUR_OK) {
+        status = put_footer(writer, &root, &bitmap, &commits, error);
     }
     if (status == AUR_OK) {
         status = write_out(writer, error);
@@ -334,9 +433,20 @@ aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, auri_laye
     if (status == AUR_OK) {
         status = aur_disk_sync_directory(writer->disk, error);
     }
+    writer->finished = status == AUR_OK;
     writer->info.size_bytes = writer->written;
+    writer->info.live_bytes = live_bytes(writer);
+    writer->info.file_sum = aur_checksum_stream_sum(writer->sum);
     *info_out = writer->info;
     return status;
+}
+
+static void remove_file(const auri_layer_writer *writer) {
+    char name[AURI_NAME_BYTES];
+    auri_segment_layer_name(writer->info.number, name);
+    /* What cannot be removed now is removed at the next open, as no manifest names it. */
+    const aur_status removed = aur_disk_remove(writer->disk, name, NULL);
+    (void)removed;
 }
 
 void auri_segment_layer_writer_close(auri_layer_writer *writer) {
@@ -345,12 +455,17 @@ void auri_segment_layer_writer_close(auri_layer_writer *writer) {
     }
     if (writer->file != NULL) {
         aur_file_close(writer->file);
+        if (!writer->finished) {
+            remove_file(writer);
+        }
     }
     ZSTD_freeCCtx(writer->packer);
+    aur_checksum_stream_destroy(writer->sum);
     free(writer->raw.bytes);
     free(writer->packed.bytes);
     free(writer->index.bytes);
     free(writer->root.bytes);
+    free(writer->commits.bytes);
     free(writer->bitmap);
     free(writer->out);
     free(writer);

@@ -76,8 +76,10 @@ static void encode_rewind(const aur_rewind *rewind, uint8_t *out) {
     aur_put64(out + AUR_REWOUND_TO_AT, rewind->to);
     aur_put64(out + AUR_REWOUND_EPOCH_AT, rewind->epoch);
     aur_put64(out + AUR_REWOUND_TIME_AT, rewind->time_us);
+    aur_put64(out + AUR_REWOUND_LOST_AT, rewind->lost_commits);
     aur_put32(out + AUR_REWOUND_KIND_AT, rewind->kind);
     aur_put32(out + AUR_REWOUND_KIND_AT + 4, 0);
+    memcpy(out + AUR_REWOUND_WHO_AT, rewind->who, AUR_REWIND_WHO_BYTES);
 }
 
 static void encode_layer(const auri_layer_info *layer, uint8_t *out) {
@@ -89,8 +91,17 @@ static void encode_layer(const auri_layer_info *layer, uint8_t *out) {
     aur_put64(out + AUR_LISTED_FIRST_PAGE_AT, layer->first_page);
     aur_put64(out + AUR_LISTED_LAST_PAGE_AT, layer->last_page);
     aur_put64(out + AUR_LISTED_FOOTER_SUM_AT, layer->footer_sum);
+    aur_put64(out + AUR_LISTED_FILE_SUM_AT, layer->file_sum);
+    aur_put64(out + AUR_LISTED_COMPLETE_AT, layer->complete_lsn);
+    aur_put64(out + AUR_LISTED_HORIZON_AT, layer->horizon);
+    aur_put64(out + AUR_LISTED_LOWEST_ROOT_AT, layer->lowest_root);
+    aur_put64(out + AUR_LISTED_LIVE_AT, layer->live_bytes);
+    aur_put64(out + AUR_LISTED_COMMITS_AT, layer->commits);
+    aur_put64(out + AUR_LISTED_FIRST_TIME_AT, layer->first_time_us);
+    aur_put64(out + AUR_LISTED_LAST_TIME_AT, layer->last_time_us);
+    memcpy(out + AUR_LISTED_ORIGIN_AT, layer->origin, AUR_VOLUME_ID_BYTES);
+    aur_put32(out + AUR_LISTED_KIND_AT, layer->kind);
     aur_put32(out + AUR_LISTED_TIER_AT, layer->tier);
-    aur_put32(out + AUR_LISTED_TIER_AT + 4, 0);
 }
 
 void auri_segment_reserve(aur_disk *disk) {
@@ -174,7 +185,9 @@ static void decode_rewind(const uint8_t *in, aur_rewind *rewind) {
     rewind->to = aur_get64(in + AUR_REWOUND_TO_AT);
     rewind->epoch = aur_get64(in + AUR_REWOUND_EPOCH_AT);
     rewind->time_us = aur_get64(in + AUR_REWOUND_TIME_AT);
+    rewind->lost_commits = aur_get64(in + AUR_REWOUND_LOST_AT);
     rewind->kind = aur_get32(in + AUR_REWOUND_KIND_AT);
+    memcpy(rewind->who, in + AUR_REWOUND_WHO_AT, AUR_REWIND_WHO_BYTES);
 }
 
 static void decode_layer(const uint8_t *in, auri_layer_info *layer) {
@@ -186,6 +199,16 @@ static void decode_layer(const uint8_t *in, auri_layer_info *layer) {
     layer->first_page = aur_get64(in + AUR_LISTED_FIRST_PAGE_AT);
     layer->last_page = aur_get64(in + AUR_LISTED_LAST_PAGE_AT);
     layer->footer_sum = aur_get64(in + AUR_LISTED_FOOTER_SUM_AT);
+    layer->file_sum = aur_get64(in + AUR_LISTED_FILE_SUM_AT);
+    layer->complete_lsn = aur_get64(in + AUR_LISTED_COMPLETE_AT);
+    layer->horizon = aur_get64(in + AUR_LISTED_HORIZON_AT);
+    layer->lowest_root = aur_get64(in + AUR_LISTED_LOWEST_ROOT_AT);
+    layer->live_bytes = aur_get64(in + AUR_LISTED_LIVE_AT);
+    layer->commits = aur_get64(in + AUR_LISTED_COMMITS_AT);
+    layer->first_time_us = aur_get64(in + AUR_LISTED_FIRST_TIME_AT);
+    layer->last_time_us = aur_get64(in + AUR_LISTED_LAST_TIME_AT);
+    memcpy(layer->origin, in + AUR_LISTED_ORIGIN_AT, AUR_VOLUME_ID_BYTES);
+    layer->kind = aur_get32(in + AUR_LISTED_KIND_AT);
     layer->tier = aur_get32(in + AUR_LISTED_TIER_AT);
 }
 
@@ -199,9 +222,15 @@ static bool is_sound(const auri_manifest *manifest) {
     const aur_page_id first = (aur_page_id)identity->group * identity->group_pages;
     for (uint32_t at = 0; at < manifest->layer_count; at++) {
         const auri_layer_info *layer = &manifest->layers[at];
-        if (layer->first_page < first || layer->last_page < layer->first_page ||
-            layer->last_page - first >= identity->group_pages ||
-            layer->last_lsn < layer->first_lsn) {
+        const bool has_kind =
+            layer->kind >= AURI_LAYER_DELTA && layer->kind <= AURI_LAYER_CHRONICLE;
+        if (!has_kind || layer->last_lsn < layer->first_lsn ||
+            layer->live_bytes > layer->size_bytes) {
+            return false;
+        }
+        if (layer->kind != AURI_LAYER_CHRONICLE &&
+            (layer->first_page < first || layer->last_page < layer->first_page ||
+             layer->last_page - first >= identity->group_pages)) {
             return false;
         }
     }

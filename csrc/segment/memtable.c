@@ -1,9 +1,9 @@
 /*
  * The memtable: frames by reference and, for each page, its records from the newest to the oldest.
  *
- * Six copies in one process index every record, so indexing is kept to one hash probe and one
- * 24-byte entry. Room is reserved before the first entry is written: adding a frame happens whole
- * or not at all.
+ * Adding a frame costs one slot. Its records are indexed when somebody looks for one or builds a
+ * layer, at one hash probe and one 24-byte entry each; room is reserved before the first entry is
+ * written, so that a frame is indexed whole or not at all.
  */
 #include <stdlib.h>
 
@@ -165,23 +165,22 @@ aur_status auri_segment_check_records(aur_frame *frame, const aur_segment_identi
 
 aur_status auri_segment_memtable_add(auri_memtable *table, aur_frame *frame,
                                      auri_log_position position) {
-    const aur_frame_header *header = &frame->header;
-    aur_status status = reserve_slot(table);
-    if (status == AUR_OK) {
-        status = reserve_entries(table, header->records);
-    }
-    if (status == AUR_OK) {
-        status = reserve_pages(table, header->records);
-    }
+    const aur_status status = reserve_slot(table);
     if (status != AUR_OK) {
         return status;
     }
-    const uint32_t slot = table->slot_count++;
+    table->slots[table->slot_count++] =
+        (auri_slot){.frame = aur_frame_acquire(frame), .position = position};
     table->held_count = table->slot_count;
-    table->slots[slot].frame = aur_frame_acquire(frame);
-    table->slots[slot].position = position;
+    table->payload_bytes += frame->header.length;
+    table->padded_bytes += aur_frame_padded(frame->header.length);
+    return AUR_OK;
+}
+
+static void index_frame(auri_memtable *table, uint32_t slot) {
+    const aur_frame *frame = table->slots[slot].frame;
     uint32_t at = AUR_FRAME_BODY_AT;
-    for (uint32_t left = header->records; left > 0; left--) {
+    for (uint32_t left = frame->header.records; left > 0; left--) {
         const uint8_t *bytes = frame->bytes + at;
         const aur_page_id page_id = aur_get64(bytes + AUR_RECORD_PAGE_AT);
         auri_page_entry *page = page_entry(table, page_id);
@@ -199,8 +198,20 @@ aur_status auri_segment_memtable_add(auri_memtable *table, aur_frame *frame,
         page->newest = ++table->entry_count;
         at += aur_get32(bytes + AUR_RECORD_LENGTH_AT);
     }
-    table->payload_bytes += header->length;
-    table->padded_bytes += aur_frame_padded(header->length);
+}
+
+aur_status auri_segment_memtable_index(auri_memtable *table) {
+    while (table->indexed_count < table->slot_count) {
+        const uint32_t records = table->slots[table->indexed_count].frame->header.records;
+        aur_status status = reserve_entries(table, records);
+        if (status == AUR_OK) {
+            status = reserve_pages(table, records);
+        }
+        if (status != AUR_OK) {
+            return status;
+        }
+        index_frame(table, table->indexed_count++);
+    }
     return AUR_OK;
 }
 

@@ -1,19 +1,17 @@
 /*
- * Merging: when a tier has `merge_fanout` layers, they become one of the next tier. A merge runs in
- * steps of a few MiB, so that flushes come in between; its inputs stay in use until its output is
- * named in the manifest, and a crash before that leaves nothing but a file that the next open
+ * Merging: when a tier of deltas has `merge_fanout` layers, they become one of the next tier, so
+ * that a read looks into few. All records are kept; collecting is left to compaction. A merge runs
+ * in steps of a few MiB, so that flushes come in between; its inputs stay in use until its output
+ * is named in the manifest, and a crash before that leaves nothing but a file that the next open
  * removes.
  */
 #include <stdlib.h>
 
-#include "base/assert.h"
 #include "segment/segment_private.h"
 
-enum { STEP_BYTES = 4 << 20 };
-
 struct auri_merge {
-    auri_builder *builder;
-    auri_cursor *inputs;
+    auri_layer_writer *writer;
+    auri_cursor *inputs; /* newest first */
     uint32_t input_count;
 };
 
@@ -24,7 +22,7 @@ static void merge_free(auri_merge *merge) {
     for (uint32_t at = 0; at < merge->input_count; at++) {
         auri_segment_cursor_free(&merge->inputs[at]);
     }
-    auri_segment_builder_close(merge->builder);
+    auri_segment_layer_writer_close(merge->writer);
     free(merge->inputs);
     free(merge);
 }
@@ -49,7 +47,8 @@ static aur_status begin(aur_segment *segment, const auri_view *view, uint32_t fi
             auri_segment_cursor_init(&merge->inputs[merge->input_count],
                                      view->layers[first + merge->input_count]);
         }
-        status = auri_segment_builder_open(segment, tier, &merge->builder, error);
+        status = auri_segment_layer_writer_open(segment, AURI_LAYER_DELTA, tier, 0, &merge->writer,
+                                                error);
     }
     for (uint32_t at = 0; at < merge->input_count && status == AUR_OK; at++) {
         status = auri_segment_cursor_next(&merge->inputs[at], error);
@@ -62,107 +61,59 @@ static aur_status begin(aur_segment *segment, const auri_view *view, uint32_t fi
     return AUR_OK;
 }
 
-/* An image stands behind the record whose state it holds. */
-static bool precedes(const aur_record *left, const aur_record *right) {
-    if (left->page_id != right->page_id) {
-        return left->page_id < right->page_id;
-    }
-    if (left->lsn != right->lsn) {
-        return left->lsn < right->lsn;
-    }
-    return left->op != AUR_OP_IMAGE && right->op == AUR_OP_IMAGE;
-}
-
 static auri_cursor *next_input(auri_merge *merge) {
     auri_cursor *chosen = NULL;
     for (uint32_t at = 0; at < merge->input_count; at++) {
         auri_cursor *input = &merge->inputs[at];
-        if (input->valid && (chosen == NULL || precedes(&input->record, &chosen->record))) {
+        if (!input->valid) {
+            continue;
+        }
+        const aur_record *record = &input->record;
+        if (chosen == NULL || record->page_id < chosen->record.page_id ||
+            (record->page_id == chosen->record.page_id && record->lsn < chosen->record.lsn)) {
             chosen = input;
         }
     }
     return chosen;
 }
 
-/* Finds the place of the inputs in the list of layers; flushes may have put newer ones before them.
- */
-static uint32_t find_inputs(const auri_view *view, const auri_merge *merge) {
-    uint32_t first = 0;
-    while (view->layers[first] != merge->inputs[0].layer) {
-        first++;
-        AUR_ASSERT(first < view->layer_count);
-    }
-    return first;
+static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_error *error) {
+    return auri_segment_layer_writer_commit(context, commit, error);
 }
 
-/* Room for `count` more layers that wait to be removed. */
-static aur_status reserve_obsolete(aur_segment *segment, uint32_t count) {
-    const uint32_t wanted = segment->obsolete_count + count;
-    if (wanted <= segment->obsolete_capacity) {
-        return AUR_OK;
-    }
-    auri_layer **grown = realloc(segment->obsolete, 2 * (size_t)wanted * sizeof(auri_layer *));
-    if (grown == NULL) {
-        return AUR_ERR_MEMORY;
-    }
-    segment->obsolete = grown;
-    segment->obsolete_capacity = 2 * wanted;
-    return AUR_OK;
-}
-
-/* Puts `output` in the place of the inputs, in the draft and in a new view. */
-static auri_view *replace_inputs(const aur_segment *segment, auri_manifest *draft,
-                                 auri_layer *output) {
-    const auri_view *old = segment->view;
-    const auri_merge *merge = segment->merge;
-    const uint32_t first = find_inputs(old, merge);
-    const uint32_t behind = old->layer_count - first - merge->input_count;
-    auri_layer **layers = malloc(((size_t)old->layer_count + 1) * sizeof(auri_layer *));
-    if (layers == NULL) {
-        return NULL;
-    }
-    memcpy(layers, old->layers, first * sizeof(auri_layer *));
-    layers[first] = output;
-    memcpy(layers + first + 1, old->layers + first + merge->input_count,
-           behind * sizeof(auri_layer *));
-    draft->layers[first] = output->info;
-    memmove(draft->layers + first + 1, draft->layers + first + merge->input_count,
-            behind * sizeof *draft->layers);
-    draft->layer_count = first + 1 + behind;
-    auri_view *view =
-        auri_segment_view_create(layers, draft->layer_count, draft->rewinds, draft->rewind_count);
-    free(layers);
-    return view;
-}
-
+/* The output takes the place of the inputs. */
 static aur_status publish(aur_segment *segment, auri_layer *output, aur_error *error) {
     const auri_merge *merge = segment->merge;
-    auri_manifest draft;
-    if (reserve_obsolete(segment, merge->input_count) != AUR_OK) {
+    auri_layer **inputs = malloc(merge->input_count * sizeof(auri_layer *));
+    if (inputs == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
     }
-    pthread_mutex_lock(&segment->manifest_lock);
-    aur_status status = auri_segment_draft(segment, &draft, error);
-    if (status == AUR_OK) {
-        auri_view *view = replace_inputs(segment, &draft, output);
-        if (view == NULL) {
-            auri_segment_manifest_free(&draft);
-            status = aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
-        } else {
-            status = auri_segment_install(segment, &draft, view, false, error);
-        }
+    for (uint32_t at = 0; at < merge->input_count; at++) {
+        inputs[at] = merge->inputs[at].layer;
     }
-    pthread_mutex_unlock(&segment->manifest_lock);
-    for (uint32_t at = 0; at < merge->input_count && status == AUR_OK; at++) {
-        segment->obsolete[segment->obsolete_count++] =
-            auri_segment_layer_acquire(merge->inputs[at].layer);
-    }
+    const auri_layer_change change = {
+        .removed = inputs, .removed_count = merge->input_count, .added = &output, .added_count = 1};
+    const aur_status status = auri_segment_publish(segment, &change, error);
+    free(inputs);
     return status;
 }
 
 static aur_status finish(aur_segment *segment, aur_error *error) {
+    const auri_merge *merge = segment->merge;
+    const aur_lsn complete_lsn = merge->inputs[0].layer->info.complete_lsn;
     auri_layer *output = NULL;
-    aur_status status = auri_segment_builder_finish(segment->merge->builder, &output, error);
+    auri_layer_info info;
+    aur_status status = AUR_OK;
+    for (uint32_t at = merge->input_count; at > 0 && status == AUR_OK; at--) {
+        status = auri_segment_layer_commits(merge->inputs[at - 1].layer, 0, AUR_LSN_MAX,
+                                            take_commit, merge->writer, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_layer_writer_finish(merge->writer, complete_lsn, &info, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_layer_open_new(segment, &info, &output, error);
+    }
     if (status == AUR_OK) {
         status = publish(segment, output, error);
     }
@@ -171,22 +122,19 @@ static aur_status finish(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-/* Goes on with the merge for `budget` bytes of output. *finished_out: its output is in the
- * manifest. */
-static aur_status advance(aur_segment *segment, uint64_t budget, bool *finished_out,
-                          aur_error *error) {
+/* Goes on with the merge for a step's output. */
+static aur_status advance(aur_segment *segment, aur_error *error) {
     auri_merge *merge = segment->merge;
-    const uint64_t start = auri_segment_builder_bytes(merge->builder);
+    const uint64_t start = auri_segment_layer_writer_bytes(merge->writer);
     aur_status status = AUR_OK;
-    *finished_out = false;
-    while (status == AUR_OK && auri_segment_builder_bytes(merge->builder) - start < budget) {
+    while (status == AUR_OK &&
+           auri_segment_layer_writer_bytes(merge->writer) - start < AURI_STEP_BYTES) {
         auri_cursor *input = next_input(merge);
         if (input == NULL) {
-            *finished_out = true;
             return finish(segment, error);
         }
-        status = auri_segment_builder_add(merge->builder, &input->record, input->bytes,
-                                          input->length, error);
+        status = auri_segment_layer_writer_add(merge->writer, &input->record, input->bytes,
+                                               input->length, error);
         if (status == AUR_OK) {
             status = auri_segment_cursor_next(input, error);
         }
@@ -199,14 +147,12 @@ static aur_status advance(aur_segment *segment, uint64_t budget, bool *finished_
 
 /* Looks for a tier that is full: its layers are neighbours, as lower tiers are newer. */
 static aur_status choose(aur_segment *segment, aur_error *error) {
-    pthread_mutex_lock(&segment->lock);
-    auri_view *view = auri_segment_view_acquire(segment->view);
-    pthread_mutex_unlock(&segment->lock);
+    auri_view *view = auri_segment_pin_view(segment);
     aur_status status = AUR_NOT_FOUND;
-    for (uint32_t first = 0; first < view->layer_count && status == AUR_NOT_FOUND;) {
+    for (uint32_t first = 0; first < view->delta_count && status == AUR_NOT_FOUND;) {
         const uint32_t tier = view->layers[first]->info.tier;
         uint32_t count = 0;
-        while (first + count < view->layer_count &&
+        while (first + count < view->delta_count &&
                view->layers[first + count]->info.tier == tier) {
             count++;
         }
@@ -220,47 +166,11 @@ static aur_status choose(aur_segment *segment, aur_error *error) {
 }
 
 aur_status auri_segment_merge_step(aur_segment *segment, aur_error *error) {
-    bool finished;
     if (segment->merge == NULL) {
         const aur_status status = choose(segment, error);
         if (status != AUR_OK) {
             return status;
         }
     }
-    return advance(segment, STEP_BYTES, &finished, error);
-}
-
-aur_status auri_segment_merge_all(aur_segment *segment, aur_error *error) {
-    aur_status status = AUR_OK;
-    bool finished = false;
-    auri_segment_merge_abort(segment);
-    pthread_mutex_lock(&segment->lock);
-    auri_view *view = auri_segment_view_acquire(segment->view);
-    pthread_mutex_unlock(&segment->lock);
-    const uint32_t count = view->layer_count;
-    if (count > 1) {
-        const uint32_t oldest = view->layers[count - 1]->info.tier;
-        status = begin(segment, view, 0, count, oldest > 0 ? oldest : 1, error);
-    }
-    auri_segment_view_release(view);
-    if (count > 1 && status == AUR_OK) {
-        status = advance(segment, UINT64_MAX, &finished, error);
-    }
-    return status;
-}
-
-aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) {
-    for (uint32_t at = 0; at < segment->obsolete_count; at++) {
-        auri_layer *layer = segment->obsolete[at];
-        /* Nobody can come by a new reference, as no view holds the layer: one means ours alone. */
-        if (atomic_load_explicit(&layer->references, memory_order_acquire) == 1) {
-            char name[AURI_NAME_BYTES];
-            auri_segment_layer_name(layer->info.number, name);
-            auri_segment_layer_release(layer);
-            segment->obsolete[at] = segment->obsolete[--segment->obsolete_count];
-            const aur_status status = aur_disk_remove(segment->disk, name, error);
-            return status == AUR_NOT_FOUND ? AUR_OK : status;
-        }
-    }
-    return AUR_NOT_FOUND;
+    return advance(segment, error);
 }

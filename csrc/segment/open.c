@@ -163,6 +163,16 @@ static aur_status open_layers(aur_segment *segment, aur_error *error) {
     return status;
 }
 
+/* Below it something may be missing; nobody can retain what is gone. */
+static aur_lsn collected_horizon(const auri_manifest *manifest) {
+    aur_lsn horizon = 0;
+    for (uint32_t at = 0; at < manifest->layer_count; at++) {
+        const aur_lsn collected = manifest->layers[at].horizon;
+        horizon = collected > horizon ? collected : horizon;
+    }
+    return horizon;
+}
+
 static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
                              const auri_manifest *manifest) {
     aur_segment *segment = calloc(1, sizeof *segment);
@@ -183,6 +193,7 @@ static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
     segment->identity = manifest->identity;
     segment->volume_seed = aur_volume_seed(manifest->identity.volume_id);
     segment->vdl = manifest->vdl;
+    segment->horizon = collected_horizon(manifest);
     segment->log.next_sequence = 1;
     segment->next_layer = manifest->next_layer;
     aur_error_clear(&segment->damage);

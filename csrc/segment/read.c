@@ -40,21 +40,21 @@ static void chain_free(auri_chain *chain) {
     auri_segment_block_buffer_free(&chain->data);
 }
 
-static aur_status collect_memtable(const auri_memtable *table, auri_chain *chain) {
-    uint32_t at = auri_segment_memtable_find(table, chain->page_id);
-    while (at != 0 && !chain->complete) {
+/* Adds what a memtable has, from the newest record to the oldest; up to chain->floor layers have it
+ * too. */
+static aur_status collect_memtable(auri_memtable *table, auri_chain *chain) {
+    aur_status status = auri_segment_memtable_index(table);
+    uint32_t at = status == AUR_OK ? auri_segment_memtable_find(table, chain->page_id) : 0;
+    while (at != 0 && !chain->complete && status == AUR_OK) {
         const auri_entry *entry = &table->entries[at - 1];
-        if (entry->lsn <= table->limit && auri_segment_chain_wants(chain, entry->lsn)) {
-            const aur_status status =
-                auri_segment_chain_add(chain, auri_segment_entry_bytes(table, entry), NULL, 0,
-                                       (entry->flags & AUR_RECORD_INIT) != 0);
-            if (status != AUR_OK) {
-                return status;
-            }
+        if (entry->lsn <= table->limit && entry->lsn > chain->floor &&
+            auri_segment_chain_wants(chain, entry->lsn)) {
+            status = auri_segment_chain_add(chain, auri_segment_entry_bytes(table, entry), NULL, 0,
+                                            (entry->flags & AUR_RECORD_INIT) != 0);
         }
         at = entry->previous;
     }
-    return AUR_OK;
+    return status;
 }
 
 /* What a read relies on while it runs. */
@@ -78,7 +78,7 @@ static void return_unpacker(aur_segment *segment, auri_chain *chain) {
     pthread_mutex_unlock(&segment->lock);
 }
 
-/* Pins, and walks the active memtable, which may grow as soon as the lock is released. */
+/* Pins, and walks the memtables, whose index grows under the lock. */
 static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pthread_mutex_lock(&segment->lock);
     pinned->active = auri_segment_memtable_acquire(segment->active);
@@ -87,7 +87,11 @@ static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pinned->view = auri_segment_view_acquire(segment->view);
     chain->view = pinned->view;
     chain->data.unpacker = take_unpacker(segment);
-    const aur_status status = collect_memtable(pinned->active, chain);
+    chain->floor = segment->manifest.flushed_lsn;
+    aur_status status = collect_memtable(pinned->active, chain);
+    if (status == AUR_OK && !chain->complete && pinned->frozen != NULL) {
+        status = collect_memtable(pinned->frozen, chain);
+    }
     pthread_mutex_unlock(&segment->lock);
     return status;
 }
@@ -98,18 +102,28 @@ static void unpin(pins *pinned) {
     auri_segment_view_release(pinned->view);
 }
 
+/* The deltas above the page's base part, and then that. */
+static aur_status collect_layers(const auri_view *view, auri_chain *chain, aur_error *error) {
+    auri_layer *part = auri_segment_view_part(view, chain->page_id);
+    aur_status status = AUR_OK;
+    chain->floor = part == NULL ? 0 : part->info.complete_lsn;
+    for (uint32_t at = 0; at < view->delta_count && status == AUR_OK && !chain->complete; at++) {
+        if (view->layers[at]->info.complete_lsn <= chain->floor) {
+            break;
+        }
+        status = auri_segment_layer_collect(view->layers[at], chain, error);
+    }
+    if (part != NULL && status == AUR_OK && !chain->complete) {
+        chain->floor = 0;
+        status = auri_segment_layer_collect(part, chain, error);
+    }
+    return status;
+}
+
 static aur_status collect(aur_segment *segment, pins *pinned, auri_chain *chain, aur_error *error) {
     aur_status status = pin(segment, pinned, chain);
-    if (status == AUR_OK && !chain->complete && pinned->frozen != NULL) {
-        status = collect_memtable(pinned->frozen, chain);
-    }
-    for (uint32_t at = 0; at < pinned->view->layer_count && status == AUR_OK && !chain->complete;
-         at++) {
-        auri_layer *layer = pinned->view->layers[at];
-        if (layer->info.first_lsn <= chain->read_point &&
-            chain->page_id >= layer->info.first_page && chain->page_id <= layer->info.last_page) {
-            status = auri_segment_layer_collect(layer, chain, error);
-        }
+    if (status == AUR_OK && !chain->complete) {
+        status = collect_layers(pinned->view, chain, error);
     }
     return status == AUR_ERR_MEMORY ? aur_fail(error, status, "no memory for a page's chain")
                                     : status;
@@ -178,6 +192,16 @@ aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, au
     return status;
 }
 
+/* Whether versions of the page that `read_point` may see were collected. */
+static bool is_refused(aur_segment *segment, aur_page_id page_id, aur_lsn read_point) {
+    pthread_mutex_lock(&segment->lock);
+    const auri_layer *part = auri_segment_view_part(segment->view, page_id);
+    const bool refused =
+        part != NULL && auri_segment_is_collected(segment, read_point, part->info.horizon);
+    pthread_mutex_unlock(&segment->lock);
+    return refused;
+}
+
 aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
                                  uint8_t *page, aur_error *error) {
     if (page_id / segment->identity.group_pages != segment->identity.group) {
@@ -186,6 +210,11 @@ aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_
     }
     aur_error damage;
     aur_error_clear(&damage);
+    if (is_refused(segment, page_id, read_point)) {
+        return aur_fail(error, AUR_ERR_SNAPSHOT,
+                        "moment %llu is no longer retained: what only it saw was collected",
+                        (unsigned long long)read_point);
+    }
     const aur_status status = auri_segment_build_page(segment, page_id, read_point, page, &damage);
     if (status == AUR_ERR_CORRUPT || status == AUR_ERR_IO) {
         auri_segment_note_damage(segment, &damage);

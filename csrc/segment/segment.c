@@ -11,60 +11,13 @@ void aur_segment_default_options(aur_segment_options *options) {
         .extent_bytes = 8 << 20,
         .memtable_bytes = 2 << 20,
         .merge_fanout = 8,
+        .delta_bytes = 16 << 20,
+        .part_bytes = 32 << 20,
         .planted_bugs = 0,
     };
 }
 
-/* ---- Views
- * ----------------------------------------------------------------------------------------------------
- */
-
-auri_view *auri_segment_view_create(auri_layer *const *layers, uint32_t layer_count,
-                                    const aur_rewind *rewinds, uint32_t rewind_count) {
-    auri_view *view = calloc(1, sizeof *view);
-    if (view == NULL) {
-        return NULL;
-    }
-    view->layers = calloc((size_t)layer_count + 1, sizeof *view->layers);
-    view->rewinds = calloc((size_t)rewind_count + 1, sizeof *view->rewinds);
-    if (view->layers == NULL || view->rewinds == NULL) {
-        free(view->layers);
-        free(view->rewinds);
-        free(view);
-        return NULL;
-    }
-    atomic_init(&view->references, 1);
-    view->layer_count = layer_count;
-    view->rewind_count = rewind_count;
-    for (uint32_t at = 0; at < layer_count; at++) {
-        view->layers[at] = auri_segment_layer_acquire(layers[at]);
-    }
-    for (uint32_t at = 0; at < rewind_count; at++) {
-        view->rewinds[at] = rewinds[at];
-    }
-    return view;
-}
-
-auri_view *auri_segment_view_acquire(auri_view *view) {
-    atomic_fetch_add_explicit(&view->references, 1, memory_order_relaxed);
-    return view;
-}
-
-void auri_segment_view_release(auri_view *view) {
-    if (view == NULL ||
-        atomic_fetch_sub_explicit(&view->references, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
-    for (uint32_t at = 0; at < view->layer_count; at++) {
-        auri_segment_layer_release(view->layers[at]);
-    }
-    free(view->layers);
-    free(view->rewinds);
-    free(view);
-}
-
-/* ---- Create and close
- * ----------------------------------------------------------------------------------------- */
+/* ---- Create and close ---- */
 
 static aur_status check_identity(const aur_segment_identity *identity, aur_error *error) {
     const uint32_t page_bytes = identity->page_bytes;
@@ -151,6 +104,7 @@ void auri_segment_free(aur_segment *segment) {
     free(segment->pending);
     free(segment->log.extents);
     free(segment->obsolete);
+    free(segment->points);
     auri_segment_memtable_release(segment->active);
     auri_segment_memtable_release(segment->frozen);
     auri_segment_view_release(segment->view);
@@ -167,13 +121,13 @@ void aur_segment_close(aur_segment *segment) {
     }
     aur_disk *disk = segment->disk;
     auri_segment_merge_abort(segment);
+    auri_segment_compact_abort(segment);
     record_scl(segment);
     auri_segment_free(segment);
     aur_disk_close(disk);
 }
 
-/* ---- State and health
- * ----------------------------------------------------------------------------------------- */
+/* ---- State and health ---- */
 
 static uint64_t memory_bytes(const aur_segment *segment) {
     uint64_t bytes = auri_segment_memtable_bytes(segment->active);
@@ -187,6 +141,22 @@ static uint64_t memory_bytes(const aur_segment *segment) {
         }
     }
     return bytes;
+}
+
+/* Adds up what the layers hold. Deltas count as history: what of them is live is live in the base
+ * too, or will be when they are compacted. */
+static void add_layers(const auri_manifest *manifest, aur_segment_state *state) {
+    for (uint32_t at = 0; at < manifest->layer_count; at++) {
+        const auri_layer_info *info = &manifest->layers[at];
+        state->layer_bytes += info->size_bytes;
+        state->live_bytes += info->live_bytes;
+        state->delta_bytes += info->kind == AURI_LAYER_DELTA ? info->size_bytes : 0;
+        state->deltas += info->kind == AURI_LAYER_DELTA;
+        if (info->kind == AURI_LAYER_BASE && info->horizon > state->horizon) {
+            state->horizon = info->horizon;
+        }
+    }
+    state->history_bytes = state->layer_bytes - state->live_bytes;
 }
 
 void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
@@ -205,9 +175,7 @@ void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
         .unflushed_bytes = segment->active->padded_bytes,
         .damage = segment->damage,
     };
-    for (uint32_t at = 0; at < segment->manifest.layer_count; at++) {
-        state_out->layer_bytes += segment->manifest.layers[at].size_bytes;
-    }
+    add_layers(&segment->manifest, state_out);
     if (segment->frozen != NULL) {
         state_out->unflushed_bytes += segment->frozen->padded_bytes;
     }
@@ -251,9 +219,7 @@ aur_status auri_segment_writable(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-/* ---- Manifest
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Manifest ---- */
 
 aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out, aur_error *error) {
     const aur_status status = auri_segment_manifest_copy(&segment->manifest, draft_out);
@@ -268,8 +234,11 @@ static auri_log_position replay_position(const aur_segment *segment, aur_lsn flu
     if (segment->frozen != NULL && segment->frozen->limit > flushed_lsn) {
         return segment->frozen->slots[0].position;
     }
-    if (segment->active->slot_count > 0) {
-        return segment->active->slots[0].position;
+    const auri_memtable *active = segment->active;
+    for (uint32_t at = 0; at < active->slot_count; at++) {
+        if (active->slots[at].frame->header.last_lsn > flushed_lsn) {
+            return active->slots[at].position;
+        }
     }
     if (segment->pending_count > 0) {
         return segment->pending[0].position;

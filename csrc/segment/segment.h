@@ -3,10 +3,9 @@
  * its chain reaches (SCL), and materializes any page at any LSN by itself, knowing nothing of
  * trees, transactions or its five peers. Files and byte layouts: docs/format/segment.md.
  *
- *   append -> hot log extent (durable) -> memtable -> [background] delta layer -> [background]
- * merged layers
+ *   append -> hot log extent (durable) -> memtable -> delta layers -> base parts
  *
- * A frame is acknowledged when it is in the hot log on disk. Flushing, merging and scrubbing are
+ * A frame is acknowledged when it is in the hot log on disk. Flushing, merging and compacting are
  * background steps that the owner runs with aur_segment_work when it likes; correctness never waits
  * for them. Only records at or below the VDL that the segment was told of go into layers, so a
  * truncation never touches a layer.
@@ -43,6 +42,9 @@ typedef struct aur_segment_options {
     uint64_t extent_bytes;   /* full size of a hot log extent; the first ones are smaller */
     uint64_t memtable_bytes; /* flush when the unflushed log holds this much */
     uint32_t merge_fanout;   /* layers of one tier that are merged into one of the next */
+    uint64_t delta_bytes;    /* deltas are compacted into the base beyond this, or beyond a part of
+                                what the base holds */
+    uint64_t part_bytes;     /* a base part is split when it grows beyond this */
     uint32_t planted_bugs;   /* base/planted.h; 0 outside tests */
 } aur_segment_options;
 
@@ -57,15 +59,20 @@ enum aur_segment_health {
 
 typedef struct aur_segment_state {
     aur_segment_identity identity;
-    aur_epoch epoch;     /* highest volume epoch it has durably promised */
-    aur_lsn scl;         /* inclusive: every frame of the group up to here is here */
-    aur_lsn vdl;         /* highest VDL it was told of, by frames or aur_segment_set_vdl */
-    aur_lsn flushed_lsn; /* a frame ends here; the frames after it are in memory */
-    aur_lsn log_start;   /* frames after this LSN can still be read from the hot log */
-    uint32_t health;     /* enum aur_segment_health */
-    uint32_t layers;
+    aur_epoch epoch;          /* highest volume epoch it has durably promised */
+    aur_lsn scl;              /* inclusive: every frame of the group up to here is here */
+    aur_lsn vdl;              /* highest VDL it was told of, by frames or aur_segment_set_vdl */
+    aur_lsn flushed_lsn;      /* a frame ends here; the frames after it are in memory */
+    aur_lsn log_start;        /* frames after this LSN can still be read from the hot log */
+    uint32_t health;          /* enum aur_segment_health */
+    uint32_t layers;          /* files that a read may have to look into */
+    uint32_t deltas;          /* of those, the ones that are not compacted yet */
+    aur_lsn horizon;          /* below it versions were collected: reads there are refused */
     uint64_t log_bytes;       /* on disk */
-    uint64_t layer_bytes;     /* on disk */
+    uint64_t layer_bytes;     /* on disk: live_bytes + history_bytes */
+    uint64_t live_bytes;      /* what the newest version of each page takes */
+    uint64_t history_bytes;   /* the rest: older versions, and deltas */
+    uint64_t delta_bytes;     /* the part of history_bytes that is not compacted yet */
     uint64_t memory_bytes;    /* memtables, indexes */
     uint64_t unflushed_bytes; /* log not yet in layers: the backlog that back-pressure bounds */
     aur_error damage;         /* first damage found; status AUR_OK when none */
@@ -99,9 +106,19 @@ AUR_API void aur_segment_get_state(aur_segment *segment, aur_segment_state *stat
 AUR_API aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch,
                                          aur_error *error) AUR_CHECKED;
 
-/* Tells it of a VDL (monotone; lets background flush go on) and of the lowest read point in use
- * (PGMRPL). */
-AUR_API void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl, aur_lsn lowest_read_point);
+/* Tells it of a VDL (monotone; lets background flush go on). */
+AUR_API void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl);
+
+/* Which moments must stay readable: every one from `horizon` on, and `points` below it, ascending
+ * (docs/internals/history.md). Nothing is collected before the first call. The horizon only rises;
+ * the points are those of the newest call. */
+typedef struct aur_retention {
+    aur_lsn horizon;
+    const aur_lsn *points;
+    size_t count;
+} aur_retention;
+AUR_API aur_status aur_segment_retain(aur_segment *segment,
+                                      const aur_retention *retention) AUR_CHECKED;
 
 /* Durably records a rewind made by recovery of `rewind->epoch`. A truncation drops the frames in
  * (to, at] and puts SCL at the last frame <= to. Idempotent. AUR_ERR_FENCED for an epoch below the
@@ -152,6 +169,16 @@ AUR_API aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_
                                          aur_lsn read_point, uint8_t *page,
                                          aur_error *error) AUR_CHECKED;
 
+/* The newest commit of the group at or before a time, or at or below an LSN; how many there are
+ * with after < LSN <= upto. Commits of abandoned histories count; those before the horizon may be
+ * gone. AUR_NOT_FOUND: none. */
+AUR_API aur_status aur_segment_commit_at_time(aur_segment *segment, uint64_t time_us,
+                                              aur_commit_mark *out, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_commit_at_lsn(aur_segment *segment, aur_lsn lsn,
+                                             aur_commit_mark *out, aur_error *error) AUR_CHECKED;
+AUR_API aur_status aur_segment_count_commits(aur_segment *segment, aur_lsn after, aur_lsn upto,
+                                             uint64_t *count_out, aur_error *error) AUR_CHECKED;
+
 /* The next frame after `after_lsn` (the one whose prev_lsn == after_lsn), from memory or the hot
  * log; a new reference for the caller. AUR_NOT_FOUND: after_lsn == SCL. AUR_GAP: no longer in the
  * log (after_lsn < log_start). */
@@ -165,11 +192,22 @@ AUR_API void aur_segment_fail(aur_segment *segment, const aur_error *why);
  * not. Cheap. */
 AUR_API aur_status aur_segment_check(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* One unit of background work: flush a memtable, merge layers, drop or prepare log extents. AUR_OK:
- * did something; AUR_NOT_FOUND: nothing to do. Errors fail the segment only if a write failed. */
+/* One unit of background work: flush a memtable, merge or compact layers, drop or prepare log
+ * extents. AUR_OK: did something; AUR_NOT_FOUND: nothing to do. Errors fail the segment only if a
+ * write failed. */
 AUR_API aur_status aur_segment_work(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* Flushes and merges everything there is into as few layers as possible (db.compact()). */
+/*
+ * The same for a copy beside one in this process that does the work: takes the layers over that
+ * `leader` has and it has not, file by file, with their checksums compared, and looks after its own
+ * log extents and files. AUR_NOT_FOUND: nothing to do, or it cannot follow now (it lacks frames
+ * that the leader has in layers, or the two do not know of the same rewinds).
+ */
+AUR_API aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader,
+                                      aur_error *error) AUR_CHECKED;
+
+/* Flushes everything that VDL covers and compacts it into the base, so that nothing is kept that
+ * need not be, and each page is one block read away (db.compact()). */
 AUR_API aur_status aur_segment_compact(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* Reads every byte on disk that belongs to the segment and checks it; `report` is called for each
@@ -193,5 +231,25 @@ AUR_API aur_status aur_segment_copy(aur_segment *source, aur_disk *target,
                                     bool (*progress)(void *context, uint64_t done_bytes,
                                                      uint64_t total_bytes),
                                     void *context, aur_error *error) AUR_CHECKED;
+
+/* What a segment holds at one moment, kept while it goes on. Unpinned before the segment is closed.
+ */
+typedef struct aur_segment_snapshot aur_segment_snapshot;
+AUR_API aur_status aur_segment_pin(aur_segment *segment, aur_segment_snapshot **snapshot_out,
+                                   aur_error *error) AUR_CHECKED;
+AUR_API void aur_segment_unpin(aur_segment_snapshot *snapshot);
+
+/*
+ * Makes a segment of another volume, a clone, in the empty `target`: everything up to `vdl`, the
+ * VDL of the volume when all of its segments were pinned. With `rewind` the clone's history goes on
+ * from rewind->to; rewind->at is `vdl`. Layers are shared by hard links where the disks can, else
+ * copied. `progress` as above.
+ */
+AUR_API aur_status aur_segment_clone(const aur_segment_snapshot *snapshot, aur_disk *target,
+                                     const aur_segment_identity *identity, aur_lsn vdl,
+                                     const aur_rewind *rewind,
+                                     bool (*progress)(void *context, uint64_t done_bytes,
+                                                      uint64_t total_bytes),
+                                     void *context, aur_error *error) AUR_CHECKED;
 
 #endif

@@ -38,8 +38,10 @@ enum {
     AUR_REWOUND_TO_AT = 8,
     AUR_REWOUND_EPOCH_AT = 16,
     AUR_REWOUND_TIME_AT = 24,
-    AUR_REWOUND_KIND_AT = 32,
-    AUR_REWOUND_BYTES = 40,
+    AUR_REWOUND_LOST_AT = 32,
+    AUR_REWOUND_KIND_AT = 40,
+    AUR_REWOUND_WHO_AT = 48, /* 48 bytes */
+    AUR_REWOUND_BYTES = 96,
 };
 
 /* One layer in the manifest. */
@@ -52,8 +54,18 @@ enum {
     AUR_LISTED_FIRST_PAGE_AT = 40,
     AUR_LISTED_LAST_PAGE_AT = 48,
     AUR_LISTED_FOOTER_SUM_AT = 56,
-    AUR_LISTED_TIER_AT = 64,
-    AUR_LISTED_BYTES = 72,
+    AUR_LISTED_FILE_SUM_AT = 64,
+    AUR_LISTED_COMPLETE_AT = 72,
+    AUR_LISTED_HORIZON_AT = 80,
+    AUR_LISTED_LOWEST_ROOT_AT = 88,
+    AUR_LISTED_LIVE_AT = 96,
+    AUR_LISTED_COMMITS_AT = 104,
+    AUR_LISTED_FIRST_TIME_AT = 112,
+    AUR_LISTED_LAST_TIME_AT = 120,
+    AUR_LISTED_ORIGIN_AT = 128, /* 16 bytes */
+    AUR_LISTED_KIND_AT = 144,
+    AUR_LISTED_TIER_AT = 148,
+    AUR_LISTED_BYTES = 152,
 };
 
 /* Header of a hot log extent. */
@@ -81,8 +93,8 @@ enum {
     AUR_LAYER_BYTES = 64,
 };
 
-/* Footer of a layer, at its end. Root and bitmap are references: the last four fields of a pointer.
- */
+/* Footer of a layer, at its end. Root, bitmap and commits are references: the last four fields of a
+ * pointer. */
 enum {
     AUR_FOOTER_MAGIC_AT = 0, /* 8 bytes "AURLFOOT" */
     AUR_FOOTER_VERSION_AT = 8,
@@ -95,8 +107,14 @@ enum {
     AUR_FOOTER_LAST_PAGE_AT = 56,
     AUR_FOOTER_ROOT_AT = 64,
     AUR_FOOTER_BITMAP_AT = 88,
-    AUR_FOOTER_SUM_AT = 120,
-    AUR_FOOTER_BYTES = 128,
+    AUR_FOOTER_COMMITS_AT = 112,
+    AUR_FOOTER_COMMIT_COUNT_AT = 136,
+    AUR_FOOTER_FIRST_TIME_AT = 144,
+    AUR_FOOTER_LAST_TIME_AT = 152,
+    AUR_FOOTER_COMPLETE_AT = 160,
+    AUR_FOOTER_KIND_AT = 168,
+    AUR_FOOTER_SUM_AT = 176,
+    AUR_FOOTER_BYTES = 184,
 };
 
 /* An index entry: where a block is, and its checksum. */

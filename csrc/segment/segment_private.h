@@ -1,62 +1,44 @@
 /*
  * Inside a segment. Which file does what:
  *
- *   segment.c      create, close, state, health          manifest.c     the one file that is
- * replaced atomically open.c         opening a directory                   log_extent.c   hot log
- * files: make, recycle, find a place append.c       frames in log_scan.c     reading the hot log
- * back at open history.c      epoch promise and rewinds             memtable.c     index of what no
- * layer holds yet read.c         pages and frames out                  layer_write.c, layer_read.c,
- * layer_cursor.c work.c         what to do next in the background     flush.c, merge.c,
- * layer_build.c copy.c         rebuild a copy                        verify.c       re-read
- * everything, or look if it is there
+ *   segment.c    create, close, state, health, installing a manifest
+ *   manifest.c   the one file that is replaced atomically
+ *   view.c       what readers pin
+ *   open.c       opening a directory
+ *   append.c     frames in
+ *   history.c    epoch promise, rewinds, what is retained
+ *   read.c       pages and frames out
+ *   work.c       what to do next in the background
+ *   flush.c      memtable -> delta layer
+ *   merge.c      delta layers -> one delta layer
+ *   compact.c    delta layers and base parts -> base parts
+ *   collect.c    which versions of a page are kept
+ *   follow.c     taking over the layers that another copy built
+ *   copy.c       rebuilding a copy; a clone
+ *   verify.c     re-read everything, or look if it is there
+ *
+ * hot_log_private.h and layer_private.h have the files of the hot log and of layers.
  *
  * Locks, in the order in which they are taken:
- *   work_lock      flush, merge, extents, compact: one at a time
+ *   work_lock      flush, merge, compact, follow, extents: one at a time
  *   manifest_lock  one manifest replacement at a time
  *   lock           every field below it; never held across I/O
  */
 #ifndef AUR_SEGMENT_PRIVATE_H
 #define AUR_SEGMENT_PRIVATE_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "format/checksum.h"
-#include "segment/segment.h"
-#include "segment/segment_format.h"
+#include "segment/hot_log_private.h"
+#include "segment/layer_private.h"
 
 enum {
-    AURI_NAME_BYTES = 32,              /* "layer-" + 16 hex digits + NUL, rounded up */
-    AURI_EXTENT_HEADER_BYTES = 4096,   /* frames start here */
-    AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
-    AURI_RETAINED_EXTENTS = 2,         /* flushed extents kept for copies that catch up */
-    AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
-    AURI_REWINDS_MAX = 1024,           /* the newest are kept */
-    AURI_GROUP_PAGES_MAX = 1 << 26,    /* bounds the page bitmap of a layer */
-    AURI_BLOCK_RAW_BYTES = 32 << 10,   /* a data block is closed at this size */
-    AURI_BLOCK_BYTES_MAX = 16 << 20,   /* a reader refuses more */
-    AURI_INDEX_ENTRIES = 512,          /* pointers in one index block */
-    AURI_UNPACKERS = 4,                /* decompression contexts kept for reads */
+    AURI_REWINDS_MAX = 4096,        /* more backtracks than this are refused */
+    AURI_REWINDS_KEPT = 64,         /* so many of the newest are kept whatever they hide */
+    AURI_GROUP_PAGES_MAX = 1 << 26, /* bounds the page bitmap of a layer */
+    AURI_UNPACKERS = 4,             /* decompression contexts kept for reads */
+    AURI_STEP_BYTES = 4 << 20,      /* of output, of a merge or compaction, in one unit of work */
 };
 
-/* Where a frame rests in the hot log. */
-typedef struct auri_log_position {
-    uint64_t sequence; /* of the extent */
-    uint64_t offset;
-} auri_log_position;
-
-/* ---- Manifest (manifest.c)
- * -------------------------------------------------------------------------------- */
-
-typedef struct auri_layer_info {
-    uint64_t number;
-    uint64_t size_bytes;
-    uint64_t records;
-    aur_lsn first_lsn, last_lsn;
-    aur_page_id first_page, last_page;
-    uint64_t footer_sum;
-    uint32_t tier;
-} auri_layer_info;
+/* ---- Manifest (manifest.c) ---- */
 
 /* What `manifest` says. Owns its two arrays. */
 typedef struct auri_manifest {
@@ -72,7 +54,8 @@ typedef struct auri_manifest {
     aur_rewind *rewinds; /* ascending by `at` */
     uint32_t rewind_count;
     uint32_t layer_count;
-    auri_layer_info *layers; /* newest first; LSN ranges do not overlap */
+    auri_layer_info *layers; /* deltas, newest first, whose LSN ranges do not overlap; base parts,
+                                ascending by page; chronicles, newest first */
 } auri_manifest;
 
 void auri_segment_manifest_free(auri_manifest *manifest);
@@ -90,279 +73,76 @@ void auri_segment_reserve(aur_disk *disk);
 aur_status auri_segment_manifest_store(aur_disk *disk, const auri_manifest *manifest,
                                        aur_error *error) AUR_CHECKED;
 
-/* ---- Hot log (log_extent.c, log_scan.c)
- * ------------------------------------------------------------------- */
-
-/* Counted by reference, so that a look at its file outlives its removal from the list. */
-typedef struct auri_extent {
-    atomic_uint references;
-    uint64_t sequence;
-    uint64_t size_bytes;
-    uint64_t used_bytes; /* where the next frame goes */
-    aur_lsn stale_lsn;   /* frames up to here are left over from the extent's earlier life */
-    aur_file *file;
-    bool header_good;
-    bool unborn; /* a crash came between making or renaming the file and writing its header */
-    /* What a peer that catches up may still read from here; link_offset is 0 when that is nothing.
-     */
-    aur_lsn link_lsn;     /* the first readable frame links to it … */
-    uint64_t link_offset; /* … and stands here */
-    aur_lsn last_lsn;     /* of the newest frame */
-    aur_lsn hint_lsn;     /* the frame that links to this LSN was last seen … */
-    uint64_t hint_offset; /* … here: catching up goes forward */
-} auri_extent;
-
-typedef struct auri_log {
-    auri_extent **extents; /* ascending by sequence */
-    uint32_t count, capacity;
-    auri_extent *active; /* takes frames; NULL when the next frame needs a fresh one */
-    uint64_t floor;      /* only extents with a sequence above may become active */
-    uint64_t next_sequence;
-    uint64_t bytes; /* sum of sizes */
-} auri_log;
-
-/* One frame of the hot log that no layer holds yet. */
-typedef struct auri_slot {
-    aur_frame *frame; /* one reference */
-    auri_log_position position;
-} auri_slot;
-
-void auri_segment_extent_name(uint64_t sequence, char name[AURI_NAME_BYTES]);
-bool auri_segment_parse_name(const char *name, const char *prefix, uint64_t *number_out);
-
-/* Creates a zeroed extent with its header on `disk` and opens it. Usable before a segment is open.
- */
-aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
-                                      uint64_t sequence, uint64_t size_bytes,
-                                      auri_extent **extent_out, aur_error *error) AUR_CHECKED;
-/* Opens the existing extent `sequence` of `size_bytes` and looks at its header. AUR_ERR_CORRUPT
- * when it belongs to another segment; a header that is merely damaged clears header_good. */
-aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
-                                    uint64_t sequence, uint64_t size_bytes,
-                                    auri_extent **extent_out, aur_error *error) AUR_CHECKED;
-auri_extent *auri_segment_extent_acquire(auri_extent *extent);
-void auri_segment_extent_release(auri_extent *extent);
-
-/* Reads the header again: AUR_ERR_CORRUPT when it does not verify. */
-aur_status auri_segment_extent_check(const auri_extent *extent,
-                                     const aur_segment_identity *identity,
-                                     aur_error *error) AUR_CHECKED;
-
-/* Adds to / takes from the list of extents; the caller holds `lock` (or is alone). */
-aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) AUR_CHECKED;
-void auri_segment_log_take_out(auri_log *log, auri_extent *extent);
-
-/* Notes that a frame stands at `offset`. Holds `lock`. */
-void auri_segment_extent_note(auri_extent *extent, uint64_t offset, const aur_frame_header *header);
-
-/* The lowest LSN whose following frame is in memory or in a retained extent. Holds `lock`. */
-aur_lsn auri_segment_log_start(const aur_segment *segment);
-
-/* Reads the frame that links to `after_lsn` from a flushed extent. AUR_GAP: it is not there any
- * more. */
-aur_status auri_segment_log_fetch(aur_segment *segment, aur_lsn after_lsn, aur_frame **frame_out,
-                                  aur_error *error) AUR_CHECKED;
-
-/* Finds room for `length` bytes and reserves it. AUR_NOT_FOUND: no extent has room. Holds `lock`.
- */
-aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,
-                                  uint64_t *offset_out) AUR_CHECKED;
-
-/* Makes an extent that a frame of `length` bytes fits into and puts it into the list. Without lock.
- */
-aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) AUR_CHECKED;
-
-/* One step of keeping the set of extents right: prepares one ahead, recycles or removes a flushed
- * one. AUR_NOT_FOUND when nothing is to be done. Holds work_lock only. */
-aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) AUR_CHECKED;
-
-/* Reads the hot log from the manifest's replay position into the memtable and sets SCL. Damage is
- * noted in the segment's health; only lack of memory is an error. */
-aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) AUR_CHECKED;
-
-/* ---- Memtable (memtable.c)
- * -------------------------------------------------------------------------------- */
-
-/* One record: 24 bytes. `previous` is 1 + the index of the page's older record, 0 when there is
- * none. */
-typedef struct auri_entry {
-    aur_lsn lsn;
-    uint32_t slot;
-    uint32_t offset;
-    uint32_t previous;
-    uint32_t flags;
-} auri_entry;
-
-typedef struct auri_page_entry {
-    aur_page_id page_id;
-    uint32_t newest; /* 1 + index of the newest record, 0 in an empty place */
-    uint32_t unused;
-} auri_page_entry;
-
-/* Counted by reference: readers pin it, which keeps its frames alive. Grows under `lock` while it
- * is the active one; immutable once frozen, but for `limit`. */
-typedef struct auri_memtable {
-    atomic_uint references;
-    uint32_t slot_count, slot_capacity;
-    uint32_t
-        held_count; /* slots with a reference: slot_count, and those that moved on when it froze */
-    uint32_t entry_count, entry_capacity;
-    uint32_t page_count, page_capacity; /* capacity is a power of two */
-    aur_lsn limit;                      /* entries above moved to a newer memtable */
-    uint64_t payload_bytes, padded_bytes;
-    auri_slot *slots;
-    auri_entry *entries;
-    auri_page_entry *pages;
-} auri_memtable;
-
-auri_memtable *auri_segment_memtable_create(void);
-auri_memtable *auri_segment_memtable_acquire(auri_memtable *table);
-void auri_segment_memtable_release(auri_memtable *table);
-uint64_t auri_segment_memtable_bytes(const auri_memtable *table);
-
-/* Decodes every record of a frame and checks it against the frame and the group. AUR_ERR_CORRUPT.
- * The result is remembered in the frame, which the other copies in this process share. */
-aur_status auri_segment_check_records(aur_frame *frame,
-                                      const aur_segment_identity *identity) AUR_CHECKED;
-
-/* Adds a frame whose records were checked; takes a reference. All or nothing: AUR_ERR_MEMORY. */
-aur_status auri_segment_memtable_add(auri_memtable *table, aur_frame *frame,
-                                     auri_log_position position) AUR_CHECKED;
-
-/* Index + 1 of the newest record of a page, 0 when there is none. */
-uint32_t auri_segment_memtable_find(const auri_memtable *table, aur_page_id page_id);
-
-static inline const uint8_t *auri_segment_entry_bytes(const auri_memtable *table,
-                                                      const auri_entry *entry) {
-    return table->slots[entry->slot].frame->bytes + entry->offset;
-}
-
-/* A memtable that holds the slots of `table` from `first` on. NULL when out of memory. */
-auri_memtable *auri_segment_memtable_tail(const auri_memtable *table, uint32_t first);
-
-/* ---- Layers (layer_write.c, layer_read.c, layer_cursor.c)
- * ------------------------------------------------- */
-
-/* Where a block is: the checksum is in the pointer, so a block that is stale or elsewhere fails. */
-typedef struct auri_pointer {
-    aur_page_id first_page;
-    aur_lsn first_lsn;
-    uint64_t offset;
-    uint32_t stored_bytes; /* below raw_bytes: zstd */
-    uint32_t raw_bytes;
-    uint64_t sum;
-} auri_pointer;
-
-void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AUR_POINTER_BYTES]);
-void auri_segment_pointer_decode(const uint8_t in[AUR_POINTER_BYTES], auri_pointer *pointer);
-
-/* Seed of the checksum of the block at `offset` of layer `number`. */
-static inline uint64_t auri_segment_layer_seed(uint64_t volume_seed, uint64_t number,
-                                               uint64_t offset) {
-    return volume_seed ^ (number * UINT64_C(0x9e3779b97f4a7c15)) ^
-           (offset * UINT64_C(0xc2b2ae3d27d4eb4f));
-}
-
-typedef struct auri_layer_writer auri_layer_writer;
-
-/* Starts layer-`number` on the segment's disk; info_out of finish is what the manifest needs. */
-aur_status auri_segment_layer_writer_open(aur_segment *segment, uint64_t number, uint32_t tier,
-                                          auri_layer_writer **writer_out,
-                                          aur_error *error) AUR_CHECKED;
-/* Adds one encoded record; records come in (page, LSN) order. */
-aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
-                                         const uint8_t *bytes, size_t length,
-                                         aur_error *error) AUR_CHECKED;
-uint64_t auri_segment_layer_writer_bytes(const auri_layer_writer *writer);
-/* Writes index and footer and makes the file durable. The writer is still to be closed. */
-aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, auri_layer_info *info_out,
-                                            aur_error *error) AUR_CHECKED;
-void auri_segment_layer_writer_close(auri_layer_writer *writer);
-
-/* An open layer. Counted by reference; root and bitmap are loaded at the first read. */
-typedef struct auri_layer {
-    atomic_uint references;
-    auri_layer_info info;
-    aur_segment_identity identity;
-    uint64_t volume_seed;
-    uint32_t planted_bugs;
-    char name[AURI_NAME_BYTES];
-    aur_file *file; /* NULL when it is missing: every read says so */
-    pthread_mutex_t load_lock;
-    atomic_bool loaded;
-    uint8_t *root; /* pointers to index blocks */
-    uint32_t root_count;
-    uint8_t *bitmap; /* one bit for each page from first_page on */
-    uint64_t bitmap_bytes;
-} auri_layer;
-
-void auri_segment_layer_name(uint64_t number, char name[AURI_NAME_BYTES]);
-
-/* A missing or short file is not an error here but at the first read; *damaged_out tells. */
-aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *identity,
-                                   uint32_t planted_bugs, const auri_layer_info *info,
-                                   auri_layer **layer_out, aur_error *error) AUR_CHECKED;
-auri_layer *auri_segment_layer_acquire(auri_layer *layer);
-void auri_segment_layer_release(auri_layer *layer);
-aur_status auri_segment_layer_load(auri_layer *layer, aur_error *error) AUR_CHECKED;
-
-/* Memory that reading blocks needs; reused from block to block. Zero-initialize; free at the end.
- */
-typedef struct auri_block_buffer {
-    uint8_t *raw;
-    uint8_t *stored;
-    size_t raw_capacity, stored_capacity;
-    void *unpacker; /* ZSTD_DCtx */
-} auri_block_buffer;
-
-void auri_segment_block_buffer_free(auri_block_buffer *buffer);
-
-/* Reads and verifies the block at `pointer` into buffer->raw (pointer->raw_bytes of it). */
-aur_status auri_segment_layer_read_block(auri_layer *layer, const auri_pointer *pointer,
-                                         auri_block_buffer *buffer, aur_error *error) AUR_CHECKED;
-
-/* AUR_ERR_CORRUPT naming the layer's file. */
-aur_status auri_segment_layer_damage(const auri_layer *layer, uint64_t offset, aur_lsn lsn,
-                                     const char *what, aur_error *error) AUR_CHECKED;
-
-/* Reads all records of a layer in order. */
-typedef struct auri_cursor {
-    auri_layer *layer; /* one reference */
-    auri_block_buffer index, data;
-    uint32_t root_at, index_at, index_count; /* next index block, next entry, entries in it */
-    uint32_t data_bytes, data_at;
-    uint64_t block_offset;
-    aur_record record;    /* the current one, when `valid` */
-    const uint8_t *bytes; /* its encoding; lives until the next advance */
-    size_t length;
-    bool valid;
-} auri_cursor;
-
-/* Takes a reference on the layer and stands before the first record. */
-void auri_segment_cursor_init(auri_cursor *cursor, auri_layer *layer);
-/* Moves to the next record; cursor->valid is false at the end. */
-aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) AUR_CHECKED;
-void auri_segment_cursor_free(auri_cursor *cursor);
-
-/* ---- What readers pin (segment.c)
- * ------------------------------------------------------------------------- */
+/* ---- What readers pin (view.c) ---- */
 
 /* An immutable list of layers and rewinds; replaced, never changed. */
 typedef struct auri_view {
     atomic_uint references;
     uint32_t layer_count;
+    uint32_t delta_count, base_count; /* the first of the layers, and those behind them */
     uint32_t rewind_count;
-    auri_layer **layers; /* newest first, one reference each */
+    auri_layer **layers; /* in the order of the manifest, one reference each */
     aur_rewind *rewinds;
 } auri_view;
 
+/* The base part whose range holds the page; NULL when there is none. */
+auri_layer *auri_segment_view_part(const auri_view *view, aur_page_id page_id);
+
+/* Where the range of the base part at `index` ends. */
+aur_page_id auri_segment_view_part_end(const auri_view *view, uint32_t index,
+                                       const aur_segment_identity *identity);
+
+/* Puts layers into the order of the manifest, and counts them. */
 auri_view *auri_segment_view_create(auri_layer *const *layers, uint32_t layer_count,
                                     const aur_rewind *rewinds, uint32_t rewind_count);
 auri_view *auri_segment_view_acquire(auri_view *view);
 void auri_segment_view_release(auri_view *view);
 
-/* ---- Chain of one page (read.c)
- * --------------------------------------------------------------------------- */
+/* A change of the list of layers. The caller keeps its references. */
+typedef struct auri_layer_change {
+    auri_layer *const *removed;
+    uint32_t removed_count;
+    auri_layer *const *added; /* one that is removed may come back with another info */
+    uint32_t added_count;
+    aur_lsn flushed_lsn; /* where frames end that are in layers now; 0: where they did */
+    bool drops_frozen;   /* the frozen memtable is in the layers */
+    bool drops_flushed;  /* frames of the active memtable up to flushed_lsn are in the layers */
+} auri_layer_change;
+
+/* Makes the change durable and visible in one step; files of layers that are out of use are removed
+ * once nobody reads them. Holds work_lock. */
+aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *change,
+                                aur_error *error) AUR_CHECKED;
+
+/* Takes the frames up to `flushed_lsn` out of the active memtable; readers that pinned it keep it.
+ * Holds `lock`. */
+aur_status auri_segment_keep_tail(aur_segment *segment, aur_lsn flushed_lsn) AUR_CHECKED;
+
+/* Removes the file of one layer that is out of use. AUR_NOT_FOUND: none can be. Holds work_lock. */
+aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
+
+/* A reference on the current view. */
+auri_view *auri_segment_pin_view(aur_segment *segment);
+
+/* ---- What is retained (history.c) ---- */
+
+/* A copy of what the owner said must be retained, joined with the view's rewinds: the moments whose
+ * newest visible versions are kept among those below the horizon. */
+typedef struct auri_roots {
+    aur_lsn horizon;
+    aur_lsn *lsns; /* ascending, distinct; the horizon is the last */
+    uint32_t count;
+} auri_roots;
+
+/* AUR_ERR_MEMORY. Freed with free(roots->lsns). */
+aur_status auri_segment_roots(aur_segment *segment, const auri_view *view,
+                              auri_roots *roots_out) AUR_CHECKED;
+
+/* Whether a read at `lsn` is refused where versions below `horizon` were collected. Holds `lock`.
+ */
+bool auri_segment_is_collected(const aur_segment *segment, aur_lsn lsn, aur_lsn horizon);
+
+/* ---- Chain of one page (read.c) ---- */
 
 typedef struct auri_link {
     const uint8_t *bytes;
@@ -374,6 +154,7 @@ typedef struct auri_link {
 typedef struct auri_chain {
     aur_page_id page_id;
     aur_lsn read_point;
+    aur_lsn floor; /* deltas up to here are in the base part already */
     const auri_view *view;
     auri_link *links;
     uint32_t count, capacity;
@@ -390,10 +171,10 @@ aur_status auri_segment_chain_add(auri_chain *chain, const uint8_t *bytes, const
 aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain,
                                       aur_error *error) AUR_CHECKED;
 
-/* ---- The segment
- * ------------------------------------------------------------------------------------------ */
+/* ---- The segment ---- */
 
 typedef struct auri_merge auri_merge;
+typedef struct auri_compaction auri_compaction;
 
 struct aur_segment {
     aur_disk *disk;
@@ -402,8 +183,9 @@ struct aur_segment {
     uint64_t volume_seed;
 
     pthread_mutex_t work_lock;
-    auri_merge *merge;     /* under work_lock: the merge that goes on, step by step */
-    bool merge_blocked;    /* under work_lock: its inputs are damaged */
+    auri_merge *merge;           /* under work_lock: the merge that goes on, step by step */
+    auri_compaction *compaction; /* under work_lock: the same for a base part */
+    bool merge_blocked;          /* under work_lock: the inputs are damaged */
     auri_layer **obsolete; /* under work_lock: replaced layers whose readers may still be there */
     uint32_t obsolete_count, obsolete_capacity;
 
@@ -421,7 +203,9 @@ struct aur_segment {
     aur_lsn chain_lsn; /* last LSN begun: what the next frame links to */
     aur_lsn scl;
     aur_lsn vdl;
-    aur_lsn lowest_read_point;
+    aur_lsn horizon; /* every moment from here on is retained */
+    aur_lsn *points; /* and these below it, ascending */
+    size_t point_count;
     uint64_t next_layer; /* number for the next layer file */
     void *unpackers[AURI_UNPACKERS];
     uint32_t unpacker_count;
@@ -456,33 +240,51 @@ aur_status auri_segment_draft(aur_segment *segment, auri_manifest *draft_out,
 aur_status auri_segment_install(aur_segment *segment, auri_manifest *next, auri_view *view,
                                 bool flushed, aur_error *error) AUR_CHECKED;
 
-/* As aur_segment_read_page; damage is not noted. */
+/* As aur_segment_read_page, of any moment that is still there; damage is not noted. */
 aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
                                    uint8_t *page, aur_error *error) AUR_CHECKED;
 
-/* ---- Background (flush.c, merge.c, layer_build.c)
- * --------------------------------------------------------- */
+/* ---- Background ---- */
 
-/* Writes records of one page after the other into a layer and adds images where chains get long. */
-typedef struct auri_builder auri_builder;
-aur_status auri_segment_builder_open(aur_segment *segment, uint32_t tier,
-                                     auri_builder **builder_out, aur_error *error) AUR_CHECKED;
-aur_status auri_segment_builder_add(auri_builder *builder, const aur_record *record,
-                                    const uint8_t *bytes, size_t length,
-                                    aur_error *error) AUR_CHECKED;
-uint64_t auri_segment_builder_bytes(const auri_builder *builder);
-/* Finishes the file and opens it as a layer (one reference). */
-aur_status auri_segment_builder_finish(auri_builder *builder, auri_layer **layer_out,
-                                       aur_error *error) AUR_CHECKED;
-/* Frees; removes the file when it was not finished. */
-void auri_segment_builder_close(auri_builder *builder);
+/* Opens a layer that was just written or taken over, which must be sound. */
+aur_status auri_segment_layer_open_new(aur_segment *segment, const auri_layer_info *info,
+                                       auri_layer **layer_out, aur_error *error) AUR_CHECKED;
 
 /* All of these hold work_lock. AUR_NOT_FOUND: nothing to do. */
 aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *error) AUR_CHECKED;
 aur_status auri_segment_merge_step(aur_segment *segment, aur_error *error) AUR_CHECKED;
-aur_status auri_segment_merge_all(aur_segment *segment, aur_error *error) AUR_CHECKED;
 void auri_segment_merge_abort(aur_segment *segment);
-aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
+
+/* Compacts a base part that has too many deltas above it, or too much that may be collected.
+ * `everything`: any that has some. */
+aur_status auri_segment_compact_step(aur_segment *segment, bool everything,
+                                     aur_error *error) AUR_CHECKED;
+void auri_segment_compact_abort(aur_segment *segment);
+
+/* Takes over what the leader has built. */
+aur_status auri_segment_follow(aur_segment *segment, aur_segment *leader,
+                               aur_error *error) AUR_CHECKED;
+
+/* Writes the versions of one page after the other into a base part, and keeps those that are
+ * retained (collect.c). `view` outlives it. */
+typedef struct auri_collector auri_collector;
+aur_status auri_segment_collector_open(aur_segment *segment, const auri_view *view,
+                                       auri_collector **collector_out,
+                                       aur_error *error) AUR_CHECKED;
+/* Records come in (page, LSN) order, an image behind the record whose state it holds. */
+aur_status auri_segment_collector_add(auri_collector *collector, auri_layer_writer *writer,
+                                      const aur_record *record, const uint8_t *bytes, size_t length,
+                                      aur_error *error) AUR_CHECKED;
+/* The page is complete. */
+aur_status auri_segment_collector_end_page(auri_collector *collector, auri_layer_writer *writer,
+                                           aur_error *error) AUR_CHECKED;
+aur_lsn auri_segment_collector_horizon(const auri_collector *collector);
+aur_lsn auri_segment_collector_lowest_root(const auri_collector *collector);
+void auri_segment_collector_close(auri_collector *collector);
+
+/* An image record of `page` at `lsn` in `out`, which has room for AUR_RECORD_BYTES_MAX. */
+size_t auri_segment_encode_image(const uint8_t *page, uint32_t page_bytes, aur_page_id page_id,
+                                 aur_lsn lsn, uint8_t *out);
 
 /* Opens the layer anew on `disk` and reads every block, with checksums, order and counts compared;
  * adds to `counts` what was read. The first damage ends it: AUR_ERR_CORRUPT, AUR_ERR_IO. */
@@ -490,12 +292,11 @@ aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity 
                                      const auri_layer_info *info, aur_verify_counts *counts,
                                      aur_error *error) AUR_CHECKED;
 
-/* The extent with that sequence number (a new reference), or NULL. Holds `lock`. */
-auri_extent *auri_segment_log_find(const auri_log *log, uint64_t sequence);
-
-/* References on every frame that no layer holds, oldest first; NULL when out of memory. Holds
- * `lock`. */
-auri_slot *auri_segment_hot_slots(const aur_segment *segment, size_t *count_out);
-void auri_segment_release_slots(auri_slot *slots, size_t count);
+/* Copies a layer's file to another disk and compares its checksum on the way. `advance` (may be
+ * NULL) is told how much was copied, and may end it. */
+aur_status auri_segment_layer_copy(const auri_layer *layer, aur_disk *target,
+                                   aur_status (*advance)(void *context, uint64_t bytes,
+                                                         aur_error *error),
+                                   void *context, aur_error *error) AUR_CHECKED;
 
 #endif

@@ -8,9 +8,7 @@
 
 #include "segment/segment_private.h"
 
-/* ---- Layers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Layers ---- */
 
 static aur_status verify_header(const auri_layer *layer, aur_error *error) {
     uint8_t head[AUR_LAYER_BYTES];
@@ -22,7 +20,7 @@ static aur_status verify_header(const auri_layer *layer, aur_error *error) {
     if (length < sizeof head || memcmp(head + AUR_LAYER_MAGIC_AT, "AURLAYER", 8) != 0 ||
         aur_get64(head + AUR_LAYER_SUM_AT) != aur_checksum(head, AUR_LAYER_SUM_AT, 0) ||
         aur_get64(head + AUR_LAYER_NUMBER_AT) != layer->info.number ||
-        memcmp(head + AUR_LAYER_VOLUME_AT, layer->identity.volume_id, AUR_VOLUME_ID_BYTES) != 0) {
+        memcmp(head + AUR_LAYER_VOLUME_AT, layer->info.origin, AUR_VOLUME_ID_BYTES) != 0) {
         return auri_segment_layer_damage(layer, 0, layer->info.first_lsn,
                                          "the header of the layer fails its checksum", error);
     }
@@ -56,6 +54,25 @@ static aur_status verify_records(auri_layer *layer, aur_verify_counts *counts, a
     return status;
 }
 
+static aur_status count_commit(void *context, const aur_commit_mark *commit, aur_error *error) {
+    uint64_t *count = context;
+    (void)commit;
+    (void)error;
+    *count += 1;
+    return AUR_OK;
+}
+
+static aur_status verify_commits(auri_layer *layer, aur_error *error) {
+    uint64_t count = 0;
+    const aur_status status =
+        auri_segment_layer_commits(layer, 0, AUR_LSN_MAX, count_commit, &count, error);
+    if (status == AUR_OK && count != layer->info.commits) {
+        return auri_segment_layer_damage(layer, layer->commit_index.offset, layer->info.first_lsn,
+                                         "commits are missing", error);
+    }
+    return status;
+}
+
 aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity *identity,
                                      const auri_layer_info *info, aur_verify_counts *counts,
                                      aur_error *error) {
@@ -66,11 +83,14 @@ aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity 
     if (status == AUR_OK) {
         status = damage.status;
     }
-    if (status == AUR_OK) {
+    if (status == AUR_OK && info->size_bytes > 0) {
         status = verify_header(layer, &damage);
-    }
-    if (status == AUR_OK) {
-        status = verify_records(layer, counts, &damage);
+        if (status == AUR_OK) {
+            status = verify_records(layer, counts, &damage);
+        }
+        if (status == AUR_OK) {
+            status = verify_commits(layer, &damage);
+        }
     }
     if (status != AUR_OK && error != NULL) {
         *error = damage;
@@ -81,8 +101,7 @@ aur_status auri_segment_layer_verify(aur_disk *disk, const aur_segment_identity 
     return status;
 }
 
-/* ---- The thorough look
- * ---------------------------------------------------------------------------------------- */
+/* ---- The thorough look ---- */
 
 typedef struct verification {
     aur_segment *segment;
@@ -249,8 +268,7 @@ aur_status aur_segment_verify(aur_segment *segment,
                                     : AUR_OK;
 }
 
-/* ---- The cheap look
- * ------------------------------------------------------------------------------------------- */
+/* ---- The cheap look ---- */
 
 static aur_status check_extents(aur_segment *segment, aur_error *error) {
     uint32_t count;

@@ -1,14 +1,33 @@
 /* What runs in the background: one unit at a time, the most urgent first. */
 #include "segment/segment_private.h"
 
-/* A write that failed fails the segment; damage that a merge met is noted. Lack of memory is
- * neither. */
-static void judge(aur_segment *segment, aur_status status, const aur_error *error) {
+/* A write that failed fails the segment; damage that was met is noted. Lack of memory is neither.
+ */
+static aur_status judge(aur_segment *segment, aur_status status, const aur_error *failure,
+                        aur_error *error) {
     if (status == AUR_ERR_CORRUPT) {
-        auri_segment_note_damage(segment, error);
+        auri_segment_note_damage(segment, failure);
     } else if (status == AUR_ERR_IO || status == AUR_ERR_FULL) {
-        auri_segment_note_failure(segment, error);
+        auri_segment_note_failure(segment, failure);
     }
+    if (status < AUR_OK && error != NULL) {
+        *error = *failure;
+    }
+    return status;
+}
+
+/* Merges first: they are small, and a read looks into fewer layers after each. */
+static aur_status rearrange(aur_segment *segment, aur_error *error) {
+    if (segment->merge_blocked) {
+        return AUR_NOT_FOUND;
+    }
+    aur_status status = auri_segment_merge_step(segment, error);
+    if (status == AUR_NOT_FOUND) {
+        status = auri_segment_compact_step(segment, false, error);
+    }
+    /* Inputs that are damaged do not get better: nothing is tried again until reopened. */
+    segment->merge_blocked = status == AUR_ERR_CORRUPT;
+    return status;
 }
 
 /* Log extents first, because the append path waits when none is ready; then what frees memory. */
@@ -20,13 +39,7 @@ static aur_status work(aur_segment *segment, aur_error *error) {
     if (status == AUR_NOT_FOUND) {
         status = auri_segment_remove_obsolete(segment, error);
     }
-    if (status == AUR_NOT_FOUND && !segment->merge_blocked) {
-        status = auri_segment_merge_step(segment, error);
-        /* Inputs that are damaged do not get better: the merge is not tried again until reopened.
-         */
-        segment->merge_blocked = status == AUR_ERR_CORRUPT;
-    }
-    return status;
+    return status == AUR_NOT_FOUND ? rearrange(segment, error) : status;
 }
 
 aur_status aur_segment_work(aur_segment *segment, aur_error *error) {
@@ -38,25 +51,51 @@ aur_status aur_segment_work(aur_segment *segment, aur_error *error) {
     pthread_mutex_lock(&segment->work_lock);
     const aur_status status = work(segment, &failure);
     pthread_mutex_unlock(&segment->work_lock);
-    if (status < AUR_OK) {
-        judge(segment, status, &failure);
-        if (error != NULL) {
-            *error = failure;
-        }
+    return judge(segment, status, &failure, error);
+}
+
+/* Damage of the leader is not this segment's: it is noted where it is read next. */
+static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
+    aur_status status = auri_segment_log_maintain(segment, error);
+    if (status == AUR_NOT_FOUND) {
+        status = auri_segment_remove_obsolete(segment, error);
     }
-    return status;
+    return status == AUR_NOT_FOUND ? auri_segment_follow(segment, leader, error) : status;
+}
+
+aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
+    aur_error failure;
+    aur_error_clear(&failure);
+    if (auri_segment_writable(segment, NULL) != AUR_OK) {
+        return AUR_NOT_FOUND;
+    }
+    pthread_mutex_lock(&segment->work_lock);
+    const aur_status status = follow(segment, leader, &failure);
+    pthread_mutex_unlock(&segment->work_lock);
+    if (status == AUR_ERR_CORRUPT && failure.copy == (int32_t)leader->identity.copy) {
+        auri_segment_note_damage(leader, &failure);
+        return AUR_NOT_FOUND;
+    }
+    return judge(segment, status, &failure, error);
 }
 
 static aur_status compact(aur_segment *segment, aur_error *error) {
     aur_status status = AUR_OK;
+    auri_segment_merge_abort(segment);
+    auri_segment_compact_abort(segment);
     while (status == AUR_OK) {
         status = auri_segment_flush(segment, true, error);
     }
-    if (status == AUR_NOT_FOUND) {
-        status = auri_segment_merge_all(segment, error);
+    while (status == AUR_OK || status == AUR_NOT_FOUND) {
+        status = auri_segment_compact_step(segment, true, error);
+        if (status == AUR_NOT_FOUND) {
+            break;
+        }
     }
-    while (status == AUR_OK) {
-        status = auri_segment_remove_obsolete(segment, error);
+    if (status == AUR_NOT_FOUND) {
+        do {
+            status = auri_segment_remove_obsolete(segment, error);
+        } while (status == AUR_OK);
     }
     return status == AUR_NOT_FOUND ? AUR_OK : status;
 }
@@ -71,11 +110,5 @@ aur_status aur_segment_compact(aur_segment *segment, aur_error *error) {
     pthread_mutex_lock(&segment->work_lock);
     status = compact(segment, &failure);
     pthread_mutex_unlock(&segment->work_lock);
-    if (status != AUR_OK) {
-        judge(segment, status, &failure);
-        if (error != NULL) {
-            *error = failure;
-        }
-    }
-    return status;
+    return judge(segment, status, &failure, error);
 }

@@ -161,7 +161,7 @@ class Database(TableVerbs, PastVerbs):
     [b'3', None]
     """
 
-    __slots__ = ("__weakref__", "_closed", "_handle", "_source", "_turn", "_volume", "_waits")
+    __slots__ = ("__weakref__", "_closed", "_turn", "_volume", "_waits")
 
     def __init__(self, volume: Volume, durability: Durability) -> None:
         self._closed = False
@@ -204,7 +204,7 @@ class Database(TableVerbs, PastVerbs):
         DatabaseClosedError
             If the database is closed.
         """
-        return Transaction(Txn(self._source, read_only), self._volume, waits=self._waits)
+        return Transaction(Txn(self._source, read_only), self._volume, self._waits)
 
     def transact(
         self, work: Callable[[Transaction], _T], *, attempts: int = ATTEMPTS_DEFAULT

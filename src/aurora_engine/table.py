@@ -132,7 +132,7 @@ class TableVerbs(ReadVerbs):
         return self._handle
 
     def _begin(self) -> Transaction:
-        return Transaction(Txn(self._source, False), self._volume, waits=self._waits)
+        return Transaction(Txn(self._source, False), self._volume, self._waits)
 
     def _overcome(
         self, refusal: NeedsGroups | NoTable | QuorumLostError, write: Callable[[], _T]
@@ -166,7 +166,7 @@ class Table(TableVerbs):
     the database is closed.
     """
 
-    __slots__ = ("_handle", "_source", "_volume", "_waits", "name")
+    __slots__ = ("_volume", "_waits", "name")
 
     def __init__(
         self, engine: Engine, volume: Volume, name: str, handle: TableHandle, *, waits: bool

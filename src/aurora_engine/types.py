@@ -140,7 +140,8 @@ class SegmentStatus:
     unflushed_bytes : int
         Log that is not in layers yet.
     live_bytes, history_bytes : int
-        Parts of `layer_bytes`: what the present needs, and what only the past needs.
+        Parts of `layer_bytes`: what the present needs, and what only the past needs. The rest is
+        not compacted yet.
     own_bytes : int
         What it would free if it were removed: its size without the files that it shares with
         clones.
@@ -270,8 +271,8 @@ class CopyRetention:
         What the present needs.
     history_bytes : int
         What only the past needs: moments of the window, and open views before it.
-    uncollected_bytes : int
-        In layers that were not compacted yet: copies of versions, and what nobody needs any more.
+    delta_bytes : int
+        In layers that were not compacted yet: of the present, of the past, and what nobody needs.
     log_bytes : int
         The hot log: redo that is not in layers yet, or that lagging copies may ask for, and room
         for more.
@@ -285,14 +286,14 @@ class CopyRetention:
     copy: int
     live_bytes: int
     history_bytes: int
-    uncollected_bytes: int
+    delta_bytes: int
     log_bytes: int
     collected_lsn: int
 
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.live_bytes + self.history_bytes + self.uncollected_bytes + self.log_bytes
+        return self.live_bytes + self.history_bytes + self.delta_bytes + self.log_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

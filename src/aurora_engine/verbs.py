@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from aurora_engine._ext.cursor import Cursor
+from aurora_engine._ext.lookup import Lookup
 from aurora_engine._ext.records import NoTable
 
 if TYPE_CHECKING:
@@ -38,29 +39,14 @@ class Scan(Protocol[_ItemT_co]):
     ) -> None: ...
 
 
-class Source(Protocol):
-    """Where single keys are looked up: an engine, or one transaction of it."""
-
-    def get(
-        self, table: TableHandle | None, key: ReadableBuffer, default: Any, as_view: bool
-    ) -> Any:
-        """The value, or the default."""
-
-    def contains(self, table: TableHandle | None, key: ReadableBuffer) -> bool:
-        """Whether the key is there."""
-
-
-class ReadVerbs:
+class ReadVerbs(Lookup):
     """Reading a table, as a mapping of bytes to bytes in the order of the keys.
 
-    A subclass says where single keys are looked up (`_source`), which table is meant (`_handle`,
-    None for the database itself), and which transaction reads more than one key (`_reading`).
+    `Lookup` has the verbs of one key, and with them where they look (`_source`) and in which table
+    (`_handle`). A subclass says which transaction reads more than one key (`_reading`).
     """
 
     __slots__ = ()
-
-    _source: Source
-    _handle: TableHandle | None
 
     def _reading(self) -> tuple[Txn, bool]:
         """A transaction to read with, and whether it is to end with what it was opened for."""
@@ -97,71 +83,6 @@ class ReadVerbs:
             self._find_again(gone)
         transaction, owned = self._reading()
         return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
-
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[False] = False
-    ) -> bytes | None: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: _T, *, as_view: Literal[False] = False
-    ) -> bytes | _T: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[True]
-    ) -> memoryview | None: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: _T, *, as_view: Literal[True]
-    ) -> memoryview | _T: ...
-    def get(self, key: ReadableBuffer, default: Any = None, *, as_view: bool = False) -> Any:
-        """The value of a key.
-
-        Parameters
-        ----------
-        key : bytes-like
-            0 to 1024 bytes.
-        default : object
-            What to return when the key is not there.
-        as_view : bool
-            Return a read-only memoryview instead of bytes, to be sliced without copying. It stays
-            valid for as long as it is held.
-
-        Returns
-        -------
-        bytes, memoryview, or default
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the key is no buffer of bytes, or longer than 1024 bytes.
-        CorruptionError, QuorumLostError
-            If no copy could serve the page.
-        DatabaseClosedError
-            If the database, transaction or view is closed.
-        """
-        try:
-            return self._source.get(self._handle, key, default, as_view)
-        except NoTable as gone:
-            self._find_again(gone)
-            return self._source.get(self._handle, key, default, as_view)
-
-    def __getitem__(self, key: ReadableBuffer) -> bytes:
-        try:
-            value = self._source.get(self._handle, key, _MISSING, False)
-        except NoTable as gone:
-            self._find_again(gone)
-            value = self._source.get(self._handle, key, _MISSING, False)
-        if value is _MISSING:
-            raise KeyError(key)
-        return cast("bytes", value)
-
-    def __contains__(self, key: ReadableBuffer) -> bool:
-        try:
-            return self._source.contains(self._handle, key)
-        except NoTable as gone:
-            self._find_again(gone)
-            return self._source.contains(self._handle, key)
 
     def __len__(self) -> int:
         return self._read(lambda transaction, table: transaction.count(table))
@@ -231,9 +152,6 @@ class ReadVerbs:
             The values in the order of `keys`.
         """
         return self._read(lambda transaction, table: transaction.get_many(table, keys, default))
-
-
-_MISSING: Any = object()
 
 
 def put_pairs(transaction: Txn, table: TableHandle | None, pairs: Any, values: Any) -> None:

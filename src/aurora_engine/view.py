@@ -33,7 +33,7 @@ class ViewVerbs(ReadVerbs):
 class SnapshotTable(ViewVerbs):
     """A table as it was at the moment of a view; from `Snapshot.table`. Ends with the view."""
 
-    __slots__ = ("_handle", "_source", "name")
+    __slots__ = ("name",)
 
     def __init__(self, transaction: Txn, name: str, handle: TableHandle) -> None:
         self._source = transaction
@@ -52,7 +52,7 @@ class Snapshot(ViewVerbs):
     may share it.
     """
 
-    __slots__ = ("_handle", "_source", "_volume")
+    __slots__ = ("_volume",)
 
     def __init__(self, transaction: Txn, volume: Volume) -> None:
         self._source = transaction

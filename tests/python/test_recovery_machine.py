@@ -44,9 +44,8 @@ class FakeSegment:
 
     def surveyed(self) -> Surveyed:
         identity = SegmentIdentity(b"v" * 16, *self.place, 4096, COPIES, 64)
-        state = SegmentState(
-            identity, self.epoch, self.scl, self.vdl, 0, 0, "ok", 0, 0, 0, 0, 0, None
-        )
+        nothing = dict.fromkeys(SegmentState._fields[5:], 0) | {"health": "ok", "damage": None}
+        state = SegmentState(identity, self.epoch, self.scl, self.vdl, 0, **nothing)
         return Surveyed(state, tuple(self.rewinds))
 
     def rewind(self, rewind: RewindRecord) -> None:

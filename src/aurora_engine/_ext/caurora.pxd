@@ -328,6 +328,8 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t extent_bytes
         uint64_t memtable_bytes
         uint32_t merge_fanout
+        uint64_t delta_bytes
+        uint64_t part_bytes
         uint32_t planted_bugs
 
     void aur_segment_default_options(aur_segment_options *options)
@@ -346,8 +348,13 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t log_start
         uint32_t health
         uint32_t layers
+        uint32_t deltas
+        uint64_t horizon
         uint64_t log_bytes
         uint64_t layer_bytes
+        uint64_t live_bytes
+        uint64_t history_bytes
+        uint64_t delta_bytes
         uint64_t memory_bytes
         uint64_t unflushed_bytes
         aur_error damage
@@ -357,7 +364,20 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t to
         uint64_t epoch
         uint64_t time_us
+        uint64_t lost_commits
         uint32_t kind
+        char who[48]
+
+    ctypedef struct aur_retention:
+        uint64_t horizon
+        const uint64_t *points
+        size_t count
+
+    ctypedef struct aur_commit_mark:
+        uint64_t lsn
+        uint64_t time_us
+
+    ctypedef struct aur_segment_snapshot
 
     ctypedef struct aur_verify_counts:
         uint64_t files
@@ -378,7 +398,30 @@ cdef extern from "segment/segment.h" nogil:
     aur_status aur_segment_set_epoch(
         aur_segment *segment, uint64_t epoch, aur_error *error
     )  # waits
-    void aur_segment_set_vdl(aur_segment *segment, uint64_t vdl, uint64_t lowest_read_point)
+    void aur_segment_set_vdl(aur_segment *segment, uint64_t vdl)
+    aur_status aur_segment_retain(aur_segment *segment, const aur_retention *retention)
+    aur_status aur_segment_follow(
+        aur_segment *segment, aur_segment *leader, aur_error *error
+    )  # waits
+    aur_status aur_segment_pin(
+        aur_segment *segment, aur_segment_snapshot **snapshot_out, aur_error *error
+    )
+    void aur_segment_unpin(aur_segment_snapshot *snapshot)
+    aur_status aur_segment_clone(
+        const aur_segment_snapshot *snapshot, aur_disk *target,
+        const aur_segment_identity *identity, uint64_t vdl, const aur_rewind *rewind,
+        c_bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes) noexcept nogil,
+        void *context, aur_error *error
+    )  # waits
+    aur_status aur_segment_commit_at_time(
+        aur_segment *segment, uint64_t time_us, aur_commit_mark *out, aur_error *error
+    )  # waits
+    aur_status aur_segment_commit_at_lsn(
+        aur_segment *segment, uint64_t lsn, aur_commit_mark *out, aur_error *error
+    )  # waits
+    aur_status aur_segment_count_commits(
+        aur_segment *segment, uint64_t after, uint64_t upto, uint64_t *count_out, aur_error *error
+    )  # waits
     aur_status aur_segment_rewind(
         aur_segment *segment, const aur_rewind *rewind, aur_error *error
     )  # waits

@@ -28,6 +28,9 @@ cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
         raise ValueError("the table belongs to another database")
     return handle._table
 
+# Looks a key up as of now, keeping the GIL if all is in memory. The caller releases what was found.
+cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
+
 # The bytes of a found value, which is released.
 cdef object found_value(Handle handle, aur_found *found, bint as_view)
 

@@ -162,7 +162,6 @@ cdef int check_write(Engine engine, aur_status status, const aur_error *error) e
 
 
 cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status

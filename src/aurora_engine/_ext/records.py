@@ -50,19 +50,20 @@ class SegmentState(NamedTuple):
     health: str
     """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""
     layers: int
+    deltas: int
+    """Layers that are not compacted yet."""
+    horizon: int
+    """Versions that only moments below it saw were collected."""
     log_bytes: int
     layer_bytes: int
+    """``live_bytes`` (newest versions of pages) and ``history_bytes`` (older ones, and deltas)."""
+    live_bytes: int
+    history_bytes: int
+    delta_bytes: int
+    """The part of ``history_bytes`` that is not compacted yet."""
     memory_bytes: int
     unflushed_bytes: int
     damage: AuroraError | None
-    horizon: int = 0
-    """What was only needed below this moment may be gone."""
-    live_bytes: int = 0
-    """Of ``layer_bytes``: what a read at the head needs."""
-    history_bytes: int = 0
-    """Of ``layer_bytes``: what only earlier moments need."""
-    own_bytes: int = 0
-    """Of ``log_bytes`` and ``layer_bytes``: in files that no other volume shares."""
 
 
 class RewindRecord(NamedTuple):

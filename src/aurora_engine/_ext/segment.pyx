@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from aurora_engine._ext.caurora cimport (
     AUR_ERR_IO,
@@ -19,11 +19,18 @@ from aurora_engine._ext.caurora cimport (
     AUR_TIMEOUT,
     aur_disk_acquire,
     aur_disk_close,
+    aur_commit_mark,
     aur_error,
     aur_frame,
+    aur_retention,
     aur_rewind,
     aur_segment,
+    aur_segment_clone,
+    aur_segment_commit_at_lsn,
+    aur_segment_commit_at_time,
+    aur_segment_count_commits,
     aur_segment_fill,
+    aur_segment_follow,
     aur_segment_append,
     aur_segment_check,
     aur_segment_close,
@@ -37,12 +44,16 @@ from aurora_engine._ext.caurora cimport (
     aur_segment_next_frame,
     aur_segment_open,
     aur_segment_options,
+    aur_segment_pin,
     aur_segment_read_page,
+    aur_segment_retain,
     aur_segment_rewind,
     aur_segment_rewinds,
     aur_segment_set_epoch,
     aur_segment_set_vdl,
+    aur_segment_snapshot,
     aur_segment_state,
+    aur_segment_unpin,
     aur_segment_verify,
     aur_segment_work,
     aur_status,
@@ -106,6 +117,27 @@ cdef int fill_identity(aur_segment_identity *out, identity) except -1:
     return 0
 
 
+cdef int fill_rewind(aur_rewind *out, rewind) except -1:
+    at, to, epoch, time_us, kind, lost_commits, who = rewind
+    cdef bytes text = who.encode("utf-8")[:sizeof(out.who)]
+    out.at = at
+    out.to = to
+    out.epoch = epoch
+    out.time_us = time_us
+    out.kind = kind
+    out.lost_commits = lost_commits
+    memset(out.who, 0, sizeof(out.who))
+    memcpy(out.who, PyBytes_AS_STRING(text), len(text))
+    return 0
+
+
+cdef object rewind_of(const aur_rewind *rewind):
+    who = (<bytes>rewind.who[:sizeof(rewind.who)]).rstrip(b"\0").decode("utf-8", "replace")
+    return RewindRecord(
+        rewind.at, rewind.to, rewind.epoch, rewind.time_us, rewind.kind, rewind.lost_commits, who
+    )
+
+
 @cython.final
 @cython.no_gc
 cdef class Segment(Handle):
@@ -148,7 +180,7 @@ cdef class Segment(Handle):
     @staticmethod
     def open(
         Disk disk not None, identity=None, *, uint32_t planted_bugs=0, extent_bytes=None,
-        memtable_bytes=None, merge_fanout=None
+        memtable_bytes=None, merge_fanout=None, delta_bytes=None, part_bytes=None
     ):
         """Opens the segment of a directory; `identity` is what it must say of itself, None accepts
         any.
@@ -182,6 +214,10 @@ cdef class Segment(Handle):
             options.memtable_bytes = memtable_bytes
         if merge_fanout is not None:
             options.merge_fanout = merge_fanout
+        if delta_bytes is not None:
+            options.delta_bytes = delta_bytes
+        if part_bytes is not None:
+            options.part_bytes = part_bytes
         error_clear(&error)
         aur_disk_acquire(disk._disk)
         disk._calls += 1
@@ -229,8 +265,13 @@ cdef class Segment(Handle):
             state.log_start,
             health,
             state.layers,
+            state.deltas,
+            state.horizon,
             state.log_bytes,
             state.layer_bytes,
+            state.live_bytes,
+            state.history_bytes,
+            state.delta_bytes,
             state.memory_bytes,
             state.unflushed_bytes,
             stored_exception(&state.damage),
@@ -254,10 +295,72 @@ cdef class Segment(Handle):
         self._calls -= 1
         check(status, &error)
 
-    def set_vdl(self, uint64_t vdl, uint64_t lowest_read_point):
-        """Tells it of a VDL and of the lowest read point in use."""
+    def set_vdl(self, uint64_t vdl):
+        """Tells it of a VDL."""
         require(self)
-        aur_segment_set_vdl(self._segment, vdl, lowest_read_point)
+        aur_segment_set_vdl(self._segment, vdl)
+
+    def retain(self, uint64_t horizon, points=()):
+        """Tells it which moments must stay readable: all from `horizon` on, and `points`."""
+        cdef aur_retention retention
+        cdef size_t count = len(points)
+        cdef size_t i
+        cdef uint64_t *lsns
+        cdef aur_status status
+        require(self)
+        lsns = <uint64_t *>malloc((count + 1) * sizeof(uint64_t))
+        if lsns == NULL:
+            raise MemoryError("no memory for the list of moments")
+        try:
+            for i, point in enumerate(sorted(points)):
+                lsns[i] = point
+            retention.horizon = horizon
+            retention.points = lsns
+            retention.count = count
+            status = aur_segment_retain(self._segment, &retention)
+        finally:
+            free(lsns)
+        check(status, NULL)
+
+    def commit_at_time(self, uint64_t time_us):
+        """(LSN, time) of the newest commit at or before a time, or None."""
+        cdef aur_commit_mark mark
+        cdef aur_error error
+        cdef aur_status status
+        require(self)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
+        self._calls -= 1
+        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+
+    def commit_at_lsn(self, uint64_t lsn):
+        """(LSN, time) of the newest commit at or below an LSN, or None."""
+        cdef aur_commit_mark mark
+        cdef aur_error error
+        cdef aur_status status
+        require(self)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
+        self._calls -= 1
+        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+
+    def count_commits(self, uint64_t after, uint64_t upto):
+        """How many commits there are with after < LSN <= upto."""
+        cdef uint64_t count = 0
+        cdef aur_error error
+        cdef aur_status status
+        require(self)
+        error_clear(&error)
+        self._calls += 1
+        with nogil:
+            status = aur_segment_count_commits(self._segment, after, upto, &count, &error)
+        self._calls -= 1
+        check(status, &error)
+        return count
 
     def rewind(self, rewind):
         """Durably records a rewind. Idempotent.
@@ -273,7 +376,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        parts.at, parts.to, parts.epoch, parts.time_us, parts.kind = rewind[:5]
+        fill_rewind(&parts, rewind)
         error_clear(&error)
         self._calls += 1
         with nogil:
@@ -299,13 +402,7 @@ cdef class Segment(Handle):
                 if rewinds == NULL:
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
-            return [
-                RewindRecord(
-                    rewinds[i].at, rewinds[i].to, rewinds[i].epoch, rewinds[i].time_us,
-                    rewinds[i].kind,
-                )
-                for i in range(count)
-            ]
+            return [rewind_of(&rewinds[i]) for i in range(count)]
         finally:
             free(rewinds)
 
@@ -424,8 +521,23 @@ cdef class Segment(Handle):
         self._calls -= 1
         return check(status, &error) == AUR_OK
 
+    def follow(self, Segment leader not None):
+        """Takes over what another copy of the group has built; whether there was any."""
+        cdef aur_error error
+        cdef aur_status status
+        require(self)
+        require(leader)
+        error_clear(&error)
+        self._calls += 1
+        leader._calls += 1
+        with nogil:
+            status = aur_segment_follow(self._segment, leader._segment, &error)
+        leader._calls -= 1
+        self._calls -= 1
+        return check(status, &error) == AUR_OK
+
     def compact(self):
-        """Flushes and merges everything into as few layers as possible."""
+        """Flushes everything and collects what is not retained."""
         cdef aur_error error
         cdef aur_status status
         require(self)
@@ -495,6 +607,22 @@ cdef class Segment(Handle):
                 disk.path
             )
 
+    def pin(self):
+        """What it holds now, kept for clones of it while it goes on."""
+        cdef aur_segment_snapshot *pinned = NULL
+        cdef aur_error error
+        cdef aur_status status
+        cdef Snapshot snapshot
+        require(self)
+        error_clear(&error)
+        status = aur_segment_pin(self._segment, &pinned, &error)
+        check(status, &error)
+        snapshot = Snapshot.__new__(Snapshot)
+        snapshot._snapshot = pinned
+        snapshot._segment = self
+        self._calls += 1
+        return snapshot
+
     def fail(self, str message not None):
         """Fails the segment from outside: its files are gone. Idempotent."""
         cdef aur_error why
@@ -527,3 +655,68 @@ cdef class Segment(Handle):
         with nogil:
             aur_segment_close(self._segment)
         self._segment = NULL
+
+
+@cython.final
+cdef class Snapshot:
+    """What a segment held when it was pinned; the segment is not closed before it is released."""
+
+    cdef aur_segment_snapshot *_snapshot
+    cdef Segment _segment
+
+    def __init__(self):
+        raise TypeError("use Segment.pin")
+
+    def __dealloc__(self):
+        if self._snapshot != NULL and not forked(self._segment):
+            self._release()
+
+    cdef void _release(self):
+        aur_segment_unpin(self._snapshot)
+        self._snapshot = NULL
+        self._segment._calls -= 1
+
+    def clone(self, Disk disk not None, identity, uint64_t vdl, rewind=None, progress=None):
+        """Makes a segment of another volume in an empty directory, sharing layers where it can.
+
+        `progress` is called with bytes done and in total; when it returns False the clone stops.
+
+        Raises
+        ------
+        StorageIOError
+            If a disk refuses, or `progress` stopped it.
+        """
+        cdef aur_segment_identity parts
+        cdef aur_rewind turn
+        cdef aur_rewind *given = NULL
+        cdef aur_error error
+        cdef aur_status status
+        cdef _Listener listener = _Listener.__new__(_Listener)
+        if self._snapshot == NULL:
+            raise ValueError("the snapshot is released")
+        require(disk)
+        listener.progress = progress
+        fill_identity(&parts, identity)
+        if rewind is not None:
+            fill_rewind(&turn, rewind)
+            given = &turn
+        error_clear(&error)
+        disk._calls += 1
+        with nogil:
+            status = aur_segment_clone(
+                self._snapshot, disk._disk, &parts, vdl, given, hear_progress, <void *>listener,
+                &error
+            )
+        disk._calls -= 1
+        if listener.failure is not None:
+            raise listener.failure
+        if check(status, &error) == AUR_TIMEOUT:
+            raise StorageIOError(
+                error_numbers.ECANCELED, "the clone of the segment was stopped by its caller",
+                disk.path
+            )
+
+    def release(self):
+        """Lets the segment remove what only the snapshot kept. Idempotent."""
+        if self._snapshot != NULL and not forked(self._segment):
+            self._release()

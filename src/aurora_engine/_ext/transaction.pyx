@@ -345,7 +345,6 @@ cdef void end(Txn transaction, str what) noexcept:
 
 
 cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status

@@ -18,7 +18,7 @@ from aurora_engine.cli.common import (
 REASONS = {
     "live_bytes": "the present",
     "history_bytes": "the past",
-    "uncollected_bytes": "not compacted yet",
+    "delta_bytes": "not compacted yet",
     "log_bytes": "hot log",
 }
 CAUSES = {

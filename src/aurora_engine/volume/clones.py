@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aurora_engine._ext.disk import Disk
-from aurora_engine._ext.records import RewindRecord, SegmentState
-from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.records import RewindRecord
+from aurora_engine._ext.segment import Segment, Snapshot
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError, StorageIOError
 from aurora_engine.options import Topology
 from aurora_engine.volume.layout import (
@@ -28,21 +28,19 @@ from aurora_engine.volume.layout import (
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import identity_of, in_parallel
 from aurora_engine.volume.messages import Place
-from aurora_engine.volume.quorums import write_quorum
 
 Progress = Callable[[int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a clone is made from: a moment of a volume, and the copies that have it."""
+    """What a clone is made from: a moment of a volume, and the copies as they were at VDL."""
 
     metadata: Metadata
-    segments: Mapping[Place, Segment]
+    copies: Mapping[Place, Snapshot]
     vdl: int
     rewind: RewindRecord | None
     """Where it is to begin, if not at ``vdl``."""
-    epoch: int
 
     @property
     def lsn(self) -> int:
@@ -123,16 +121,10 @@ def _clone_segments(origin: Origin, layout: Layout, progress: Progress | None) -
 
     def clone(place: Place) -> AuroraError | None:
         try:
-            source = origin.segments[source_of(place, _states(origin, place[0]))]
             disk = Disk.posix(os.fsencode(layout.segment_folder(*place)), create=True)
             try:
-                source.clone(
-                    disk,
-                    identity_of(layout, place),
-                    origin.vdl,
-                    origin.rewind,
-                    origin.epoch,
-                    watch.of(place),
+                source_of(origin, place).clone(
+                    disk, identity_of(layout, place), origin.vdl, origin.rewind, watch.of(place)
                 )
             finally:
                 disk.close()
@@ -145,36 +137,47 @@ def _clone_segments(origin: Origin, layout: Layout, progress: Progress | None) -
             raise error
 
 
-def _states(origin: Origin, group: int) -> dict[Place, SegmentState]:
-    return {
-        place: segment.state() for place, segment in origin.segments.items() if place[0] == group
-    }
-
-
-def source_of(place: Place, states: Mapping[Place, SegmentState]) -> Place:
-    """The parent's copy from which a clone's copy is made: its own, or else the best of the group.
-
-    A copy has everything up to VDL if its SCL is not below the one that a write quorum has reached;
-    of fewer copies, the furthest has.
+def source_of(origin: Origin, place: Place) -> Snapshot:
+    """The parent's copy from which a clone's copy is made: the one at its place, or another.
 
     Raises
     ------
     QuorumLostError
-        If no copy of the group is whole.
+        If no whole copy of the group is there.
     """
-    whole = {each: state for each, state in states.items() if state.health == "ok"}
-    if not whole:
+    group, copy = place
+    own = origin.copies.get((group, copy % origin.metadata.copies))
+    if own is not None:
+        return own
+    others = [snapshot for (of, _), snapshot in origin.copies.items() if of == group]
+    if not others:
         raise QuorumLostError(
-            f"no whole copy of protection group {place[0]} is there to be cloned; repair first"
+            f"no whole copy of protection group {group} is there to be cloned; repair first"
         )
-    copies = next(iter(whole.values())).identity.copies
-    reached = sorted((state.scl for state in states.values()), reverse=True)
-    quorum = write_quorum(copies)
-    needed = reached[quorum - 1] if len(reached) >= quorum else reached[0]
-    own = whole.get((place[0], place[1] % copies))
-    if own is not None and own.scl >= needed:
-        return place[0], place[1] % copies
-    return max(whole, key=lambda each: (whole[each].scl, -each[1]))
+    return others[copy % len(others)]
+
+
+@contextmanager
+def pinned_copies(segments: Mapping[Place, Segment]) -> Iterator[dict[Place, Snapshot]]:
+    """The copies that are whole, as they are now; commits are held meanwhile.
+
+    Of each group those that reach furthest: what is durable is in all of them.
+    """
+    states = {place: segment.state() for place, segment in segments.items()}
+    furthest: dict[int, int] = {}
+    for (group, _), state in states.items():
+        furthest[group] = max(furthest.get(group, 0), state.scl)
+    whole = [
+        place
+        for place, state in states.items()
+        if state.health == "ok" and state.scl == furthest[place[0]]
+    ]
+    with ExitStack() as stack:
+        pinned = {}
+        for place in whole:
+            pinned[place] = segments[place].pin()
+            stack.callback(pinned[place].release)
+        yield pinned
 
 
 def _remove(layout: Layout) -> None:

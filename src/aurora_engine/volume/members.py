@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -228,6 +229,18 @@ def may_return(error: AuroraError | None) -> bool:
     if isinstance(error, VolumeFullError):
         return True
     return isinstance(error, StorageIOError) and error.errno in (None, 0, errno.ENOENT)
+
+
+def shared_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder that other folders have as well: clones, or their parents."""
+    shared = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            # A file may go while it is looked at.
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                shared += found.st_size if found.st_nlink > 1 else 0
+    return shared
 
 
 def has_room(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from aurora_engine.errors import AuroraError, QuorumLostError, SnapshotTooOldErr
 from aurora_engine.options import Topology
 from aurora_engine.types import At, Rewind
 from aurora_engine.volume.backtracks import record, rewind_of
-from aurora_engine.volume.clones import Origin, make_clone
+from aurora_engine.volume.clones import Origin, make_clone, pinned_copies
 from aurora_engine.volume.history import BACKTRACK, Bounds, History, Moment, who_asks
 from aurora_engine.volume.layout import Metadata
 from aurora_engine.volume.lineage import Lineage
@@ -180,14 +180,26 @@ class Past:
         ValueError, StorageIOError, VolumeFullError, CorruptionError, DatabaseLockedError
             As `make_clone` says.
         """
-        with self.pinned(self._engine.durable_lsn if at is None else at) as lsn:
-            with self._lock:
-                status = self._engine.status()
-                rewind = None if at is None or lsn == status.vdl else self._draft(status.vdl, lsn)
-                segments = dict(self._keeper.segments)
-            origin = Origin(self._keeper.metadata, segments, status.vdl, rewind, status.epoch)
-            with self.pinned(status.vdl):
-                make_clone(origin, root, topology, progress)
+        with ExitStack() as stack:
+            with self._lock, self._held() as vdl:
+                lsn = stack.enter_context(self.pinned(vdl if at is None else at))
+                rewind = None if lsn == vdl else self._draft(vdl, lsn)
+                copies = stack.enter_context(pinned_copies(self._keeper.segments))
+            make_clone(Origin(self._keeper.metadata, copies, vdl, rewind), root, topology, progress)
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """Commits wait until the end of the block; yields VDL, up to which all is durable."""
+        try:
+            held = self._hold()
+        except QuorumLostError:
+            # Nothing is committed then anyway, and what is durable can be read.
+            yield self._engine.durable_lsn
+            return
+        try:
+            yield held
+        finally:
+            self._engine.release()
 
     def backtrack(self, to: At, *, dry_run: bool) -> Rewind:
         """Makes a moment the present again; O(1) in distance and size.
@@ -290,7 +302,10 @@ class Past:
     def _usage(self) -> Usage:
         states = [segment.state() for segment in self._keeper.segments.values()]
         return Usage.of(
-            CopyUsage(s.identity.group, s.horizon, s.live_bytes, s.history_bytes) for s in states
+            CopyUsage(
+                s.identity.group, s.horizon, s.live_bytes, s.history_bytes - s.delta_bytes
+            )
+            for s in states
         )
 
     def set_window(self, window: timedelta) -> None:

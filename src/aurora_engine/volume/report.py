@@ -20,7 +20,7 @@ from aurora_engine.types import (
 )
 from aurora_engine.volume.history import time_of
 from aurora_engine.volume.layout import Layout
-from aurora_engine.volume.members import in_parallel
+from aurora_engine.volume.members import in_parallel, shared_bytes
 from aurora_engine.volume.messages import Place
 from aurora_engine.volume.past import Kept, Past
 
@@ -65,8 +65,8 @@ def segment_status(
         layer_bytes=known.layer_bytes,
         unflushed_bytes=known.unflushed_bytes,
         live_bytes=known.live_bytes,
-        history_bytes=known.history_bytes,
-        own_bytes=known.own_bytes,
+        history_bytes=known.history_bytes - known.delta_bytes,
+        own_bytes=known.log_bytes + known.layer_bytes - shared_bytes(layout.segment_folder(*place)),
     )
 
 
@@ -153,8 +153,8 @@ def _copy_retention(layout: Layout, place: Place, segment: Segment) -> CopyReten
         group=place[0],
         copy=place[1],
         live_bytes=state.live_bytes,
-        history_bytes=state.history_bytes,
-        uncollected_bytes=max(state.layer_bytes - state.live_bytes - state.history_bytes, 0),
+        history_bytes=state.history_bytes - state.delta_bytes,
+        delta_bytes=state.delta_bytes,
         log_bytes=state.log_bytes,
         collected_lsn=state.horizon,
     )

@@ -47,7 +47,10 @@ static void run_until_failure(crash_world *world) {
             return;
         world->acknowledged = scl;
         world->model->vdl = scl;
-        aur_segment_set_vdl(world->segment, scl, 0);
+        aur_segment_set_vdl(world->segment, scl);
+        /* What only the past saw is collected as it goes. */
+        const aur_retention retention = {.horizon = random_below(scl + 1)};
+        CHECK_OK(aur_segment_retain(world->segment, &retention));
         if (at % 7 == 3) {
             aur_epoch epoch = world->promised + 1;
             if (aur_segment_set_epoch(world->segment, epoch, &error) != AUR_OK)

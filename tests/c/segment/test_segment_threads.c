@@ -85,7 +85,7 @@ TEST(segment_serves_many_threads) {
         world.model->vdl = frame->header.last_lsn;
         CHECK_OK(aur_segment_append(world.segment, frame, &scl, &error));
         atomic_store(&world.durable, scl);
-        aur_segment_set_vdl(world.segment, scl, 0);
+        aur_segment_set_vdl(world.segment, scl);
     }
     atomic_store(&world.done, true);
     for (size_t at = 0; at < 4; at++)

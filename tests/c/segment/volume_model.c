@@ -20,8 +20,11 @@ volume_model *model_create(void) {
 void model_destroy(volume_model *model) {
     for (size_t at = 0; at < model->frame_count; at++)
         aur_frame_release(model->frames[at]);
-    for (size_t at = 0; at < MODEL_PAGES; at++)
+    for (size_t at = 0; at < MODEL_PAGES; at++) {
+        for (size_t version = 0; version < model->pages[at].count; version++)
+            free(model->pages[at].versions[version].bytes);
         free(model->pages[at].versions);
+    }
     free(model->frames);
     free(model);
 }
@@ -32,13 +35,19 @@ uint64_t model_page_sum(const uint8_t *page) {
     return aur_checksum(body, length, aur_page_lsn(page));
 }
 
-static void remember(model_page *page, aur_lsn lsn) {
+static void remember(const volume_model *model, model_page *page, aur_lsn lsn) {
     if (page->count == page->capacity) {
         page->capacity = page->capacity == 0 ? 64 : page->capacity * 2;
         page->versions = realloc(page->versions, page->capacity * sizeof *page->versions);
         CHECK(page->versions != NULL);
     }
-    page->versions[page->count++] = (model_version){lsn, model_page_sum(page->bytes)};
+    model_version *version = &page->versions[page->count++];
+    *version = (model_version){lsn, model_page_sum(page->bytes), NULL};
+    if (model->keeps_bytes) {
+        version->bytes = malloc(MODEL_PAGE_BYTES);
+        CHECK(version->bytes != NULL);
+        memcpy(version->bytes, page->bytes, MODEL_PAGE_BYTES);
+    }
 }
 
 /* A random operation that may or may not fit the page. */
@@ -71,7 +80,7 @@ static void random_operation(const model_page *page, aur_record *record, uint8_t
 }
 
 /* Puts one random record for a random page at `out`; returns its bytes. */
-static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out) {
+static uint32_t write_record(volume_model *model, aur_lsn lsn, bool is_commit, uint8_t *out) {
     /* Half of the records go to two hot pages, whose chains get long. */
     uint32_t number = (uint32_t)random_below(random_below(2) == 0 ? 2 : MODEL_PAGES);
     model_page *page = &model->pages[number];
@@ -87,7 +96,9 @@ static uint32_t write_record(volume_model *model, aur_lsn lsn, uint8_t *out) {
         memcpy(before, page->bytes, sizeof before);
         if (aur_page_apply(page->bytes, MODEL_PAGE_BYTES, &record, scratch) == AUR_OK) {
             page->exists = true;
-            remember(page, lsn);
+            remember(model, page, lsn);
+            record.flags |= is_commit ? AUR_RECORD_CPL : 0;
+            record.time_us = is_commit ? (model->time_us += random_below(3)) : 0;
             aur_record_encode(&record, out);
             return aur_record_bytes(&record);
         }
@@ -107,12 +118,13 @@ aur_frame *model_write(volume_model *model, uint32_t records) {
     model->next_lsn += random_below(3); /* LSNs of other groups */
     header->first_lsn = model->next_lsn;
     for (uint32_t at = 0; at < records; at++)
-        length += write_record(model, model->next_lsn++, frame->bytes + length);
+        length += write_record(model, model->next_lsn++, at + 1 == records, frame->bytes + length);
     header->last_lsn = model->next_lsn - 1;
     header->volume_first = header->first_lsn;
     header->volume_last = header->last_lsn;
     header->last_cpl = header->last_lsn;
     header->vdl = model->vdl;
+    header->time_us = model->time_us;
     header->epoch = model->epoch;
     header->group = MODEL_GROUP;
     header->groups = 1;
@@ -165,12 +177,41 @@ void model_truncate(volume_model *model, aur_lsn to, aur_lsn at) {
     }
 }
 
+const model_version *model_seen(const volume_model *model, uint32_t number, aur_lsn read_point) {
+    const model_page *page = &model->pages[number];
+    for (size_t at = page->count; at > 0; at--) {
+        const model_version *version = &page->versions[at - 1];
+        if (version->lsn <= read_point &&
+            aur_history_visible(model->rewinds, model->rewind_count, read_point, version->lsn))
+            return version;
+    }
+    return NULL;
+}
+
+aur_rewind model_rewind(volume_model *model, aur_lsn to) {
+    CHECK(model->keeps_bytes && model->rewind_count < MODEL_REWINDS_MAX);
+    aur_rewind rewind = {.at = model->next_lsn - 1,
+                         .to = to,
+                         .epoch = model->epoch,
+                         .time_us = model->time_us,
+                         .lost_commits = 7,
+                         .kind = AUR_REWIND_BACKTRACK,
+                         .who = "the model"};
+    model->rewinds[model->rewind_count++] = rewind;
+    model->next_lsn = rewind.at + 2;
+    for (uint32_t number = 0; number < MODEL_PAGES; number++) {
+        model_page *page = &model->pages[number];
+        const model_version *seen = model_seen(model, number, rewind.at + 1);
+        page->exists = seen != NULL;
+        if (seen != NULL)
+            memcpy(page->bytes, seen->bytes, MODEL_PAGE_BYTES);
+    }
+    return rewind;
+}
+
 bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t number,
                       aur_lsn read_point) {
-    const model_page *page = &model->pages[number];
-    const model_version *expected = NULL;
-    for (size_t at = 0; at < page->count && page->versions[at].lsn <= read_point; at++)
-        expected = &page->versions[at];
+    const model_version *expected = model_seen(model, number, read_point);
     uint8_t bytes[MODEL_PAGE_BYTES];
     aur_error error;
     aur_error_clear(&error);
@@ -203,6 +244,8 @@ void model_options(aur_segment_options *options) {
     options->extent_bytes = 128 << 10;
     options->memtable_bytes = 24 << 10;
     options->merge_fanout = 3;
+    options->delta_bytes = 32 << 10;
+    options->part_bytes = 48 << 10;
 }
 
 aur_segment *model_segment(const volume_model *model, aur_disk *disk) {
@@ -230,7 +273,7 @@ void model_ship(const volume_model *model, aur_segment *segment) {
             CHECK_EQ_U64(scl, model->frames[at]->header.last_lsn);
         }
     }
-    aur_segment_set_vdl(segment, model->vdl, 0);
+    aur_segment_set_vdl(segment, model->vdl);
 }
 
 unsigned model_work(aur_segment *segment) {

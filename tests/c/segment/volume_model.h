@@ -10,11 +10,15 @@
 
 enum { MODEL_PAGES = 24, MODEL_PAGE_BYTES = 4096, MODEL_GROUP = 1, MODEL_GROUP_PAGES = 64 };
 
-/* One version of a page: the checksum of what it holds, its free space left out. */
+/* One version of a page: the checksum of what it holds, its free space left out, and, in a model
+ * that goes back in time, the page. */
 typedef struct model_version {
     aur_lsn lsn;
     uint64_t sum;
+    uint8_t *bytes;
 } model_version;
+
+enum { MODEL_REWINDS_MAX = 256 };
 
 typedef struct model_page {
     uint8_t bytes[MODEL_PAGE_BYTES];
@@ -30,8 +34,12 @@ typedef struct volume_model {
     aur_lsn next_lsn;
     aur_lsn prev_lsn; /* last LSN of the last frame */
     aur_lsn vdl;      /* told in the next frame */
+    uint64_t time_us; /* of the newest frame; each is its own commit */
     aur_frame **frames;
     size_t frame_count, frame_capacity;
+    bool keeps_bytes;                      /* for model_rewind */
+    aur_rewind rewinds[MODEL_REWINDS_MAX]; /* backtracks */
+    size_t rewind_count;
     model_page pages[MODEL_PAGES];
 } volume_model;
 
@@ -43,6 +51,13 @@ aur_frame *model_write(volume_model *model, uint32_t records);
 
 /* Forgets every frame above `to`, as a truncation does; the next frame gets LSNs above `at`. */
 void model_truncate(volume_model *model, aur_lsn to, aur_lsn at);
+
+/* Goes back to `to`: what came after it is seen only by reads up to the present LSN. Returns the
+ * rewind that segments are to record. */
+aur_rewind model_rewind(volume_model *model, aur_lsn to);
+
+/* The version that a read sees; NULL: none. */
+const model_version *model_seen(const volume_model *model, uint32_t page, aur_lsn read_point);
 
 /* What the page holds, free space left out. */
 uint64_t model_page_sum(const uint8_t *page);

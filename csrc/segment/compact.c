@@ -1,0 +1,535 @@
+/*
+ * Compacting: the deltas above a base part, and the part, become the part anew, in which only
+ * retained versions are left (collect.c). Parts are compacted one at a time, the one that is
+ * furthest behind first, so a unit of work and the space it takes meanwhile are bounded by a part,
+ * not by the volume. When every part has what a delta layer holds, that layer goes, and its commits
+ * go into a chronicle.
+ */
+#include <stdlib.h>
+
+#include "segment/segment_private.h"
+
+enum {
+    DELTA_SHARE = 6,                /* deltas may take one part in so many of what the base takes */
+    GARBAGE_SHARE = 4,              /* so may what could be collected, in a part */
+    CHRONICLE_BYTES_SMALL = 1 << 20 /* the newest chronicle is written anew while it is smaller */
+};
+
+struct auri_compaction {
+    auri_view *view;  /* one reference */
+    auri_layer *part; /* one reference; NULL: there is no base yet */
+    aur_page_id first_page, end_page;
+    aur_lsn floor;        /* deltas up to here are in the part already */
+    aur_lsn complete_lsn; /* and up to here will be */
+    auri_cursor *inputs;  /* the part, if there is one, then deltas, newest first */
+    uint32_t input_count;
+    auri_collector *collector;
+    auri_layer_writer *writer; /* of the output that grows now */
+    aur_page_id writer_page;   /* where its range begins */
+    aur_page_id page_id;       /* the page whose records come now */
+    auri_layer **outputs;
+    uint32_t output_count, output_capacity;
+    bool stays; /* the part's file stays, and only its entry changes */
+};
+
+static void compaction_free(auri_compaction *compaction) {
+    if (compaction == NULL) {
+        return;
+    }
+    for (uint32_t at = 0; at < compaction->input_count; at++) {
+        auri_segment_cursor_free(&compaction->inputs[at]);
+    }
+    for (uint32_t at = 0; at < compaction->output_count; at++) {
+        auri_segment_layer_release(compaction->outputs[at]);
+    }
+    auri_segment_layer_writer_close(compaction->writer);
+    auri_segment_collector_close(compaction->collector);
+    auri_segment_layer_release(compaction->part);
+    auri_segment_view_release(compaction->view);
+    free(compaction->inputs);
+    free(compaction->outputs);
+    free(compaction);
+}
+
+/* Whether the output is the part itself, under a new entry. */
+static bool is_part(const auri_compaction *compaction, const auri_layer *output) {
+    return compaction->part != NULL && compaction->part->info.number == output->info.number;
+}
+
+/* Outputs that are in no manifest are left to the next open, or removed here when they can be. */
+static void remove_outputs(aur_segment *segment, const auri_compaction *compaction) {
+    for (uint32_t at = 0; at < compaction->output_count; at++) {
+        const auri_layer *output = compaction->outputs[at];
+        if (output->info.size_bytes > 0 && !is_part(compaction, output)) {
+            const aur_status removed = aur_disk_remove(segment->disk, output->name, NULL);
+            (void)removed;
+        }
+    }
+}
+
+void auri_segment_compact_abort(aur_segment *segment) {
+    if (segment->compaction != NULL) {
+        remove_outputs(segment, segment->compaction);
+    }
+    compaction_free(segment->compaction);
+    segment->compaction = NULL;
+}
+
+/* ---- What to compact ---- */
+
+/* Bytes of a part that could be collected, if its history is spread evenly over its LSNs. */
+static uint64_t garbage_bytes(const auri_layer_info *part, aur_lsn horizon) {
+    const uint64_t history = part->size_bytes - part->live_bytes;
+    const aur_lsn upto = horizon < part->complete_lsn ? horizon : part->complete_lsn;
+    if (history == 0 || upto <= part->horizon) {
+        return 0;
+    }
+    const double share =
+        (double)(upto - part->horizon) / (double)(part->complete_lsn - part->horizon);
+    return (uint64_t)(share * (double)history);
+}
+
+static bool has_garbage(const auri_layer_info *part, aur_lsn horizon, bool everything) {
+    if (everything) {
+        return part->size_bytes > part->live_bytes && horizon > part->horizon;
+    }
+    return garbage_bytes(part, horizon) > part->size_bytes / GARBAGE_SHARE;
+}
+
+static bool too_many_deltas(const aur_segment *segment, const auri_view *view, bool everything) {
+    uint64_t delta_bytes = 0;
+    uint64_t base_bytes = 0;
+    for (uint32_t at = 0; at < view->delta_count; at++) {
+        delta_bytes += view->layers[at]->info.size_bytes;
+    }
+    for (uint32_t at = 0; at < view->base_count; at++) {
+        base_bytes += view->layers[view->delta_count + at]->info.size_bytes;
+    }
+    const uint64_t share = base_bytes / DELTA_SHARE;
+    const uint64_t limit =
+        share > segment->options.delta_bytes ? share : segment->options.delta_bytes;
+    return view->delta_count > 0 && (everything || delta_bytes > limit);
+}
+
+/* Index of the part to compact; base_count when there is none to be. Without a base its only part
+ * is one that does not exist yet. */
+static uint32_t choose_part(const aur_segment *segment, const auri_view *view, aur_lsn horizon,
+                            bool everything) {
+    auri_layer *const *parts = view->layers + view->delta_count;
+    const bool wants_deltas = too_many_deltas(segment, view, everything);
+    const aur_lsn newest = view->delta_count == 0 ? 0 : view->layers[0]->info.complete_lsn;
+    uint32_t chosen = view->base_count;
+    if (wants_deltas) {
+        for (uint32_t at = 0; at < view->base_count; at++) {
+            if (parts[at]->info.complete_lsn < newest &&
+                (chosen == view->base_count ||
+                 parts[at]->info.complete_lsn < parts[chosen]->info.complete_lsn)) {
+                chosen = at;
+            }
+        }
+    }
+    for (uint32_t at = 0; at < view->base_count && chosen == view->base_count; at++) {
+        if (has_garbage(&parts[at]->info, horizon, everything)) {
+            chosen = at;
+        }
+    }
+    return chosen;
+}
+
+static aur_lsn horizon_of(aur_segment *segment) {
+    pthread_mutex_lock(&segment->lock);
+    const aur_lsn horizon = segment->horizon;
+    pthread_mutex_unlock(&segment->lock);
+    return horizon;
+}
+
+/* ---- Beginning ---- */
+
+/* Opens the inputs: what the part holds, and the deltas above it that have pages of its range. */
+static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
+    const auri_view *view = compaction->view;
+    aur_status status = AUR_OK;
+    compaction->inputs = calloc((size_t)view->delta_count + 1, sizeof *compaction->inputs);
+    if (compaction->inputs == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
+    }
+    if (compaction->part != NULL && compaction->part->info.records > 0) {
+        auri_segment_cursor_init(&compaction->inputs[compaction->input_count++], compaction->part);
+    }
+    for (uint32_t at = 0; at < view->delta_count && status == AUR_OK; at++) {
+        auri_layer *delta = view->layers[at];
+        if (delta->info.complete_lsn <= compaction->floor) {
+            break;
+        }
+        status = auri_segment_layer_load(delta, error);
+        if (status == AUR_OK &&
+            auri_segment_layer_has_pages(delta, compaction->first_page, compaction->end_page)) {
+            auri_segment_cursor_init(&compaction->inputs[compaction->input_count++], delta);
+        }
+    }
+    for (uint32_t at = 0; at < compaction->input_count && status == AUR_OK; at++) {
+        status = auri_segment_cursor_seek(&compaction->inputs[at], compaction->first_page, error);
+    }
+    return status;
+}
+
+/* A part above which no delta has a page of it is the same up to a later LSN. */
+static bool stays_as_it_is(const auri_compaction *compaction, bool everything) {
+    const auri_layer *part = compaction->part;
+    const uint32_t own = part != NULL && part->info.records > 0;
+    return part != NULL && compaction->input_count == own &&
+           !has_garbage(&part->info, auri_segment_collector_horizon(compaction->collector),
+                        everything);
+}
+
+static aur_status keep_output(auri_compaction *compaction, auri_layer *output) {
+    if (compaction->output_count == compaction->output_capacity) {
+        const uint32_t capacity =
+            compaction->output_capacity == 0 ? 4 : compaction->output_capacity * 2;
+        auri_layer **grown = realloc(compaction->outputs, capacity * sizeof(auri_layer *));
+        if (grown == NULL) {
+            return AUR_ERR_MEMORY;
+        }
+        compaction->outputs = grown;
+        compaction->output_capacity = capacity;
+    }
+    compaction->outputs[compaction->output_count++] = output;
+    return AUR_OK;
+}
+
+static aur_status open_output(aur_segment *segment, const auri_layer_info *info, aur_error *error) {
+    auri_layer *output = NULL;
+    aur_status status = auri_segment_layer_open_new(segment, info, &output, error);
+    if (status == AUR_OK && keep_output(segment->compaction, output) != AUR_OK) {
+        auri_segment_layer_release(output);
+        status = aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
+    }
+    return status;
+}
+
+static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index, bool everything,
+                        aur_error *error) {
+    auri_compaction *compaction = calloc(1, sizeof *compaction);
+    if (compaction == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
+    }
+    compaction->view = auri_segment_view_acquire(view);
+    compaction->first_page = (aur_page_id)segment->identity.group * segment->identity.group_pages;
+    compaction->end_page = auri_segment_view_part_end(view, index, &segment->identity);
+    if (index < view->base_count) {
+        compaction->part = auri_segment_layer_acquire(view->layers[view->delta_count + index]);
+        compaction->first_page = compaction->part->info.first_page;
+        compaction->floor = compaction->part->info.complete_lsn;
+    }
+    compaction->complete_lsn =
+        view->delta_count > 0 ? view->layers[0]->info.complete_lsn : compaction->floor;
+    compaction->writer_page = compaction->first_page;
+    aur_status status = open_inputs(compaction, error);
+    if (status == AUR_OK) {
+        status =
+            auri_segment_collector_open(segment, compaction->view, &compaction->collector, error);
+    }
+    if (status != AUR_OK) {
+        compaction_free(compaction);
+        return status;
+    }
+    compaction->stays = stays_as_it_is(compaction, everything);
+    segment->compaction = compaction;
+    return AUR_OK;
+}
+
+/* ---- Going on ---- */
+
+/* An image stands behind the record whose state it holds. */
+static bool precedes(const aur_record *left, const aur_record *right) {
+    if (left->page_id != right->page_id) {
+        return left->page_id < right->page_id;
+    }
+    return left->lsn < right->lsn;
+}
+
+/* The input whose record is next; what the part has already is passed over in the deltas. */
+static aur_status next_input(auri_compaction *compaction, auri_cursor **input_out,
+                             aur_error *error) {
+    *input_out = NULL;
+    for (uint32_t at = 0; at < compaction->input_count; at++) {
+        auri_cursor *input = &compaction->inputs[at];
+        const bool is_delta = input->layer->info.kind == AURI_LAYER_DELTA;
+        while (is_delta && input->valid && input->record.lsn <= compaction->floor) {
+            const aur_status status = auri_segment_cursor_next(input, error);
+            if (status != AUR_OK) {
+                return status;
+            }
+        }
+        if (input->valid && input->record.page_id < compaction->end_page &&
+            (*input_out == NULL || precedes(&input->record, &(*input_out)->record))) {
+            *input_out = input;
+        }
+    }
+    return AUR_OK;
+}
+
+/* Ends the output that grows; one of which nothing is retained gets no file. */
+static aur_status end_output(aur_segment *segment, aur_error *error) {
+    auri_compaction *compaction = segment->compaction;
+    auri_layer_info info = {
+        .kind = AURI_LAYER_BASE,
+        .first_page = compaction->writer_page,
+        .last_page = compaction->writer_page,
+        .complete_lsn = compaction->complete_lsn,
+    };
+    aur_status status = AUR_OK;
+    memcpy(info.origin, segment->identity.volume_id, AUR_VOLUME_ID_BYTES);
+    if (compaction->writer != NULL) {
+        status = auri_segment_layer_writer_finish(compaction->writer, compaction->complete_lsn,
+                                                  &info, error);
+        auri_segment_layer_writer_close(compaction->writer);
+        compaction->writer = NULL;
+    }
+    info.horizon = auri_segment_collector_horizon(compaction->collector);
+    info.lowest_root = auri_segment_collector_lowest_root(compaction->collector);
+    return status == AUR_OK ? open_output(segment, &info, error) : status;
+}
+
+/* The records of one page have all come; the next page may begin another output. */
+static aur_status end_page(aur_segment *segment, aur_page_id next_page, aur_error *error) {
+    auri_compaction *compaction = segment->compaction;
+    if (compaction->writer == NULL) {
+        return AUR_OK;
+    }
+    aur_status status =
+        auri_segment_collector_end_page(compaction->collector, compaction->writer, error);
+    if (status == AUR_OK && next_page < compaction->end_page &&
+        auri_segment_layer_writer_bytes(compaction->writer) >= segment->options.part_bytes) {
+        status = end_output(segment, error);
+        compaction->writer_page = next_page;
+    }
+    return status;
+}
+
+static aur_status take_record(aur_segment *segment, auri_cursor *input, aur_error *error) {
+    auri_compaction *compaction = segment->compaction;
+    aur_status status = AUR_OK;
+    if (input->record.page_id != compaction->page_id) {
+        status = end_page(segment, input->record.page_id, error);
+        compaction->page_id = input->record.page_id;
+    }
+    if (status == AUR_OK && compaction->writer == NULL) {
+        status = auri_segment_layer_writer_open(
+            segment, AURI_LAYER_BASE, 0, compaction->writer_page, &compaction->writer, error);
+    }
+    if (status == AUR_OK) {
+        status = auri_segment_collector_add(compaction->collector, compaction->writer,
+                                            &input->record, input->bytes, input->length, error);
+    }
+    return status == AUR_OK ? auri_segment_cursor_next(input, error) : status;
+}
+
+/* ---- Ending ---- */
+
+/* What a chronicle takes over: commits above the horizon, and the newest one at or below it. */
+typedef struct chronicle_run {
+    auri_layer_writer *writer;
+    aur_lsn horizon;
+    aur_commit_mark anchor;
+    bool has_anchor;
+    uint64_t commits;
+} chronicle_run;
+
+static aur_status put_anchor(chronicle_run *run, aur_error *error) {
+    if (!run->has_anchor) {
+        return AUR_OK;
+    }
+    run->has_anchor = false;
+    run->commits++;
+    return auri_segment_layer_writer_commit(run->writer, &run->anchor, error);
+}
+
+static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_error *error) {
+    chronicle_run *run = context;
+    if (commit->lsn <= run->horizon) {
+        run->anchor = *commit;
+        run->has_anchor = true;
+        return AUR_OK;
+    }
+    aur_status status = put_anchor(run, error);
+    if (status == AUR_OK) {
+        run->commits++;
+        status = auri_segment_layer_writer_commit(run->writer, commit, error);
+    }
+    return status;
+}
+
+/* Writes the commits of `removed` (newest first) into a chronicle; *output_out stays NULL when they
+ * have none. */
+static aur_status write_chronicle(aur_segment *segment, auri_layer *const *removed, uint32_t count,
+                                  auri_layer **output_out, aur_error *error) {
+    chronicle_run run = {.horizon = auri_segment_collector_horizon(segment->compaction->collector)};
+    auri_layer_info info;
+    aur_lsn complete_lsn = 0;
+    aur_status status =
+        auri_segment_layer_writer_open(segment, AURI_LAYER_CHRONICLE, 0, 0, &run.writer, error);
+    for (uint32_t at = count; at > 0 && status == AUR_OK; at--) {
+        complete_lsn = removed[at - 1]->info.complete_lsn;
+        status =
+            auri_segment_layer_commits(removed[at - 1], 0, AUR_LSN_MAX, take_commit, &run, error);
+    }
+    if (status == AUR_OK) {
+        status = put_anchor(&run, error);
+    }
+    if (status == AUR_OK && run.commits > 0) {
+        status = auri_segment_layer_writer_finish(run.writer, complete_lsn, &info, error);
+        if (status == AUR_OK) {
+            status = auri_segment_layer_open_new(segment, &info, output_out, error);
+        }
+    }
+    auri_segment_layer_writer_close(run.writer);
+    return status;
+}
+
+/* What every part has once the outputs are in place of the part. */
+static aur_lsn lowest_complete(const auri_view *view, const auri_compaction *compaction) {
+    aur_lsn lowest = compaction->complete_lsn;
+    for (uint32_t at = 0; at < view->base_count; at++) {
+        const auri_layer *part = view->layers[view->delta_count + at];
+        if (part != compaction->part && part->info.complete_lsn < lowest) {
+            lowest = part->info.complete_lsn;
+        }
+    }
+    return lowest;
+}
+
+/* Lists what goes: the part, deltas that every part has, and, with them, a small chronicle that is
+ * written anew and old ones that lie below the horizon. Chronicle inputs come last in
+ * removed[1..*with_commits), newest first. */
+static uint32_t list_removed(const auri_view *view, const auri_compaction *compaction,
+                             auri_layer **removed, uint32_t *first_commits, uint32_t *commits) {
+    const aur_lsn lowest = lowest_complete(view, compaction);
+    const aur_lsn horizon = auri_segment_collector_horizon(compaction->collector);
+    uint32_t count = 0;
+    if (compaction->part != NULL) {
+        removed[count++] = compaction->part;
+    }
+    *first_commits = count;
+    for (uint32_t at = 0; at < view->delta_count; at++) {
+        if (view->layers[at]->info.complete_lsn <= lowest) {
+            removed[count++] = view->layers[at];
+        }
+    }
+    *commits = count - *first_commits;
+    const uint32_t chronicles = view->delta_count + view->base_count;
+    for (uint32_t at = chronicles; at < view->layer_count && *commits > 0; at++) {
+        const auri_layer_info *info = &view->layers[at]->info;
+        const bool joins = at == chronicles && info->size_bytes < CHRONICLE_BYTES_SMALL;
+        const bool is_past = at > chronicles && view->layers[at - 1]->info.first_lsn <= horizon;
+        *commits += joins;
+        if (joins || is_past) {
+            removed[count++] = view->layers[at];
+        }
+    }
+    return count;
+}
+
+static aur_status publish(aur_segment *segment, aur_error *error) {
+    auri_compaction *compaction = segment->compaction;
+    auri_view *view = auri_segment_pin_view(segment);
+    auri_layer *chronicle = NULL;
+    uint32_t first_commits;
+    uint32_t commits;
+    auri_layer **removed = malloc(((size_t)view->layer_count + 1) * sizeof(auri_layer *));
+    aur_status status =
+        removed != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
+    if (status == AUR_OK) {
+        const uint32_t count = list_removed(view, compaction, removed, &first_commits, &commits);
+        if (commits > 0) {
+            status = write_chronicle(segment, removed + first_commits, commits, &chronicle, error);
+        }
+        if (status == AUR_OK && chronicle != NULL &&
+            keep_output(compaction, auri_segment_layer_acquire(chronicle)) != AUR_OK) {
+            auri_segment_layer_release(chronicle);
+            status = aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
+        }
+        const auri_layer_change change = {.removed = removed,
+                                          .removed_count = count,
+                                          .added = compaction->outputs,
+                                          .added_count = compaction->output_count};
+        if (status == AUR_OK) {
+            status = auri_segment_publish(segment, &change, error);
+        }
+    }
+    auri_segment_layer_release(chronicle);
+    auri_segment_view_release(view);
+    free(removed);
+    return status;
+}
+
+/* The part under a new entry, which says that it is complete up to a later LSN. */
+static aur_status keep_part(aur_segment *segment, aur_error *error) {
+    auri_layer_info info = segment->compaction->part->info;
+    info.complete_lsn = segment->compaction->complete_lsn;
+    return open_output(segment, &info, error);
+}
+
+static aur_status finish(aur_segment *segment, aur_error *error) {
+    aur_status status = AUR_OK;
+    if (segment->compaction->stays) {
+        status = keep_part(segment, error);
+    } else {
+        status = end_page(segment, segment->compaction->end_page, error);
+        if (status == AUR_OK) {
+            status = end_output(segment, error);
+        }
+    }
+    if (status == AUR_OK) {
+        status = publish(segment, error);
+    }
+    if (status == AUR_OK) {
+        compaction_free(segment->compaction);
+        segment->compaction = NULL;
+    } else {
+        auri_segment_compact_abort(segment);
+    }
+    return status;
+}
+
+/* Goes on with the compaction for a step's input. */
+static aur_status advance(aur_segment *segment, aur_error *error) {
+    auri_compaction *compaction = segment->compaction;
+    uint64_t taken = 0;
+    aur_status status = AUR_OK;
+    if (compaction->stays) {
+        return finish(segment, error);
+    }
+    while (status == AUR_OK && taken < AURI_STEP_BYTES) {
+        auri_cursor *input;
+        status = next_input(compaction, &input, error);
+        if (status == AUR_OK && input == NULL) {
+            return finish(segment, error);
+        }
+        if (status == AUR_OK) {
+            taken += input->length;
+            status = take_record(segment, input, error);
+        }
+    }
+    if (status != AUR_OK) {
+        auri_segment_compact_abort(segment);
+    }
+    return status;
+}
+
+aur_status auri_segment_compact_step(aur_segment *segment, bool everything, aur_error *error) {
+    if (segment->compaction == NULL) {
+        auri_view *view = auri_segment_pin_view(segment);
+        const uint32_t index = choose_part(segment, view, horizon_of(segment), everything);
+        const bool is_first = view->base_count == 0 && too_many_deltas(segment, view, everything);
+        aur_status status = AUR_NOT_FOUND;
+        if (index < view->base_count || is_first) {
+            status = begin(segment, view, index, everything, error);
+        }
+        auri_segment_view_release(view);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+    return advance(segment, error);
+}
