@@ -184,7 +184,7 @@ class Table(TableVerbs):
         return handle
 
     def _find_again(self, gone: NoTable) -> None:
-        with Transaction(Txn(self._source, True), self._volume, waits=False) as transaction:
+        with Transaction(Txn(self._source, True), self._volume, False) as transaction:
             handle = transaction._source.table(self.name, False)
         if handle is None or handle is self._handle:
             raise gone

@@ -235,8 +235,10 @@ class Past:
         """Holds commits, records the rewind in every copy, and lets the engine go on from it."""
         metadata = self._keeper.metadata
         here = self._hold()
+        in_doubt = False
         try:
             made = self._draft(here, to)
+            in_doubt = True
             recorded = record(
                 self._keeper.segments, made, groups=metadata.groups, copies=metadata.copies
             )
@@ -244,9 +246,13 @@ class Past:
                 self._keeper.give_up(place, error)
             if recorded.certain:
                 self._engine.rewind(made)
+                in_doubt = False
                 self._history = History((*self._history.rewinds, made))
                 return made
         finally:
+            if in_doubt:
+                # A recovery may find it on one copy only, and finish it: no commit may come before.
+                self._engine.stop()
             self._engine.release()
         return self._settle(made, recorded.failures)
 
@@ -302,9 +308,7 @@ class Past:
     def _usage(self) -> Usage:
         states = [segment.state() for segment in self._keeper.segments.values()]
         return Usage.of(
-            CopyUsage(
-                s.identity.group, s.horizon, s.live_bytes, s.history_bytes - s.delta_bytes
-            )
+            CopyUsage(s.identity.group, s.horizon, s.live_bytes, s.history_bytes - s.delta_bytes)
             for s in states
         )
 
