@@ -1,7 +1,7 @@
 """A process that commits and backtracks until it is killed: ``python -m tests.crash.rewinder``.
 
-Arguments: PATH SEED MOMENT..., the LSNs that it may go back to at first. It says what it is about to
-do, one line each, and then ``done LSN``.
+Arguments: PATH SEED MOMENT..., the LSNs that it may go back to at first. It says what it is about
+to do, one line each, and then ``done LSN``.
 """
 
 from __future__ import annotations
