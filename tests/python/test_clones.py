@@ -88,7 +88,8 @@ def test_a_clone_shares_its_parents_layers(tmp_path: Path) -> None:
             assert layers > 6 * 4_000_000
             for each in (db, clone):
                 status = each.status()
-                assert status.own_bytes <= status.disk_bytes - layers
+                # But for what each has flushed since.
+                assert status.own_bytes <= status.disk_bytes - 0.95 * layers
         shutil.rmtree(tmp_path / "clone")
         assert db.status().own_bytes == db.status().disk_bytes
 

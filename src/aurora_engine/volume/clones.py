@@ -12,7 +12,8 @@ from pathlib import Path
 
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import RewindRecord
-from aurora_engine._ext.segment import Segment, Snapshot
+from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.segment_snapshot import Snapshot
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError, StorageIOError
 from aurora_engine.options import Topology
 from aurora_engine.volume.layout import (
@@ -175,7 +176,7 @@ def pinned_copies(segments: Mapping[Place, Segment]) -> Iterator[dict[Place, Sna
     with ExitStack() as stack:
         pinned = {}
         for place in whole:
-            pinned[place] = segments[place].pin()
+            pinned[place] = Snapshot(segments[place])
             stack.callback(pinned[place].release)
         yield pinned
 
