@@ -80,12 +80,30 @@ def test_records_after_a_backtrack_are_found() -> None:
     assert recovered(segments).vdl == 12
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_records_after_a_backtrack_right_after_a_recovery(committed: bool) -> None:
+    """Whether or not its own LSN was a record's, the next ones are found."""
+    segments = volume([9] * COPIES)
+    first = recovered(segments)
+    if committed:
+        write(segments, first.next_lsn)
+    give(segments, backtrack(first.next_lsn, 4, first.epoch), range(COPIES))
+    assert recovered(segments).vdl == first.next_lsn + 1
+    segments = volume([9] * COPIES)
+    first = recovered(segments)
+    if committed:
+        write(segments, first.next_lsn)
+    give(segments, backtrack(first.next_lsn, 4, first.epoch), range(COPIES))
+    write(segments, first.next_lsn + 2)
+    assert recovered(segments).vdl == first.next_lsn + 2
+
+
 def test_back_and_forth_and_recoveries_between() -> None:
     segments = volume([9] * COPIES)
     give(segments, backtrack(9, 4), range(COPIES))
     first = recovered(segments)
-    # Nothing was committed since: the next backtrack is made where the truncation ends.
-    again = backtrack(first.next_lsn - 1, 9, first.epoch)
+    # Nothing was committed since: the next backtrack is made above what the recovery skipped.
+    again = backtrack(first.next_lsn, 9, first.epoch)
     give(segments, again, range(COPIES))
     give(segments, backtrack(again.at + 1, 2, first.epoch), range(COPIES))
     second = recovered(segments)
@@ -201,7 +219,7 @@ def test_whatever_dies_whenever_acknowledged_backtracks_stay() -> None:
                 rebuild(segments, place, members(outcome)[0])
             if not outcome.writable:
                 continue
-            rewind = backtrack(outcome.next_lsn - 1, rng.randrange(10), outcome.epoch)
+            rewind = backtrack(outcome.next_lsn, rng.randrange(10), outcome.epoch)
             reached = [copy for copy in up if (0, copy) in outcome.members and rng.random() < 0.7]
             give(segments, rewind, reached)
             if len(reached) >= 4:

@@ -181,11 +181,15 @@ class Past:
             As `make_clone` says.
         """
         with ExitStack() as stack:
-            with self._lock, self._held() as vdl:
-                lsn = stack.enter_context(self.pinned(vdl if at is None else at))
-                rewind = None if lsn == vdl else self._draft(vdl, lsn)
+            with self._lock, self._held() as rewind_point:
+                now = self._engine.durable_lsn
+                lsn = stack.enter_context(self.pinned(now if at is None else at))
+                rewind = None if lsn == now else self._draft(rewind_point, lsn)
                 copies = stack.enter_context(pinned_copies(self._keeper.segments))
-            make_clone(Origin(self._keeper.metadata, copies, vdl, rewind), root, topology, progress)
+            ends = now if rewind is None else rewind_point
+            make_clone(
+                Origin(self._keeper.metadata, copies, ends, rewind), root, topology, progress
+            )
 
     @contextmanager
     def _held(self) -> Iterator[int]:
@@ -193,8 +197,11 @@ class Past:
         try:
             held = self._hold()
         except QuorumLostError:
-            # Nothing is committed then anyway, and what is durable can be read.
-            yield self._engine.durable_lsn
+            # Nothing is committed then anyway, and what is durable can be read. Rewinds come in the
+            # order of their LSNs, above what the last recovery skipped.
+            skipped = max((rewind.at for rewind in self._history.rewinds), default=0)
+            vdl = self._engine.durable_lsn
+            yield vdl if vdl > skipped else skipped + 1
             return
         try:
             yield held

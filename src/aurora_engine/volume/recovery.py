@@ -233,7 +233,7 @@ class Recovery:
         for (first, last), parts in sorted(boxcars.items()):
             if last <= floor:
                 continue
-            if first != self._successor(vcl) or len(parts) < parts[0].groups:
+            if not self._follows(first, vcl) or len(parts) < parts[0].groups:
                 break
             vcl = last
             vdl = max(vdl, parts[0].last_cpl)
@@ -259,17 +259,24 @@ class Recovery:
         known = [self._known[place].state.scl for place in self._alive]
         return max([vcl, *known, *(rewind.at for rewind in self._lineage)])
 
-    def _successor(self, lsn: int) -> int:
-        """The LSN that was issued after ``lsn``, the end of a boxcar.
+    def _follows(self, first: int, lsn: int) -> bool:
+        """Whether a boxcar that begins with ``first`` is the next after one that ended in ``lsn``.
 
-        The next one, but for the rewinds made there: a truncation goes on above what it cut off,
-        and no record has the LSN that is the first moment after a backtrack.
+        LSNs go on by one, but for the rewinds made there: a truncation goes on above what it cut
+        off, and no record has the LSN that is the first moment after a backtrack.
         """
         ended = {rewind.to: rewind.at for rewind in self._lineage if rewind.kind == TRUNCATION}
         made = {rewind.at for rewind in self._lineage if rewind.kind == BACKTRACK}
-        while lsn in ended or lsn in made:
-            lsn = lsn + 1 if lsn in made else ended[lsn]
-        return lsn + 1
+        while True:
+            if lsn in made:
+                lsn += 1
+            elif lsn in ended:
+                lsn = ended[lsn]
+            elif first > lsn + 1 and lsn + 1 in made:
+                # It was made before anything was committed after a recovery.
+                lsn += 1
+            else:
+                return first == lsn + 1
 
     def _group_lsn(self, group: int) -> int:
         """Where the group's chain stands at VDL."""
