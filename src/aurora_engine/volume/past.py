@@ -182,14 +182,13 @@ class Past:
         """
         with ExitStack() as stack:
             with self._lock, self._held() as rewind_point:
-                now = self._engine.durable_lsn
-                lsn = stack.enter_context(self.pinned(now if at is None else at))
-                rewind = None if lsn == now else self._draft(rewind_point, lsn)
+                if at is None:
+                    vdl, rewind = self._engine.durable_lsn, None
+                else:
+                    lsn = stack.enter_context(self.pinned(at))
+                    vdl, rewind = rewind_point, self._draft(rewind_point, lsn)
                 copies = stack.enter_context(pinned_copies(self._keeper.segments))
-            ends = now if rewind is None else rewind_point
-            make_clone(
-                Origin(self._keeper.metadata, copies, ends, rewind), root, topology, progress
-            )
+            make_clone(Origin(self._keeper.metadata, copies, vdl, rewind), root, topology, progress)
 
     @contextmanager
     def _held(self) -> Iterator[int]:
