@@ -99,6 +99,8 @@ class PastVerbs:
         ------
         SnapshotTooOldError, ValueError, TypeError
             As with `at`. Nothing was done.
+        VolumeFullError
+            If thousands of backtracks are retained already. Nothing was done.
         QuorumLostError
             If too few copies could record it; with ``in_doubt`` set, it may have been done all the
             same.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aurora_engine._ext.records import RewindRecord, SegmentIdentity, SegmentState
-from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError
+from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError, VolumeFullError
 from aurora_engine.volume.past import Past
 
 COPIES = 6
@@ -83,14 +83,20 @@ class FakeEngine:
 class FakeCopy:
     fails: bool = False
     recorded: list[RewindRecord] = field(default_factory=list)
+    health: Any = "ok"
+    refuses: bool = False
 
     def rewind(self, record: RewindRecord) -> None:
+        if self.refuses:
+            raise VolumeFullError("too many rewinds")
         if self.fails:
+            self.health = "failed"
             raise StorageIOError(5, "it died")
         self.recorded.append(record)
 
     def state(self) -> SegmentState:
         nothing = dict.fromkeys(SegmentState._fields[1:], 0)
+        nothing["health"] = self.health
         return SegmentState(SegmentIdentity(b"v" * 16, 0, 0, 4096, 6, 64), **nothing)
 
 
@@ -191,3 +197,14 @@ def test_an_interrupt_half_way_stops_writes() -> None:
         keeper.past.backtrack(40, dry_run=False)
     assert keeper.engine.calls == ["hold", "stop", "release"]
     assert not any(view.open for view in keeper.engine.views)
+
+
+def test_what_every_copy_refuses_changes_nothing() -> None:
+    keeper = FakeKeeper(0)
+    for copy in keeper.segments.values():
+        copy.refuses = True
+    with pytest.raises(VolumeFullError, match="too many") as refused:
+        keeper.past.backtrack(40, dry_run=False)
+    assert not refused.value.in_doubt
+    assert keeper.engine.calls == ["hold", "release"]
+    assert keeper.given_up == []

@@ -30,6 +30,8 @@ class Recorded:
     """Copies that may or may not have it: they are to be given up."""
     certain: bool
     """Whether a write quorum of every group has it."""
+    refused: AuroraError | None = None
+    """Why no copy has it, nor failed: nothing was done, and all is as before."""
 
 
 def record(
@@ -48,8 +50,14 @@ def record(
     places = sorted(segments)
     answers = dict(zip(places, in_parallel(into, places), strict=True))
     failures = {place: error for place, error in answers.items() if error is not None}
+    if len(failures) == len(places) and _all_whole(segments):
+        return Recorded({}, False, next(iter(failures.values()), None))
     have = Counter(group for (group, _), error in answers.items() if error is None)
     return Recorded(failures, all(have[g] >= write_quorum(copies) for g in range(groups)))
+
+
+def _all_whole(segments: Mapping[Place, Segment]) -> bool:
+    return all(segment.state().health != "failed" for segment in segments.values())
 
 
 def rewind_of(record: RewindRecord, *, dry_run: bool = False) -> Rewind:

@@ -214,6 +214,8 @@ class Past:
         ------
         TypeError, ValueError, SnapshotTooOldError
             As with `view`. Nothing was done.
+        VolumeFullError
+            If so many backtracks are retained that no more can be recorded. Nothing was done.
         QuorumLostError
             If too few copies can record it. With ``in_doubt`` set, it may have been done all the
             same: the next recovery decides.
@@ -248,6 +250,9 @@ class Past:
             recorded = record(
                 self._keeper.segments, made, groups=metadata.groups, copies=metadata.copies
             )
+            if recorded.refused is not None:
+                in_doubt = False
+                raise recorded.refused
             for place, error in recorded.failures.items():
                 self._keeper.give_up(place, error)
             if recorded.certain:
