@@ -109,18 +109,16 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-# A segment that is open removes files by itself while they are being hurt here.
-
-
 def remove(folder: Path, rng: random.Random) -> None:
-    gone = folder.rename(folder.with_name(f"{folder.name} removed"))
-    while gone.exists():
-        shutil.rmtree(gone, ignore_errors=True)
+    """Removes the folder, of which an open database may be changing files meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def empty(folder: Path, rng: random.Random) -> None:
-    for file in files_of(folder):
-        file.unlink(missing_ok=True)
+    while files := files_of(folder):
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def truncate(folder: Path, rng: random.Random) -> None:

@@ -95,9 +95,8 @@ class FakeCopy:
         self.recorded.append(record)
 
     def state(self) -> SegmentState:
-        nothing = dict.fromkeys(SegmentState._fields[1:], 0)
-        nothing["health"] = self.health
-        return SegmentState(SegmentIdentity(b"v" * 16, 0, 0, 4096, 6, 64), **nothing)
+        identity = SegmentIdentity(b"v" * 16, 0, 0, 4096, 6, 64)
+        return SegmentState(identity=identity, epoch=7, scl=0, vdl=0, health=self.health)
 
 
 class FakeKeeper:

@@ -44,8 +44,13 @@ class FakeSegment:
 
     def surveyed(self) -> Surveyed:
         identity = SegmentIdentity(b"v" * 16, *self.place, 4096, COPIES, 64)
-        nothing = dict.fromkeys(SegmentState._fields[5:], 0) | {"health": "ok", "damage": None}
-        state = SegmentState(identity, self.epoch, self.scl, self.vdl, 0, **nothing)
+        state = SegmentState(
+            identity=identity,
+            epoch=self.epoch,
+            scl=self.scl,
+            vdl=self.vdl,
+            health="ok",
+        )
         return Surveyed(state, tuple(self.rewinds))
 
     def rewind(self, rewind: RewindRecord) -> None:

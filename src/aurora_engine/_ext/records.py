@@ -45,25 +45,25 @@ class SegmentState(NamedTuple):
     epoch: int
     scl: int
     vdl: int
-    flushed_lsn: int
-    log_start: int
     health: str
     """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""
-    layers: int
-    deltas: int
-    """Layers that are not compacted yet."""
-    horizon: int
+    damage: AuroraError | None = None
+    flushed_lsn: int = 0
+    log_start: int = 0
+    horizon: int = 0
     """Versions that only moments below it saw were collected."""
-    log_bytes: int
-    layer_bytes: int
+    layers: int = 0
+    deltas: int = 0
+    """Layers that are not compacted yet."""
+    log_bytes: int = 0
+    layer_bytes: int = 0
     """``live_bytes`` (newest versions of pages) and ``history_bytes`` (older ones, and deltas)."""
-    live_bytes: int
-    history_bytes: int
-    delta_bytes: int
+    live_bytes: int = 0
+    history_bytes: int = 0
+    delta_bytes: int = 0
     """The part of ``history_bytes`` that is not compacted yet."""
-    memory_bytes: int
-    unflushed_bytes: int
-    damage: AuroraError | None
+    memory_bytes: int = 0
+    unflushed_bytes: int = 0
 
 
 class RewindRecord(NamedTuple):
