@@ -10,8 +10,8 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aurora_engine as aurora

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from aurora_engine._ext.cursor import Cursor
 from aurora_engine._ext.lookup import Lookup
+from aurora_engine._ext.records import NoTable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -51,20 +52,43 @@ class ReadVerbs(Lookup):
         """A transaction to read with, and whether it is to end with what it was opened for."""
         raise NotImplementedError
 
-    def __len__(self) -> int:
+    def _find_again(self, gone: NoTable) -> None:
+        """Finds the table that now has the name, where a handle outlives its table; or raises."""
+        raise gone
+
+    def _read(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
+        """What a function reads with a transaction of `_reading`."""
+        try:
+            return self._read_once(read)
+        except NoTable as gone:
+            self._find_again(gone)
+            return self._read_once(read)
+
+    def _read_once(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
         transaction, owned = self._reading()
         try:
-            return transaction.count(self._handle)
+            return read(transaction, self._handle)
         finally:
             if owned:
                 transaction.rollback()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _cursor(self, *bounds: ReadableBuffer | None, **options: Any) -> Cursor:
+        """A cursor, which ends the transaction that was opened for it."""
         transaction, owned = self._reading()
-        return cast(
-            "Iterator[bytes]",
-            Cursor(transaction, self._handle, keys_only=True, owns_transaction=owned),
-        )
+        try:
+            return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+        except NoTable as gone:
+            if owned:
+                transaction.rollback()
+            self._find_again(gone)
+        transaction, owned = self._reading()
+        return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+
+    def __len__(self) -> int:
+        return self._read(lambda transaction, table: transaction.count(table))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return cast("Iterator[bytes]", self._cursor(keys_only=True))
 
     def scan(
         self,
@@ -101,17 +125,7 @@ class ReadVerbs(Lookup):
         CorruptionError, QuorumLostError
             While iterating, if no copy could serve a page.
         """
-        transaction, owned = self._reading()
-        return Cursor(
-            transaction,
-            self._handle,
-            start,
-            stop,
-            prefix=prefix,
-            reverse=reverse,
-            limit=limit,
-            owns_transaction=owned,
-        )
+        return self._cursor(start, stop, prefix=prefix, reverse=reverse, limit=limit)
 
     @overload
     def get_many(self, keys: Iterable[ReadableBuffer] | FixedWidthArray) -> list[bytes | None]: ...
@@ -137,12 +151,7 @@ class ReadVerbs(Lookup):
         list
             The values in the order of `keys`.
         """
-        transaction, owned = self._reading()
-        try:
-            return transaction.get_many(self._handle, keys, default)
-        finally:
-            if owned:
-                transaction.rollback()
+        return self._read(lambda transaction, table: transaction.get_many(table, keys, default))
 
 
 def put_pairs(transaction: Txn, table: TableHandle | None, pairs: Any, values: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from aurora_engine._ext.records import FrameInfo, RewindRecord, SegmentIdentity, SegmentState
 from aurora_engine.errors import QuorumLostError, StorageIOError
+from aurora_engine.volume.history import TRUNCATION
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -55,6 +56,8 @@ class FakeSegment:
     def rewind(self, rewind: RewindRecord) -> None:
         if rewind not in self.rewinds:
             self.rewinds.append(rewind)
+            if rewind.kind != TRUNCATION:
+                return
             self.frames = [f for f in self.frames if not rewind.to < f.last_lsn <= rewind.at]
 
 

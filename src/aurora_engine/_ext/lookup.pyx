@@ -11,6 +11,8 @@ from aurora_engine._ext.handle cimport Handle
 from aurora_engine._ext.transaction cimport Txn
 from aurora_engine._ext.transaction cimport find as find_at
 
+from aurora_engine._ext.records import NoTable
+
 
 cdef class Lookup:
     """Looks single keys up: in `_source`, an engine or one transaction of it, and there in the
@@ -65,7 +67,16 @@ cdef class Lookup:
         return True
 
 
-cdef inline int find(Lookup lookup, key, aur_found *found) except -1:
+cdef int find(Lookup lookup, key, aur_found *found) except -1:
+    try:
+        return find_once(lookup, key, found)
+    except NoTable as gone:
+        # The handle of a table stands for its name: another table may have it now.
+        lookup._find_again(gone)
+        return find_once(lookup, key, found)
+
+
+cdef inline int find_once(Lookup lookup, key, aur_found *found) except -1:
     source = lookup._source
     if isinstance(source, Txn):
         return find_at(<Txn>source, lookup._handle, key, found)

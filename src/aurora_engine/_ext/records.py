@@ -19,6 +19,10 @@ class NeedsGroups(Exception):
         self.groups = groups
 
 
+class NoTable(KeyError):
+    """The table of a handle is not there, as a call or a transaction sees it."""
+
+
 class LogGap(Exception):
     """A frame does not link to the last record of a segment, or is no longer in its log."""
 
@@ -71,6 +75,7 @@ class RewindRecord(NamedTuple):
     time_us: int
     kind: int
     lost_commits: int = 0
+    """Commits that a read at ``at`` saw and a read after it does not."""
     who: str = ""
 
 

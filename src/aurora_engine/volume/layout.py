@@ -20,6 +20,7 @@ _log = logging.getLogger("aurora_engine.volume")
 FORMAT_VERSION = 1
 METADATA_NAME = "volume.json"
 CREATING_NAME = "volume.creating"
+CLONING_NAME = "volume.cloning"
 LOCK_NAME = "LOCK"
 
 
@@ -42,6 +43,9 @@ class Metadata:
     created_us: int
     backtrack_window_s: float
     history_bytes: int | None
+    parent_id: bytes | None = None
+    """Of a clone: the volume that it was made from, and the moment that it began with."""
+    parent_lsn: int | None = None
     revision: int = 1
 
     @property
@@ -59,6 +63,11 @@ class Metadata:
             "format_version": FORMAT_VERSION,
             "volume_id": self.volume_id.hex(),
         }
+        if self.parent_id is None:
+            # Only clones have a parent.
+            del fields["parent_id"], fields["parent_lsn"]
+        else:
+            fields["parent_id"] = self.parent_id.hex()
         text = _canonical(fields)
         return _canonical(fields | {"checksum": f"{checksum(text):016x}"}) + b"\n"
 
@@ -88,7 +97,8 @@ class Metadata:
                 f"{file} has format {version}; this release reads {FORMAT_VERSION}: "
                 "upgrade aurora_engine"
             )
-        fields["volume_id"] = bytes.fromhex(fields["volume_id"])
+        for name in {"volume_id", "parent_id"} & fields.keys():
+            fields[name] = bytes.fromhex(fields[name])
         fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
         return cls(**fields)
 
@@ -197,9 +207,14 @@ def interrupted_creation(root: Path) -> bytes | None:
         return None
 
 
-def finish_creating(root: Path) -> None:
-    """Removes the note that `mark_creating` left."""
-    (root / CREATING_NAME).unlink(missing_ok=True)
+def mark_cloning(root: Path, parent_id: bytes) -> None:
+    """Notes that a clone is being made: one cut short is no volume."""
+    _write(root, CLONING_NAME, parent_id.hex().encode("ascii"))
+
+
+def finish(root: Path, note: str) -> None:
+    """Removes the note that `mark_creating` or `mark_cloning` left."""
+    (root / note).unlink(missing_ok=True)
 
 
 def new_volume_id() -> bytes:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
-from aurora_engine.options import Topology
+from aurora_engine.options import BACKTRACK_WINDOW_DEFAULT, OpenOptions, Topology
 from aurora_engine.volume.layout import (
+    CLONING_NAME,
     CREATING_NAME,
     LOCK_NAME,
     METADATA_NAME,
     Layout,
     Metadata,
-    finish_creating,
+    finish,
     interrupted_creation,
     mark_creating,
     new_volume_id,
@@ -38,7 +39,7 @@ def prepare_root(root: Path, *, create: bool) -> None:
     StorageIOError
         If it is missing and may not be created, or is no directory, or cannot be read or made.
     CorruptionError
-        If it holds files that are not a volume's.
+        If it holds files that are not a volume's, or a clone that was never finished.
     """
     try:
         if create:
@@ -50,6 +51,11 @@ def prepare_root(root: Path, *, create: bool) -> None:
         ) from error
     if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
         return
+    if CLONING_NAME in names:
+        raise CorruptionError(
+            f"{root} holds a clone that was cut short while it was made: clone to it again, or "
+            "remove the directory; the database that it was made from has lost nothing"
+        )
     foreign = sorted(name for name in names - OWN_NAMES if not _is_empty_folder(root / name))
     if foreign:
         raise CorruptionError(
@@ -66,16 +72,7 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def find_or_create(
-    root: Path,
-    *,
-    create: bool,
-    topology: Topology | None,
-    page_bytes: int,
-    group_bytes: int,
-    backtrack_window: timedelta,
-    history_bytes: int | None,
-) -> tuple[WriterLock, Layout]:
+def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout]:
     """Locks the directory and returns what lies in it, creating the volume where there is none.
 
     Raises
@@ -83,30 +80,32 @@ def find_or_create(
     DatabaseLockedError
         If another process, or another handle in this one, has the volume open.
     ValueError
-        If ``topology`` has other zones than the volume.
+        If the topology given has other zones than the volume.
     """
-    prepare_root(root, create=create)
+    prepare_root(root, create=options.create)
     lock = WriterLock(root / LOCK_NAME)
     try:
         metadata = read_metadata(root)
         if metadata is not None:
-            return lock, _with_zones(Layout(root, metadata), topology)
-        if not create:
+            layout = Layout(root, metadata)
+            return lock, _adapted(layout, options)
+        if not options.create:
             raise StorageIOError(
                 errno.ENOENT, "no volume here; open with create=True to make one", str(root)
             )
+        topology = options.topology or Topology()
         layout = Layout(
             root,
             Metadata(
                 volume_id=interrupted_creation(root) or new_volume_id(),
-                page_bytes=page_bytes,
-                group_pages=max(group_bytes // page_bytes, 1),
-                zones=_zones(topology or Topology()),
-                copies_per_zone=(topology or Topology()).copies_per_zone,
+                page_bytes=options.page_bytes,
+                group_pages=max(options.protection_group_bytes // options.page_bytes, 1),
+                zones=topology.folders(),
+                copies_per_zone=topology.copies_per_zone,
                 groups=1,
                 created_us=time.time_ns() // 1000,
-                backtrack_window_s=backtrack_window.total_seconds(),
-                history_bytes=history_bytes,
+                backtrack_window_s=options.backtrack_window.total_seconds(),
+                history_bytes=options.history_bytes,
             ),
         )
         _create(layout)
@@ -116,33 +115,35 @@ def find_or_create(
         raise
 
 
-def _zones(topology: Topology) -> tuple[tuple[str, str], ...]:
-    return tuple(zip(topology.zones, topology.paths, strict=True))
+def _adapted(layout: Layout, options: OpenOptions) -> Layout:
+    """The layout with what the caller wants otherwise.
 
-
-def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
-    """The layout with the folders that the caller gives.
-
-    Zones may move, but not change in name or number.
+    Zones may move, but not change in name or number. The defaults change nothing, so that what was
+    set while the volume was open lasts.
     """
-    if topology is None:
-        return layout
     metadata = layout.metadata
-    wanted = _zones(topology)
+    changes: dict[str, Any] = {}
+    if options.topology is not None:
+        _require_same_zones(metadata, options.topology)
+        changes["zones"] = options.topology.folders()
+    if options.backtrack_window != BACKTRACK_WINDOW_DEFAULT:
+        changes["backtrack_window_s"] = options.backtrack_window.total_seconds()
+    if options.history_bytes is not None:
+        changes["history_bytes"] = options.history_bytes
+    if all(getattr(metadata, name) == value for name, value in changes.items()):
+        return layout
+    changed = Layout(layout.root, metadata.changed(**changes))
+    changed.write_metadata()
+    return changed
+
+
+def _require_same_zones(metadata: Metadata, topology: Topology) -> None:
     have = tuple(name for name, _ in metadata.zones)
-    if (
-        tuple(name for name, _ in wanted) != have
-        or topology.copies_per_zone != metadata.copies_per_zone
-    ):
+    if topology.zones != have or topology.copies_per_zone != metadata.copies_per_zone:
         raise ValueError(
             f"the volume has zones {have} with {metadata.copies_per_zone} copies each; "
             "open it with that topology, or without one"
         )
-    if wanted == metadata.zones:
-        return layout
-    moved = Layout(layout.root, metadata.changed(zones=wanted))
-    moved.write_metadata()
-    return moved
 
 
 def _create(layout: Layout) -> None:
@@ -163,4 +164,4 @@ def _create(layout: Layout) -> None:
         if error is not None:
             raise error
     layout.write_metadata()
-    finish_creating(layout.root)
+    finish(layout.root, CREATING_NAME)
