@@ -75,7 +75,7 @@ void aur_engine_release(aur_engine *engine) { aur_transactions_resume(engine->tr
 /* Whether the rewind is one of this moment. Held. */
 static aur_status check_rewind(aur_engine *engine, const aur_rewind *rewind, aur_error *error) {
     const aur_lsn at = aur_log_rewind_point(engine->log);
-    if (rewind->kind != AUR_REWIND_BACKTRACK || rewind->at != at || rewind->to >= at) {
+    if (rewind->kind != AUR_REWIND_BACKTRACK || rewind->at != at || rewind->to > at) {
         return aur_fail(error, AUR_ERR_INVALID,
                         "a rewind from LSN %llu to LSN %llu: it must go back from LSN %llu",
                         (unsigned long long)rewind->at, (unsigned long long)rewind->to,

@@ -143,10 +143,11 @@ static void commit(volume *volume) {
     aur_buffer_publish(volume->buffer, points, volume->point_count + 1);
 }
 
-/* Now, or some moment of the past. */
+/* Now, or some moment of the past that storage has. */
 static void keep_point(volume *volume) {
-    const aur_lsn lsn =
-        random_below(3) == 0 ? volume->moments[random_below(volume->moment_count)] : volume->head;
+    aur_lsn lsn = volume->moments[random_below(volume->moment_count)];
+    if (lsn > volume->hardened || random_below(3) != 0)
+        lsn = volume->head;
     if (volume->point_count == POINTS) {
         memmove(volume->points, volume->points + 1, (POINTS - 1) * sizeof(aur_lsn));
         volume->point_count--;
