@@ -190,9 +190,7 @@ SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
         folder, sizes.small_mib, sizes.large_mib, sizes.repetitions
     ),
     "space": lambda folder, sizes: past.space(folder, sizes.records),
-    "overwrites": lambda folder, sizes: past.overwrites(
-        folder, sizes.cache_mib, sizes.overwrite_s
-    ),
+    "overwrites": lambda folder, sizes: past.overwrites(folder, sizes.cache_mib, sizes.overwrite_s),
 }
 
 

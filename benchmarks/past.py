@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from rocksdict import DBCompressionType, Options, Rdict
@@ -52,7 +53,7 @@ def backtracks(folder: Path, commits: int, repetitions: int) -> list[Goal]:
             close_by = _commit_many(db, NEAR_COMMITS)
             for target, samples in ((close_by, near), (origin, far)):
                 undo = db.durable_lsn
-                samples.append(_milliseconds(lambda to=target: db.backtrack(to=to)))
+                samples.append(_milliseconds(partial(db.backtrack, to=target)))
                 assert (db.get(workloads.key(0)) is None) == (target == origin)
                 db.backtrack(to=undo)
     few = Figure(f"over {NEAR_COMMITS} commits", "ms", near)

@@ -283,8 +283,8 @@ aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count,
     return status;
 }
 
-/* Tells storage that nobody wants the pages' old content any more, so that it takes no room once the
- * moments that saw it are past. The pages leave the pool as soon as that is hardened. */
+/* Tells storage that nobody wants the pages' old content any more, so that it takes no room once
+ * the moments that saw it are past. The pages leave the pool as soon as that is hardened. */
 static aur_status clear_pages(aur_mtr *mtr, uint32_t bits, const piece *part, aur_error *error) {
     aur_status status = AUR_OK;
     for (uint32_t bit = part->from; bit < part->to && status == AUR_OK; bit++) {

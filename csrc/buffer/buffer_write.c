@@ -173,7 +173,8 @@ static void drop_named(aur_buffer *buffer, const auri_reminder *reminder,
     while (version != NULL && version->first_lsn > reminder->first_lsn) {
         version = version->older;
     }
-    if (version != NULL && version->first_lsn == reminder->first_lsn && may_drop(version, reminder)) {
+    if (version != NULL && version->first_lsn == reminder->first_lsn &&
+        may_drop(version, reminder)) {
         auri_partition_drop(partition, version, &buffer->memory);
     }
     (void)pthread_mutex_unlock(&partition->lock);
@@ -184,8 +185,8 @@ static bool is_superseded(const aur_version *version, const auri_reminder *remin
     return version->next_lsn != AUR_LSN_MAX;
 }
 
-/* Written again by the same mini-transaction, after it was freed in it, a page may be newer than what
- * has hardened (B1). */
+/* Written again by the same mini-transaction, after it was freed in it, a page may be newer than
+ * what has hardened (B1). */
 static bool is_untouched(const aur_version *version, const auri_reminder *reminder) {
     return !version->used && auri_version_is_idle(version) &&
            aur_page_lsn(version->page) == reminder->limit;
