@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import shutil
 import time
 from datetime import timedelta
@@ -23,7 +25,10 @@ from aurora_engine.volume.layout import (
     read_metadata,
 )
 from aurora_engine.volume.lock import WriterLock
-from aurora_engine.volume.members import create_segment, in_parallel
+from aurora_engine.volume.members import create_segment, in_parallel, require_unused
+from aurora_engine.volume.zones import find_lost, is_claimed, link_zones
+
+_log = logging.getLogger("aurora_engine.volume")
 
 OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
 """What a creation that was cut short at its very beginning leaves; the second is the note as the
@@ -85,12 +90,12 @@ def find_or_create(
     ValueError
         If ``topology`` has other zones than the volume.
     """
-    prepare_root(root, create=create)
+    prepare_root(root, create=create or is_claimed(root, topology))
     lock = WriterLock(root / LOCK_NAME)
     try:
-        metadata = read_metadata(root)
-        if metadata is not None:
-            return lock, _with_zones(Layout(root, metadata), topology)
+        found = _find(root, topology)
+        if found is not None:
+            return lock, found
         if not create:
             raise StorageIOError(
                 errno.ENOENT, "no volume here; open with create=True to make one", str(root)
@@ -114,6 +119,34 @@ def find_or_create(
     except BaseException:
         lock.release()
         raise
+
+
+def _find(root: Path, topology: Topology | None) -> Layout | None:
+    """The volume of this root, if there is one; it may have to be found by its zones.
+
+    Raises
+    ------
+    CorruptionError
+        If a segment was used of which the metadata does not know: it is not the newest.
+    """
+    metadata = read_metadata(root)
+    is_lost = metadata is None
+    if metadata is None:
+        metadata = find_lost(root, topology)
+    if metadata is None:
+        return None
+    layout = _with_zones(Layout(root, metadata), topology)
+    for place in layout.unknown_places():
+        require_unused(layout, place)
+    if is_lost:
+        _log.warning("%s had lost its metadata; found it in the volume's zones", root)
+    if is_lost or layout.metadata != metadata:
+        layout.write_metadata()
+    link_zones(layout)
+    # Were the note of the creation to stay, and all metadata to be lost, the volume would be taken
+    # for one that was never finished, and made anew.
+    finish_creating(root)
+    return layout
 
 
 def _zones(topology: Topology) -> tuple[tuple[str, str], ...]:
@@ -140,17 +173,21 @@ def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
         )
     if wanted == metadata.zones:
         return layout
-    moved = Layout(layout.root, metadata.changed(zones=wanted))
-    moved.write_metadata()
-    return moved
+    return Layout(layout.root, metadata.changed(zones=wanted))
 
 
 def _create(layout: Layout) -> None:
     """Makes the segments of the first group, then, as the last step, the metadata."""
-    for index in range(len(layout.metadata.zones)):
-        for leftover in layout.zone_folder(index).glob("group-*-copy-*"):
+    folders = [layout.zone_folder(index) for index in range(len(layout.metadata.zones))]
+    for folder in folders:
+        for leftover in folder.glob("group-*-copy-*"):
             shutil.rmtree(leftover, ignore_errors=True)
     mark_creating(layout.root, layout.metadata.volume_id)
+    for folder in folders:
+        # What cannot be made here, the first segment in it will say.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+    link_zones(layout)
 
     def create(copy: int) -> AuroraError | None:
         try:
