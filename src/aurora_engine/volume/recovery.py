@@ -275,9 +275,11 @@ class Recovery:
     def _successor(self, lsn: int) -> int:
         """The LSN that was issued after ``lsn``.
 
-        The next one, or the first after the rewind that ended there.
+        The next one, or the first after the rewind that ended there. What was overruled (a rewind
+        of a copy that has left the lineage) never happened.
         """
-        rewinds = [r for known in self._known.values() for r in known.rewinds if r.to == lsn]
+        known = [self._known[place] for place in self._alive]
+        rewinds = [rewind for each in known for rewind in each.rewinds if rewind.to == lsn]
         return max([lsn, *(rewind.at for rewind in rewinds)]) + 1
 
     def _group_lsn(self, group: int) -> int:
