@@ -52,11 +52,11 @@ from aurora_engine._ext.caurora cimport (
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
+from aurora_engine._ext.history cimport fill_rewind, rewind_record
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
 from aurora_engine._ext.records import (
     LogGap,
-    RewindRecord,
     SegmentIdentity,
     SegmentState,
     VerifyCounts,
@@ -273,7 +273,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        parts.at, parts.to, parts.epoch, parts.time_us, parts.kind = rewind
+        fill_rewind(rewind, &parts)
         error_clear(&error)
         self._calls += 1
         with nogil:
@@ -299,13 +299,7 @@ cdef class Segment(Handle):
                 if rewinds == NULL:
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
-            return [
-                RewindRecord(
-                    rewinds[i].at, rewinds[i].to, rewinds[i].epoch, rewinds[i].time_us,
-                    rewinds[i].kind,
-                )
-                for i in range(count)
-            ]
+            return [rewind_record(&rewinds[i]) for i in range(count)]
         finally:
             free(rewinds)
 

@@ -213,6 +213,9 @@ class Volume:
             recovered.next_lsn,
             recovered.time_us,
             list(recovered.group_lsns),
+            sorted(
+                {each for place in recovered.members for each in self._segments[place].rewinds()}
+            ),
         )
         self._serving_writes = recovered.writable
 
