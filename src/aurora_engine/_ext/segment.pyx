@@ -57,17 +57,12 @@ from aurora_engine._ext.caurora cimport (
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
-from aurora_engine._ext.segment_parts cimport (
-    Listener,
-    fill_identity,
-    fill_rewind,
-    hear_damage,
-    hear_progress,
-    rewind_of,
-)
+from aurora_engine._ext.history cimport fill_rewind, rewind_record
+from aurora_engine._ext.segment_parts cimport Listener, fill_identity, hear_damage, hear_progress
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import (
+    CommitMark,
     LogGap,
     SegmentIdentity,
     SegmentState,
@@ -271,7 +266,7 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
 
     def commit_at_lsn(self, uint64_t lsn):
         """(LSN, time) of the newest commit at or below an LSN, or None."""
@@ -284,7 +279,7 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
 
     def count_commits(self, uint64_t after, uint64_t upto):
         """How many commits there are with after < LSN <= upto."""
@@ -314,7 +309,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        fill_rewind(&parts, rewind)
+        fill_rewind(rewind, &parts)
         error_clear(&error)
         self._calls += 1
         with nogil:
@@ -340,7 +335,7 @@ cdef class Segment(Handle):
                 if rewinds == NULL:
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
-            return [rewind_of(&rewinds[i]) for i in range(count)]
+            return [rewind_record(&rewinds[i]) for i in range(count)]
         finally:
             free(rewinds)
 
