@@ -43,9 +43,6 @@ class FakeEngine:
     def status(self) -> Any:
         return SimpleNamespace(vdl=self.vdl, epoch=7)
 
-    def set_horizon(self, lsn: int) -> None:
-        self.horizon = max(self.horizon, lsn)
-
     def pins(self, below: int) -> list[int]:
         return []
 
