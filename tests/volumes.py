@@ -95,7 +95,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 3.0) -> Non
 
 
 def compact_all(db: aurora.Database) -> None:
-    """Compacts until every copy has all of its log in layers: the news of VDL reaches each later."""
+    """Compacts until every copy has all of its log in layers: each hears of VDL a little later."""
 
     def compacted() -> bool:
         db.compact()
