@@ -279,6 +279,15 @@ static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *
     return aur_quorum_start(engine->quorum, start->vdl, error);
 }
 
+/* Recovery looks at frames that are in no layer yet; the newest commit may be older than those.
+ * When no copy can tell, the start point's time has to do. */
+static void learn_commit_time(aur_engine *engine, aur_lsn vdl) {
+    aur_commit_mark newest;
+    if (aur_quorum_commit_at_lsn(engine->quorum, vdl, &newest, NULL) == AUR_OK) {
+        aur_log_not_before(engine->log, newest.time_us);
+    }
+}
+
 aur_status aur_engine_start(aur_engine *engine, const aur_engine_start_point *start,
                             aur_error *error) {
     aur_lsn formatted = 0;
@@ -294,6 +303,8 @@ aur_status aur_engine_start(aur_engine *engine, const aur_engine_start_point *st
         atomic_store_explicit(&engine->first_lsn, start->next_lsn, memory_order_release);
         if (start->vdl == 0) {
             status = format_volume(engine, &formatted, error);
+        } else {
+            learn_commit_time(engine, start->vdl);
         }
     }
     aur_transactions_resume(engine->transactions);

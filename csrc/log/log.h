@@ -78,6 +78,9 @@ aur_lsn aur_log_rewind_point(const aur_log *log);
  */
 void aur_log_rewound(aur_log *log, aur_lsn at, uint64_t time_us);
 
+/* No later commit is before time_us, which is that of the newest one. */
+void aur_log_not_before(aur_log *log, uint64_t time_us);
+
 /* The moment that an LSN stands for: itself, or, of LSNs that a recovery has dropped or skipped,
  * the VDL at which it went on. */
 aur_lsn aur_log_moment(aur_log *log, aur_lsn lsn);

@@ -43,9 +43,6 @@ class FakeEngine:
     def status(self) -> Any:
         return SimpleNamespace(vdl=self.vdl, epoch=7)
 
-    def set_horizon(self, lsn: int) -> None:
-        self.horizon = max(self.horizon, lsn)
-
     def pins(self, below: int) -> list[int]:
         return []
 
@@ -62,7 +59,7 @@ class FakeEngine:
     def count_commits(self, after: int, upto: int) -> int:
         return upto // 10 - after // 10
 
-    def hold(self, timeout_s: float) -> int:
+    def hold(self, timeout: float) -> int:
         self.calls.append("hold")
         if self.refusals:
             raise self.refusals.pop()

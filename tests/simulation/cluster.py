@@ -171,7 +171,7 @@ class Cluster(PastActions):
             rewinds=self.rewinds,
         )
         collected = [node.segment.state().horizon for node in self._up().values() if node.segment]
-        self.engine.set_horizon(max(collected))
+        self.engine.horizon = max(collected)
         if outcome.vdl == 0:
             self.settle()  # a new volume: its format has to become durable before it can be read
         self.check_reads()

@@ -110,7 +110,7 @@ class PastActions:
         if not moments:
             return
         horizon = self.source.choice(moments)
-        self.engine.set_horizon(horizon)
+        self.engine.horizon = horizon
         self.note("horizon", horizon)
         pinned = {view.lsn for view in self._views}
         below = [lsn for lsn in self.model.moments(0) if lsn < horizon and lsn not in pinned]

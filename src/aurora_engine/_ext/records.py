@@ -77,6 +77,14 @@ class RewindRecord(NamedTuple):
     lost_commits: int = 0
     """Commits that a read at ``at`` saw and a read after it does not."""
     who: str = ""
+    """Who asked for it: at most 48 bytes of UTF-8 are kept."""
+
+
+class CommitMark(NamedTuple):
+    """A commit: its LSN, and when it happened, in microseconds since 1970."""
+
+    lsn: int
+    time_us: int
 
 
 class FrameInfo(NamedTuple):

@@ -57,14 +57,8 @@ from aurora_engine._ext.caurora cimport (
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
-from aurora_engine._ext.segment_parts cimport (
-    Listener,
-    fill_identity,
-    fill_rewind,
-    hear_damage,
-    hear_progress,
-    rewind_of,
-)
+from aurora_engine._ext.history cimport fill_rewind, rewind_record
+from aurora_engine._ext.segment_parts cimport Listener, fill_identity, hear_damage, hear_progress
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import (
@@ -314,7 +308,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        fill_rewind(&parts, rewind)
+        fill_rewind(rewind, &parts)
         error_clear(&error)
         self._calls += 1
         with nogil:
@@ -340,7 +334,7 @@ cdef class Segment(Handle):
                 if rewinds == NULL:
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
-            return [rewind_of(&rewinds[i]) for i in range(count)]
+            return [rewind_record(&rewinds[i]) for i in range(count)]
         finally:
             free(rewinds)
 

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-from aurora_engine._ext.caurora cimport aur_error, aur_rewind, aur_segment_identity, c_bool
+from aurora_engine._ext.caurora cimport aur_error, aur_segment_identity, c_bool
 
 
 cdef class Listener:
@@ -14,5 +14,3 @@ cdef c_bool hear_progress(
     void *context, uint64_t done_bytes, uint64_t total_bytes
 ) noexcept with gil
 cdef int fill_identity(aur_segment_identity *out, identity) except -1
-cdef int fill_rewind(aur_rewind *out, rewind) except -1
-cdef object rewind_of(const aur_rewind *rewind)

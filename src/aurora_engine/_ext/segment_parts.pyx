@@ -1,15 +1,13 @@
-"""What the modules of a segment convert: identities, rewinds, and reports of calls that last."""
+"""What the modules of a segment convert: identities, and reports of calls that last."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from aurora_engine._ext.caurora cimport aur_error, aur_rewind, aur_segment_identity, c_bool
+from aurora_engine._ext.caurora cimport aur_error, aur_segment_identity, c_bool
 from aurora_engine._ext.status cimport exception_of
-
-from aurora_engine._ext.records import RewindRecord
 
 
 @cython.final
@@ -48,24 +46,3 @@ cdef int fill_identity(aur_segment_identity *out, identity) except -1:
     out.copies = copies
     out.group_pages = group_pages
     return 0
-
-
-cdef int fill_rewind(aur_rewind *out, rewind) except -1:
-    at, to, epoch, time_us, kind, lost_commits, who = rewind
-    cdef bytes text = who.encode("utf-8")[:sizeof(out.who)]
-    out.at = at
-    out.to = to
-    out.epoch = epoch
-    out.time_us = time_us
-    out.kind = kind
-    out.lost_commits = lost_commits
-    memset(out.who, 0, sizeof(out.who))
-    memcpy(out.who, PyBytes_AS_STRING(text), len(text))
-    return 0
-
-
-cdef object rewind_of(const aur_rewind *rewind):
-    who = (<bytes>rewind.who[:sizeof(rewind.who)]).rstrip(b"\0").decode("utf-8", "replace")
-    return RewindRecord(
-        rewind.at, rewind.to, rewind.epoch, rewind.time_us, rewind.kind, rewind.lost_commits, who
-    )

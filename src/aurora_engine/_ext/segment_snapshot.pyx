@@ -19,10 +19,10 @@ from aurora_engine._ext.caurora cimport (
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.handle cimport forked, require
 from aurora_engine._ext.segment cimport Segment
+from aurora_engine._ext.history cimport fill_rewind
 from aurora_engine._ext.segment_parts cimport (
     Listener,
     fill_identity,
-    fill_rewind,
     hear_progress,
 )
 from aurora_engine._ext.status cimport check, error_clear
@@ -79,7 +79,7 @@ cdef class Snapshot:
         listener.progress = progress
         fill_identity(&parts, identity)
         if rewind is not None:
-            fill_rewind(&turn, rewind)
+            fill_rewind(rewind, &turn)
             given = &turn
         error_clear(&error)
         disk._calls += 1

@@ -100,7 +100,7 @@ class Past:
         self._history = History(rewinds)
         # What some copy has collected already, no copy is asked for any more.
         states = [segment.state() for segment in self._keeper.segments.values()]
-        self._engine.set_horizon(max((state.horizon for state in states), default=0))
+        self._engine.horizon = max((state.horizon for state in states), default=0)
 
     def bounds(self) -> Bounds:
         """What can be asked for now."""
@@ -220,6 +220,8 @@ class Past:
             As with `view`. Nothing was done.
         VolumeFullError
             If so many backtracks are retained that no more can be recorded. Nothing was done.
+        TimeoutError
+            If what was committed did not become durable in time. Nothing was done.
         QuorumLostError
             If too few copies can record it. With ``in_doubt`` set, it may have been done all the
             same: the next recovery decides.
@@ -353,7 +355,7 @@ class Past:
         bounds = self.bounds()
         decision = self._retention.decide(self._history, self._engine, bounds, self._usage())
         if decision is not None:
-            self._engine.set_horizon(decision.horizon)
+            self._engine.horizon = decision.horizon
             self._cause = decision.cause
 
     @property
