@@ -40,8 +40,8 @@ C_LAYERS: dict[str, set[str]] = {
         "base",
     },
 }
-# Statuses, visibility and rewinds lie under every layer; another public header is for api and for the
-# layer of its name, which implements it.
+# Statuses, visibility and rewinds lie under every layer; another public header is for api and for
+# the layer of its name, which implements it.
 PUBLIC_EVERYWHERE = {"errors.h", "export.h", "rewind.h"}
 
 # Third-party headers, and the layers that may know each.

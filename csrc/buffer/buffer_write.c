@@ -165,23 +165,31 @@ aur_status aur_buffer_create_page(aur_buffer *buffer, aur_page_id page_id, aur_l
 
 /* Drops the version that a reminder names, if it is still what it was and `may_drop` agrees. */
 static void drop_named(aur_buffer *buffer, const auri_reminder *reminder,
-                       bool (*may_drop)(const aur_version *version)) {
+                       bool (*may_drop)(const aur_version *version,
+                                        const auri_reminder *reminder)) {
     auri_partition *partition = auri_partition_of(buffer, reminder->page_id);
     (void)pthread_mutex_lock(&partition->lock);
     aur_version *version = auri_partition_newest(partition, reminder->page_id);
     while (version != NULL && version->first_lsn > reminder->first_lsn) {
         version = version->older;
     }
-    if (version != NULL && version->first_lsn == reminder->first_lsn && may_drop(version)) {
+    if (version != NULL && version->first_lsn == reminder->first_lsn &&
+        may_drop(version, reminder)) {
         auri_partition_drop(partition, version, &buffer->memory);
     }
     (void)pthread_mutex_unlock(&partition->lock);
 }
 
-static bool is_superseded(const aur_version *version) { return version->next_lsn != AUR_LSN_MAX; }
+static bool is_superseded(const aur_version *version, const auri_reminder *reminder) {
+    (void)reminder;
+    return version->next_lsn != AUR_LSN_MAX;
+}
 
-static bool is_untouched(const aur_version *version) {
-    return !version->used && auri_version_is_idle(version);
+/* Written again by the same mini-transaction, after it was freed in it, a page may be newer than
+ * what has hardened (B1). */
+static bool is_untouched(const aur_version *version, const auri_reminder *reminder) {
+    return !version->used && auri_version_is_idle(version) &&
+           aur_page_lsn(version->page) == reminder->limit;
 }
 
 /* Drops streamed pages that storage has by now. */

@@ -70,14 +70,14 @@ static auri_copy *choose_leader(auri_group *group) {
     aur_lsn furthest = 0;
     for (uint32_t at = 0; at < copies; at++) {
         auri_copy *copy = &group->copies[(group->number + at) % copies];
-        aur_segment_state state;
+        aur_lsn flushed;
         if (copy->failed || copy->segment == NULL || copy->leaving) {
             continue;
         }
-        aur_segment_get_state(copy->segment, &state);
-        if (state.health == AUR_SEGMENT_OK && (leader == NULL || state.flushed_lsn > furthest)) {
+        if (aur_segment_is_sound(copy->segment, &flushed) &&
+            (leader == NULL || flushed > furthest)) {
             leader = copy;
-            furthest = state.flushed_lsn;
+            furthest = flushed;
         }
     }
     return leader;

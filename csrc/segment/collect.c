@@ -112,6 +112,29 @@ aur_lsn auri_segment_collector_lowest_root(const auri_collector *collector) {
     return collector->candidates[0].root; /* they are ascending */
 }
 
+static bool is_common(const auri_collector *collector, aur_lsn lsn) {
+    for (uint32_t at = 0; at < collector->candidate_count; at++) {
+        const aur_lsn root = collector->candidates[at].root;
+        if (lsn > root || !aur_history_visible(collector->view->rewinds,
+                                               collector->view->rewind_count, root, lsn)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+aur_lsn auri_segment_collector_common(const auri_collector *collector) {
+    const auri_view *view = collector->view;
+    aur_lsn common = 0;
+    /* Histories part where a rewind goes back to, or they do not part at all. */
+    for (uint32_t at = 0; at < view->rewind_count; at++) {
+        const aur_lsn lsn = view->rewinds[at].to;
+        common = lsn > common && is_common(collector, lsn) ? lsn : common;
+    }
+    const aur_lsn lowest = auri_segment_collector_lowest_root(collector);
+    return is_common(collector, lowest) ? lowest : common;
+}
+
 /* ---- Writing ---- */
 
 static aur_status put_image(auri_collector *collector, auri_layer_writer *writer,
@@ -166,9 +189,12 @@ static aur_status put_candidates(auri_collector *collector, auri_layer_writer *w
         if (next == NULL) {
             break;
         }
+        const uint8_t *page = next->saved ? next->page : collector->page;
+        const bool is_gone = aur_page_type_of(page) == AUR_PAGE_FREE && written == 0;
         written = next->lsn;
-        status = put_image(collector, writer, next->saved ? next->page : collector->page, written,
-                           error);
+        if (!is_gone) { /* of a page that is free and was nothing before, nothing is kept */
+            status = put_image(collector, writer, page, written, error);
+        }
     }
     return status;
 }

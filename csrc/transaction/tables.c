@@ -131,7 +131,7 @@ aur_status auri_tables_check(auri_tables *tables, const aur_reader *reader, aur_
     bool exists = false;
     bool is_settled = false;
     while (!is_settled) {
-        catalog_entry entry;
+        catalog_entry entry = {0};
         const uint64_t presents = count_presents(tables);
         status = read_entry(reader, table->name, table->name_bytes, &entry, error);
         if (status != AUR_OK && status != AUR_NOT_FOUND) {
@@ -174,7 +174,7 @@ static aur_status find_entry(auri_tables *tables, const aur_reader *reader, cons
                              size_t name_bytes, aur_table **table_out, aur_error *error) {
     bool is_settled = false;
     while (!is_settled) {
-        catalog_entry entry;
+        catalog_entry entry = {0};
         const uint64_t presents = count_presents(tables);
         const aur_status status = read_entry(reader, name, name_bytes, &entry, error);
         if (status != AUR_OK) {
@@ -244,7 +244,7 @@ aur_status auri_tables_visit(const aur_reader *reader,
         const uint8_t *key;
         size_t key_bytes;
         aur_value value;
-        catalog_entry entry;
+        catalog_entry entry = {0};
         status = aur_tree_cursor_entry(&cursor, &key, &key_bytes, &value, error);
         if (status == AUR_OK) {
             status = decode_entry(&value, &entry, error);

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import get_args
 
 from aurora_engine.types import Durability
@@ -49,8 +50,8 @@ class Topology:
     Raises
     ------
     ValueError
-        If there is no zone, a name is used twice or does not fit a folder, or there are more than
-        64 copies.
+        If there is no zone, a name is used twice or does not fit a folder, a relative folder leads
+        out of the volume's directory, or there are more than 64 copies.
 
     Examples
     --------
@@ -86,6 +87,11 @@ class Topology:
         for what, given in (("names", names), ("folders", paths)):
             if len(set(given)) != len(given):
                 raise ValueError(f"the {what} of zones must differ: {list(given)}")
+        for folder in paths:
+            if not Path(folder).is_absolute() and (not folder or ".." in Path(folder).parts):
+                raise ValueError(
+                    f"a zone's folder is absolute or lies in the volume's directory: {folder!r}"
+                )
         object.__setattr__(self, "zones", names)
         object.__setattr__(
             self,

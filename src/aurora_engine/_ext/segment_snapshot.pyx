@@ -18,13 +18,9 @@ from aurora_engine._ext.caurora cimport (
 )
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.handle cimport forked, require
-from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.history cimport fill_rewind
-from aurora_engine._ext.segment_parts cimport (
-    Listener,
-    fill_identity,
-    hear_progress,
-)
+from aurora_engine._ext.segment cimport Segment
+from aurora_engine._ext.segment_parts cimport Listener, fill_identity, hear_progress
 from aurora_engine._ext.status cimport check, error_clear
 
 from aurora_engine.errors import StorageIOError

@@ -96,8 +96,8 @@ def create_segment(layout: Layout, place: Place, epoch: int) -> None:
         disk.close()
 
 
-def discard_unused(layout: Layout, place: Place) -> None:
-    """Removes what a growth that was cut short left at ``place``.
+def require_unused(layout: Layout, place: Place) -> None:
+    """Makes sure that what is at ``place`` is no more than a growth that was cut short left.
 
     Raises
     ------
@@ -114,6 +114,17 @@ def discard_unused(layout: Layout, place: Place) -> None:
                 f"{layout.segment_folder(*place)} has records up to LSN {scl}, but the volume's "
                 f"metadata does not know its group; restore the newest {METADATA_NAME}"
             )
+
+
+def discard_unused(layout: Layout, place: Place) -> None:
+    """Removes what a growth that was cut short left at ``place``.
+
+    Raises
+    ------
+    CorruptionError
+        If it is more than that: see `require_unused`.
+    """
+    require_unused(layout, place)
     _discard(layout.segment_folder(*place))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -24,7 +26,10 @@ from aurora_engine.volume.layout import (
     read_metadata,
 )
 from aurora_engine.volume.lock import WriterLock
-from aurora_engine.volume.members import create_segment, in_parallel
+from aurora_engine.volume.members import create_segment, in_parallel, require_unused
+from aurora_engine.volume.zones import find_lost, is_claimed, link_zones
+
+_log = logging.getLogger("aurora_engine.volume")
 
 OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
 """What a creation that was cut short at its very beginning leaves; the second is the note as the
@@ -82,13 +87,12 @@ def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout
     ValueError
         If the topology given has other zones than the volume.
     """
-    prepare_root(root, create=options.create)
+    prepare_root(root, create=options.create or is_claimed(root, options.topology))
     lock = WriterLock(root / LOCK_NAME)
     try:
-        metadata = read_metadata(root)
-        if metadata is not None:
-            layout = Layout(root, metadata)
-            return lock, _adapted(layout, options)
+        found = _find(root, options)
+        if found is not None:
+            return lock, found
         if not options.create:
             raise StorageIOError(
                 errno.ENOENT, "no volume here; open with create=True to make one", str(root)
@@ -115,6 +119,34 @@ def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout
         raise
 
 
+def _find(root: Path, options: OpenOptions) -> Layout | None:
+    """The volume of this root, if there is one; it may have to be found by its zones.
+
+    Raises
+    ------
+    CorruptionError
+        If a segment was used of which the metadata does not know: it is not the newest.
+    """
+    metadata = read_metadata(root)
+    is_lost = metadata is None
+    if metadata is None:
+        metadata = find_lost(root, options.topology)
+    if metadata is None:
+        return None
+    layout = _adapted(Layout(root, metadata), options)
+    for place in layout.unknown_places():
+        require_unused(layout, place)
+    if is_lost:
+        _log.warning("%s had lost its metadata; found it in the volume's zones", root)
+    if is_lost or layout.metadata != metadata:
+        layout.write_metadata()
+    link_zones(layout)
+    # Were the note of the creation to stay, and all metadata to be lost, the volume would be taken
+    # for one that was never finished, and made anew.
+    finish(root, CREATING_NAME)
+    return layout
+
+
 def _adapted(layout: Layout, options: OpenOptions) -> Layout:
     """The layout with what the caller wants otherwise.
 
@@ -132,9 +164,7 @@ def _adapted(layout: Layout, options: OpenOptions) -> Layout:
         changes["history_bytes"] = options.history_bytes
     if all(getattr(metadata, name) == value for name, value in changes.items()):
         return layout
-    changed = Layout(layout.root, metadata.changed(**changes))
-    changed.write_metadata()
-    return changed
+    return Layout(layout.root, metadata.changed(**changes))
 
 
 def _require_same_zones(metadata: Metadata, topology: Topology) -> None:
@@ -148,10 +178,16 @@ def _require_same_zones(metadata: Metadata, topology: Topology) -> None:
 
 def _create(layout: Layout) -> None:
     """Makes the segments of the first group, then, as the last step, the metadata."""
-    for index in range(len(layout.metadata.zones)):
-        for leftover in layout.zone_folder(index).glob("group-*-copy-*"):
+    folders = [layout.zone_folder(index) for index in range(len(layout.metadata.zones))]
+    for folder in folders:
+        for leftover in folder.glob("group-*-copy-*"):
             shutil.rmtree(leftover, ignore_errors=True)
     mark_creating(layout.root, layout.metadata.volume_id)
+    for folder in folders:
+        # What cannot be made here, the first segment in it will say.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+    link_zones(layout)
 
     def create(copy: int) -> AuroraError | None:
         try:

@@ -227,7 +227,7 @@ class Volume:
             recovered.next_lsn,
             recovered.time_us,
             list(recovered.group_lsns),
-            rewinds=list(recovered.rewinds),
+            recovered.rewinds,
         )
         self._serving_writes = recovered.writable
         self.past.served(recovered.rewinds)
