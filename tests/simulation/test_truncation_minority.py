@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 from tests.simulation.cluster import Cluster
-from tests.simulation.model import Violation
 from tests.simulation.storage import COPIES
 
 from aurora_engine.volume.members import Driver
@@ -115,16 +114,16 @@ def test_the_next_recovery_does_not_see_it(seed: int, goes_on: bool) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_stale_copy_does_not_join_a_running_writer(seed: int) -> None:
-    """It would refuse the frames that it believes were dropped: it is to be rebuilt (I8)."""
+def test_a_stale_copy_that_joins_a_running_writer_fails_alone(seed: int) -> None:
+    """It believes that frames were dropped which the others serve: it is sent away (I8)."""
     cluster = CutShort(seed)
     place = cluster.truncated[0]
     cluster.open_with({*range(COPIES)} - {copy for _, copy in cluster.truncated})
     node = cluster.storage.nodes[place]
     assert cluster.storage.open(node) is None
-    with pytest.raises(Violation, match="never finished: this copy must be rebuilt"):
-        # A disk without a fault is no reason to the simulator.
-        cluster._join(node)
+    node.suspect = True
+    cluster._join(node)
+    assert node.segment is None
     cluster.commit()
     cluster.settle()
     assert cluster.engine.status().write_error is None
