@@ -285,7 +285,7 @@ def test_a_group_that_was_added_later_knows_only_what_came_since() -> None:
 
 
 def test_copies_forget_old_rewinds_each_by_itself() -> None:
-    """Only the newest ones are in every list; that a copy still knows an older one is no offence."""
+    """Only the newest ones are in every list; a copy may still know an older one."""
     rewinds = [RewindRecord(100 * n, 100 * n - 50, n, 0, TRUNCATION) for n in range(1, 100)]
     segments = volume([9] * COPIES)
     for copy, segment in enumerate(segments.values()):
