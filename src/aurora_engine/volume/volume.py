@@ -544,6 +544,7 @@ class Volume:
         copies of a group are left that it could not be written either, the reason is raised.
         """
         with self._lock:
+            self.past.tell_segments()
             failed = compact_copies(self._segments)
             done = Counter(group for group, copy in self._segments if (group, copy) not in failed)
             metadata = self._layout.metadata
