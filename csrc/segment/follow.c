@@ -28,14 +28,22 @@ static auri_layer *find_layer(const auri_view *view, const auri_layer_info *info
     return NULL;
 }
 
-/* Whether the segment has the file, if perhaps under another entry. */
-static bool has_file(const auri_view *view, const auri_layer_info *info) {
+/* A layer of that number, if perhaps under another entry, or waiting to be removed. Holds
+ * work_lock.
+ */
+static const auri_layer *find_number(const aur_segment *segment, const auri_view *view,
+                                     uint64_t number) {
     for (uint32_t at = 0; at < view->layer_count; at++) {
-        if (auri_segment_same_layer(&view->layers[at]->info, info)) {
-            return true;
+        if (view->layers[at]->info.number == number) {
+            return view->layers[at];
         }
     }
-    return info->size_bytes == 0;
+    for (uint32_t at = 0; at < segment->obsolete_count; at++) {
+        if (segment->obsolete[at]->info.number == number) {
+            return segment->obsolete[at];
+        }
+    }
+    return NULL;
 }
 
 /* Whether both know the same rewinds, but for old ones that one of them has dropped. */
@@ -68,11 +76,18 @@ static bool can_follow(aur_segment *segment, const auri_view *own, const follow_
 
 static aur_status take_over(aur_segment *segment, const auri_view *own, auri_layer *layer,
                             auri_layer **taken_out, aur_error *error) {
-    if (!has_file(own, &layer->info)) {
-        const aur_status status = auri_segment_layer_copy(layer, segment->disk, NULL, NULL, error);
-        if (status != AUR_OK) {
-            return status;
-        }
+    const auri_layer *known = find_number(segment, own, layer->info.number);
+    aur_status status = AUR_OK;
+    if (known == NULL && layer->info.size_bytes > 0) {
+        status = auri_segment_layer_copy(layer, segment->disk, NULL, NULL, error);
+    } else if (known != NULL && !auri_segment_same_layer(&known->info, &layer->info)) {
+        /* Its file would take the place of one that is read. A rebuild makes the copies agree. */
+        status = auri_segment_layer_damage(
+            known, 0, known->info.first_lsn,
+            "the layer is not the one of that number in other copies", error);
+    }
+    if (status != AUR_OK) {
+        return status;
     }
     return auri_segment_layer_open_new(segment, &layer->info, taken_out, error);
 }

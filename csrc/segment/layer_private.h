@@ -60,6 +60,11 @@ static inline bool auri_segment_same_layer(const auri_layer_info *left,
            left->size_bytes == right->size_bytes;
 }
 
+/* Numbers count up, and their low byte is the copy that built the layer. */
+static inline uint64_t auri_segment_number_after(const auri_layer_info *layer) {
+    return (layer->number >> 8) + 1;
+}
+
 /* Where a block is: the checksum is in the pointer, so a block that is stale or elsewhere fails.
  * Pointers to blocks of commits have a time in the place of the page. */
 typedef struct auri_pointer {

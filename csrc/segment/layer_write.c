@@ -139,8 +139,9 @@ static aur_status put_header(auri_layer_writer *writer, aur_error *error) {
     return put_bytes(writer, head, sizeof head, error);
 }
 
-/* Numbers grow in a segment, and two copies of a group never give the same one to layers that they
- * build, so a layer can be taken over under its name. */
+/* Numbers grow in a segment, above those of the layers that it took over, and two copies of a group
+ * never give the same one to layers that they build, so a layer can be taken over under its name.
+ */
 static uint64_t take_number(aur_segment *segment) {
     pthread_mutex_lock(&segment->lock);
     const uint64_t number = segment->next_layer++ << 8 | (segment->identity.copy & 0xff);

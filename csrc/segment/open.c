@@ -173,6 +173,16 @@ static aur_lsn collected_horizon(const auri_manifest *manifest) {
     return horizon;
 }
 
+/* Above the number of each layer there is. */
+static uint64_t next_number(const auri_manifest *manifest) {
+    uint64_t next = manifest->next_layer;
+    for (uint32_t at = 0; at < manifest->layer_count; at++) {
+        const uint64_t after = auri_segment_number_after(&manifest->layers[at]);
+        next = after > next ? after : next;
+    }
+    return next;
+}
+
 static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
                              const auri_manifest *manifest) {
     aur_segment *segment = calloc(1, sizeof *segment);
@@ -195,7 +205,7 @@ static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
     segment->vdl = manifest->vdl;
     segment->horizon = collected_horizon(manifest);
     segment->log.next_sequence = 1;
-    segment->next_layer = manifest->next_layer;
+    segment->next_layer = next_number(manifest);
     aur_error_clear(&segment->damage);
     return segment;
 }

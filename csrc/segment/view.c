@@ -216,6 +216,33 @@ static aur_status drop_flushed(aur_segment *segment, aur_lsn flushed_lsn) {
     return status;
 }
 
+/* A layer of a peer may have any number: those given from now on are higher, so that no file is
+ * ever made where one is. A rebuilt copy has its own earlier layers from peers. */
+static void pass_numbers(aur_segment *segment, const auri_layer_change *change) {
+    pthread_mutex_lock(&segment->lock);
+    for (uint32_t at = 0; at < change->added_count; at++) {
+        const uint64_t next = auri_segment_number_after(&change->added[at]->info);
+        segment->next_layer = next > segment->next_layer ? next : segment->next_layer;
+    }
+    pthread_mutex_unlock(&segment->lock);
+}
+
+/* A layer that waits to be removed may come back, when another copy leads that has it still: then
+ * its file stays. */
+static void revive(aur_segment *segment, const auri_layer_change *change) {
+    for (uint32_t at = 0; at < segment->obsolete_count;) {
+        auri_layer *layer = segment->obsolete[at];
+        auri_layer *successor = find_successor(layer, change);
+        if (successor == NULL) {
+            at++;
+            continue;
+        }
+        layer->successor = auri_segment_layer_acquire(successor);
+        segment->obsolete[at] = segment->obsolete[--segment->obsolete_count];
+        auri_segment_layer_release(layer);
+    }
+}
+
 static void retire(aur_segment *segment, const auri_layer_change *change) {
     for (uint32_t at = 0; at < change->removed_count; at++) {
         auri_layer *layer = change->removed[at];
@@ -238,6 +265,7 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     if (reserve_obsolete(segment, change->removed_count) != AUR_OK) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
     }
+    pass_numbers(segment, change);
     pthread_mutex_lock(&segment->manifest_lock);
     aur_status status = auri_segment_draft(segment, &draft, error);
     if (status == AUR_OK) {
@@ -262,6 +290,7 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     }
     pthread_mutex_unlock(&segment->manifest_lock);
     if (status == AUR_OK) {
+        revive(segment, change);
         retire(segment, change);
     }
     return status;

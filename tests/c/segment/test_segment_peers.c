@@ -1,0 +1,135 @@
+/*
+ * Copies that take layers over from each other while the one that builds them changes: no file that
+ * is in use is ever replaced or removed.
+ */
+#include "../harness.h"
+#include "volume_model.h"
+
+static aur_segment *open_on(aur_disk *disk, const aur_segment_identity *identity) {
+    aur_segment_options options;
+    aur_segment *segment;
+    aur_error error;
+    aur_error_clear(&error);
+    model_options(&options);
+    aur_status status =
+        aur_segment_open(aur_disk_acquire(disk), identity, &options, &segment, &error);
+    CHECK_MSG(status == AUR_OK, "%s", error.message);
+    return segment;
+}
+
+static aur_segment *create_on(volume_model *model, uint32_t copy, aur_disk **disk_out) {
+    CHECK_OK(aur_disk_open_memory(disk_out));
+    model->identity.copy = copy;
+    CHECK_OK(aur_segment_create(*disk_out, &model->identity, 1, 0, NULL));
+    return open_on(*disk_out, &model->identity);
+}
+
+static void write_some(volume_model *model, unsigned frames) {
+    for (; frames > 0; frames--)
+        model->vdl = model_write(model, (uint32_t)(1 + random_below(12)))->header.last_lsn;
+}
+
+static void follow(aur_segment *segment, aur_segment *leader) {
+    aur_error error;
+    aur_segment_state own;
+    aur_segment_state wanted;
+    aur_error_clear(&error);
+    aur_status status = AUR_OK;
+    while (status == AUR_OK)
+        status = aur_segment_follow(segment, leader, &error);
+    CHECK_MSG(status == AUR_NOT_FOUND, "%d %s", status, error.message);
+    aur_segment_get_state(segment, &own);
+    aur_segment_get_state(leader, &wanted);
+    CHECK_EQ_U64(own.flushed_lsn, wanted.flushed_lsn);
+    CHECK_EQ_U64(own.layers, wanted.layers);
+    CHECK_EQ_U64(own.layer_bytes, wanted.layer_bytes);
+}
+
+static void compact(aur_segment *segment) {
+    aur_error error;
+    aur_error_clear(&error);
+    CHECK_MSG(aur_segment_compact(segment, &error) == AUR_OK, "%s", error.message);
+}
+
+static void check_sound(const volume_model *model, aur_segment *segment) {
+    aur_verify_counts counts;
+    aur_segment_state state;
+    aur_error error;
+    aur_error_clear(&error);
+    CHECK_OK(aur_segment_verify(segment, NULL, NULL, &counts, &error));
+    aur_segment_get_state(segment, &state);
+    CHECK_MSG(counts.damaged == 0 && state.health == AUR_SEGMENT_OK, "%s", state.damage.message);
+    model_check_all(model, segment, AUR_LSN_MAX);
+    for (unsigned round = 0; round < 8; round++)
+        model_check_all(model, segment, random_below(model->next_lsn));
+}
+
+/* The copy that builds layers is lost and rebuilt from one that took them over, and builds again:
+ * its layers must not get the numbers of those it built before, which are still in use. */
+TEST(peers_keep_layers_of_a_copy_that_was_rebuilt) {
+    volume_model *model = model_create();
+    aur_disk *disks[2];
+    aur_segment *leader = create_on(model, 0, &disks[0]);
+    aur_segment *peer = create_on(model, 1, &disks[1]);
+    aur_error error;
+    aur_error_clear(&error);
+    for (unsigned round = 0; round < 20; round++) {
+        write_some(model, 5 + (unsigned)random_below(40));
+        model_ship(model, leader);
+        model_ship(model, peer);
+        model_work(leader);
+        follow(peer, leader);
+        aur_segment_close(leader);
+        aur_disk_close(disks[0]);
+        CHECK_OK(aur_disk_open_memory(&disks[0]));
+        model->identity.copy = 0;
+        CHECK_OK(aur_segment_copy(peer, disks[0], &model->identity, NULL, NULL, &error));
+        leader = open_on(disks[0], &model->identity);
+        check_sound(model, leader);
+    }
+    compact(leader);
+    follow(peer, leader);
+    check_sound(model, leader);
+    check_sound(model, peer);
+    aur_segment_close(leader);
+    aur_segment_close(peer);
+    aur_disk_close(disks[0]);
+    aur_disk_close(disks[1]);
+    model_destroy(model);
+}
+
+/* What was taken over from one copy is given up for what another has, which is further behind in
+ * compacting, while somebody still reads the layers that come back. */
+TEST(peers_take_back_a_layer_that_waits_to_be_removed) {
+    volume_model *model = model_create();
+    aur_disk *disks[3];
+    aur_segment *segments[3];
+    aur_segment_snapshot *reader;
+    aur_error error;
+    aur_error_clear(&error);
+    for (uint32_t copy = 0; copy < 3; copy++)
+        segments[copy] = create_on(model, copy, &disks[copy]);
+    write_some(model, 200);
+    for (size_t copy = 0; copy < 3; copy++)
+        model_ship(model, segments[copy]);
+    compact(segments[0]);
+    write_some(model, 60);
+    for (size_t copy = 0; copy < 3; copy++)
+        model_ship(model, segments[copy]);
+    model_work(segments[0]);
+    follow(segments[1], segments[0]);
+    follow(segments[2], segments[0]);
+    CHECK_OK(aur_segment_pin(segments[2], &reader, &error));
+    compact(segments[1]);
+    follow(segments[2], segments[1]); /* the old layers wait until the reader is done */
+    follow(segments[2], segments[0]); /* and come back */
+    aur_segment_unpin(reader);
+    follow(segments[2], segments[0]);
+    for (size_t copy = 0; copy < 3; copy++)
+        check_sound(model, segments[copy]);
+    for (size_t copy = 0; copy < 3; copy++) {
+        aur_segment_close(segments[copy]);
+        aur_disk_close(disks[copy]);
+    }
+    model_destroy(model);
+}
