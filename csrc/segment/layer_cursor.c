@@ -45,7 +45,16 @@ static aur_status next_block(auri_cursor *cursor, aur_error *error) {
     return auri_segment_layer_read_block(cursor->layer, &pointer, &cursor->data, error);
 }
 
+/* Whether a record may stand behind `last`: an image has the LSN of the record whose state it
+ * holds.
+ */
+static bool follows(const aur_record *last, const aur_record *record) {
+    return record->page_id > last->page_id ||
+           (record->page_id == last->page_id && record->lsn >= last->lsn);
+}
+
 aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) {
+    const aur_record last = cursor->record;
     aur_status status = auri_segment_layer_load(cursor->layer, error);
     cursor->valid = false;
     while (status == AUR_OK && cursor->data_at == cursor->data_bytes) {
@@ -62,6 +71,10 @@ aur_status auri_segment_cursor_next(auri_cursor *cursor, aur_error *error) {
         cursor->record.page_id > info->last_page) {
         return auri_segment_layer_damage(cursor->layer, cursor->block_offset, UINT64_MAX,
                                          "a record does not decode", error);
+    }
+    if (!follows(&last, &cursor->record)) {
+        return auri_segment_layer_damage(cursor->layer, cursor->block_offset, cursor->record.lsn,
+                                         "records are out of order", error);
     }
     cursor->data_at += (uint32_t)cursor->length;
     cursor->valid = true;

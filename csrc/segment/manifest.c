@@ -224,8 +224,10 @@ static bool is_sound(const auri_manifest *manifest) {
         const auri_layer_info *layer = &manifest->layers[at];
         const bool has_kind =
             layer->kind >= AURI_LAYER_DELTA && layer->kind <= AURI_LAYER_CHRONICLE;
+        const bool has_file = layer->size_bytes > 0;
         if (!has_kind || layer->last_lsn < layer->first_lsn ||
-            layer->live_bytes > layer->size_bytes) {
+            layer->live_bytes > layer->size_bytes ||
+            (!has_file && (layer->kind != AURI_LAYER_BASE || layer->records > 0))) {
             return false;
         }
         if (layer->kind != AURI_LAYER_CHRONICLE &&

@@ -29,19 +29,10 @@ static aur_status verify_header(const auri_layer *layer, aur_error *error) {
 
 static aur_status verify_records(auri_layer *layer, aur_verify_counts *counts, aur_error *error) {
     auri_cursor cursor;
-    aur_record last = {0};
     uint64_t records = 0;
     auri_segment_cursor_init(&cursor, layer);
     aur_status status = auri_segment_cursor_next(&cursor, error);
     while (status == AUR_OK && cursor.valid) {
-        const aur_record *record = &cursor.record;
-        if (record->page_id < last.page_id ||
-            (record->page_id == last.page_id && record->lsn < last.lsn)) {
-            status = auri_segment_layer_damage(layer, cursor.block_offset, record->lsn,
-                                               "records are out of order", error);
-            break;
-        }
-        last = *record;
         records++;
         status = auri_segment_cursor_next(&cursor, error);
     }
