@@ -78,6 +78,13 @@ static void return_unpacker(aur_segment *segment, auri_chain *chain) {
     pthread_mutex_unlock(&segment->lock);
 }
 
+/* Whether versions of the page that the read may see were collected. Holds `lock`. */
+static bool is_refused(const aur_segment *segment, const auri_chain *chain) {
+    const auri_layer *part = auri_segment_view_part(chain->view, chain->page_id);
+    return chain->retained_only && part != NULL &&
+           auri_segment_is_collected(segment, chain->read_point, part->info.horizon);
+}
+
 /* Pins, and walks the memtables, whose index grows under the lock. */
 static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     pthread_mutex_lock(&segment->lock);
@@ -88,7 +95,8 @@ static aur_status pin(aur_segment *segment, pins *pinned, auri_chain *chain) {
     chain->view = pinned->view;
     chain->data.unpacker = take_unpacker(segment);
     chain->floor = segment->manifest.flushed_lsn;
-    aur_status status = collect_memtable(pinned->active, chain);
+    aur_status status =
+        is_refused(segment, chain) ? AUR_ERR_SNAPSHOT : collect_memtable(pinned->active, chain);
     if (status == AUR_OK && !chain->complete && pinned->frozen != NULL) {
         status = collect_memtable(pinned->frozen, chain);
     }
@@ -165,41 +173,35 @@ static aur_status apply(const aur_segment *segment, const auri_chain *chain, uin
     return status;
 }
 
-aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
-                                   uint8_t *page, aur_error *error) {
-    auri_chain chain = {.page_id = page_id, .read_point = read_point};
+static aur_status build(aur_segment *segment, auri_chain *chain, uint8_t *page, aur_error *error) {
     pins pinned = {0};
-    aur_status status = collect(segment, &pinned, &chain, error);
-    if (status == AUR_OK && chain.count == 0) {
+    aur_status status = collect(segment, &pinned, chain, error);
+    if (status == AUR_OK && chain->count == 0) {
         status = AUR_NOT_FOUND;
-    } else if (status == AUR_OK && !chain.complete) {
-        const auri_link *oldest = &chain.links[chain.count - 1];
+    } else if (status == AUR_OK && !chain->complete) {
+        const auri_link *oldest = &chain->links[chain->count - 1];
         status = chain_damage(segment, oldest, aur_get64(oldest->bytes + AUR_RECORD_LSN_AT),
                               "the page's older records are missing", error);
     } else if (status == AUR_OK) {
-        status = apply(segment, &chain, page, error);
+        status = apply(segment, chain, page, error);
     }
     if (status == AUR_OK &&
-        (aur_page_number(page) != page_id ||
+        (aur_page_number(page) != chain->page_id ||
          aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
-        status = chain_damage(segment, &chain.links[0],
-                              aur_get64(chain.links[0].bytes + AUR_RECORD_LSN_AT),
+        status = chain_damage(segment, &chain->links[0],
+                              aur_get64(chain->links[0].bytes + AUR_RECORD_LSN_AT),
                               "the page that the records build is broken", error);
     }
-    return_unpacker(segment, &chain);
-    chain_free(&chain);
+    return_unpacker(segment, chain);
+    chain_free(chain);
     unpin(&pinned);
     return status;
 }
 
-/* Whether versions of the page that `read_point` may see were collected. */
-static bool is_refused(aur_segment *segment, aur_page_id page_id, aur_lsn read_point) {
-    pthread_mutex_lock(&segment->lock);
-    const auri_layer *part = auri_segment_view_part(segment->view, page_id);
-    const bool refused =
-        part != NULL && auri_segment_is_collected(segment, read_point, part->info.horizon);
-    pthread_mutex_unlock(&segment->lock);
-    return refused;
+aur_status auri_segment_build_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
+                                   uint8_t *page, aur_error *error) {
+    auri_chain chain = {.page_id = page_id, .read_point = read_point};
+    return build(segment, &chain, page, error);
 }
 
 aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_lsn read_point,
@@ -208,14 +210,15 @@ aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_
         return aur_fail(error, AUR_ERR_INVALID, "page %llu is not in group %u",
                         (unsigned long long)page_id, segment->identity.group);
     }
+    auri_chain chain = {.page_id = page_id, .read_point = read_point, .retained_only = true};
     aur_error damage;
     aur_error_clear(&damage);
-    if (is_refused(segment, page_id, read_point)) {
-        return aur_fail(error, AUR_ERR_SNAPSHOT,
+    const aur_status status = build(segment, &chain, page, &damage);
+    if (status == AUR_ERR_SNAPSHOT) {
+        return aur_fail(error, status,
                         "moment %llu is no longer retained: what only it saw was collected",
                         (unsigned long long)read_point);
     }
-    const aur_status status = auri_segment_build_page(segment, page_id, read_point, page, &damage);
     if (status == AUR_ERR_CORRUPT || status == AUR_ERR_IO) {
         auri_segment_note_damage(segment, &damage);
     }

@@ -158,7 +158,8 @@ typedef struct auri_chain {
     const auri_view *view;
     auri_link *links;
     uint32_t count, capacity;
-    bool complete; /* the oldest link needs no older one */
+    bool retained_only; /* refused when the read point is not retained */
+    bool complete;      /* the oldest link needs no older one */
     uint8_t **blocks;
     uint32_t block_count, block_capacity;
     auri_block_buffer index, data;
