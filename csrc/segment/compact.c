@@ -56,8 +56,12 @@ static bool is_part(const auri_compaction *compaction, const auri_layer *output)
     return compaction->part != NULL && compaction->part->info.number == output->info.number;
 }
 
-/* Outputs that are in no manifest are left to the next open, or removed here when they can be. */
+/* Removes outputs that are in no manifest. After a manifest that could not be replaced for sure
+ * they may be in it, and are left to the next open. */
 static void remove_outputs(aur_segment *segment, const auri_compaction *compaction) {
+    if (auri_segment_writable(segment, NULL) != AUR_OK) {
+        return;
+    }
     for (uint32_t at = 0; at < compaction->output_count; at++) {
         const auri_layer *output = compaction->outputs[at];
         if (output->info.size_bytes > 0 && !is_part(compaction, output)) {

@@ -84,7 +84,9 @@ static aur_status set_goal(aur_segment *segment, auri_goal *goal, aur_error *err
     aur_status status = AUR_OK;
     auri_segment_merge_abort(segment);
     auri_segment_compact_abort(segment);
-    while (status == AUR_OK) {
+    /* What an earlier flush has left frozen, and the rest. Not what is written meanwhile: with a
+     * busy writer that would have no end. */
+    for (uint32_t flushes = 0; flushes < 2 && status == AUR_OK; flushes++) {
         status = auri_segment_flush(segment, true, error);
     }
     pthread_mutex_lock(&segment->lock);
