@@ -10,20 +10,20 @@ from aurora_engine.volume.members import in_parallel
 from aurora_engine.volume.messages import Place
 
 
-def compact_copies(segments: Mapping[Place, Segment]) -> dict[Place, AuroraError]:
-    """Compacts all segments; returns the reasons of those that could not be."""
+def compact_copies(segments: Mapping[Place, Segment], copies: int) -> dict[Place, AuroraError]:
+    """Compacts all segments, of ``copies`` a group; returns the reasons of those that failed."""
     groups = sorted({group for group, _ in segments})
     failed = in_parallel(
-        lambda group: _compact_group({p: s for p, s in segments.items() if p[0] == group}), groups
+        lambda group: _compact_group({p: s for p, s in segments.items() if p[0] == group}, copies),
+        groups,
     )
     return {place: error for each in failed for place, error in each.items()}
 
 
-def _compact_group(segments: Mapping[Place, Segment]) -> dict[Place, AuroraError]:
+def _compact_group(segments: Mapping[Place, Segment], copies: int) -> dict[Place, AuroraError]:
     failed: dict[Place, AuroraError] = {}
     leader: Segment | None = None
-    # The storage worker lets the copy build layers that is furthest; so does this.
-    for place in sorted(segments, key=lambda place: -segments[place].state().flushed_lsn):
+    for place in sorted(segments, key=lambda place: _order(place, segments[place], copies)):
         segment = segments[place]
         try:
             if leader is None or not _follow(segment, leader):
@@ -33,6 +33,15 @@ def _compact_group(segments: Mapping[Place, Segment]) -> dict[Place, AuroraError
         else:
             leader = leader or segment
     return failed
+
+
+def _order(place: Place, segment: Segment, copies: int) -> tuple[int, int]:
+    """The order in which the storage worker chooses who builds layers (choose_leader in C).
+
+    With another one its choice would take over the older layers again, and undo the work.
+    """
+    group, copy = place
+    return -segment.state().flushed_lsn, (copy - group) % copies
 
 
 def _follow(segment: Segment, leader: Segment) -> bool:

@@ -545,9 +545,9 @@ class Volume:
         """
         with self._lock:
             self.past.tell_segments()
-            failed = compact_copies(self._segments)
-            done = Counter(group for group, copy in self._segments if (group, copy) not in failed)
             metadata = self._layout.metadata
+            failed = compact_copies(self._segments, metadata.copies)
+            done = Counter(group for group, copy in self._segments if (group, copy) not in failed)
         for (group, copy), error in failed.items():
             _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
             if done[group] < write_quorum(metadata.copies):
