@@ -7,8 +7,6 @@
  * A block of commits: u64 LSN and u64 time of the first, then for each further one two varints,
  * what LSN and time grew by.
  */
-#include <stdlib.h>
-
 #include "segment/segment_private.h"
 
 enum { FIRST_BYTES = 16, VARINT_BYTES_MAX = 10 };

@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 
-#include "base/assert.h"
 #include "segment/segment_private.h"
 
 enum { FIRST_SLOTS = 64, FIRST_ENTRIES = 512, FIRST_PAGES = 256 };

@@ -10,7 +10,6 @@
 #include "transaction/transaction_private.h"
 
 enum {
-    LISTENER_COMMITS = 256, /* the lowest read point is told once in so many commits */
     LSN_LIST_MIN = 64,
     SPLITS_PER_PAGE = 4,
     RECORD_OVERHEAD_BYTES = 16,
@@ -195,7 +194,6 @@ static void insert_lsn(auri_lsn_list *list, aur_lsn lsn) {
 typedef struct commit_view {
     bool others_check; /* read-write transactions that must check against this commit */
     aur_lsn oldest_writer;
-    aur_lsn lowest;
 } commit_view;
 
 static commit_view publish(aur_transactions *transactions, auri_point *own) {
@@ -203,12 +201,10 @@ static commit_view publish(aur_transactions *transactions, auri_point *own) {
     const bool has_boundaries = list_boundaries(transactions);
     const bool has_points = list_points(transactions);
     auri_read_points_remove(points, own);
-    const aur_lsn oldest_writer = auri_read_points_lowest(points, AURI_POINT_WRITER);
-    const aur_lsn oldest_reader = auri_read_points_lowest(points, AURI_POINT_READER);
-    const commit_view view = {.others_check = points->references[AURI_POINT_WRITER] > 0,
-                              .oldest_writer = oldest_writer,
-                              .lowest =
-                                  oldest_reader < oldest_writer ? oldest_reader : oldest_writer};
+    const commit_view view = {
+        .others_check = points->references[AURI_POINT_WRITER] > 0,
+        .oldest_writer = auri_read_points_lowest(points, AURI_POINT_WRITER),
+    };
     (void)pthread_mutex_unlock(&points->lock);
     /* Without the memory for the lists the old versions stay for now. */
     if (has_boundaries && has_points) {
@@ -219,14 +215,6 @@ static commit_view publish(aur_transactions *transactions, auri_point *own) {
         aur_buffer_publish(transactions->options.buffer, keep->items, keep->count);
     }
     return view;
-}
-
-static void tell_lowest(aur_transactions *transactions, aur_lsn lowest) {
-    const aur_transactions_options *options = &transactions->options;
-    const aur_lsn vdl = aur_log_vdl(options->log);
-    if (options->on_lowest_read_point != NULL) {
-        options->on_lowest_read_point(options->listener_context, lowest < vdl ? lowest : vdl);
-    }
 }
 
 aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
@@ -240,11 +228,7 @@ aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
     }
     auri_journal_prune(&transactions->journal, view.oldest_writer);
     auri_note_own_commit(transactions, lsn);
-    const uint64_t commits =
-        atomic_fetch_add_explicit(&transactions->commits, 1, memory_order_relaxed);
-    if (commits % LISTENER_COMMITS == 0) {
-        tell_lowest(transactions, view.lowest);
-    }
+    atomic_fetch_add_explicit(&transactions->commits, 1, memory_order_relaxed);
     return lsn;
 }
 

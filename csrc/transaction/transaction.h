@@ -38,8 +38,6 @@ typedef struct aur_transactions_options {
     bool ungated;           /* reads do not wait for the commits of their thread */
     uint64_t wait_slice_ns; /* a read that waits for own commits gives up after this: AUR_TIMEOUT */
     uint64_t journal_bytes; /* memory for recently committed keys; 0: 64 MiB */
-    /* Called now and then after a commit with the lowest read point in use. May be NULL. */
-    void (*on_lowest_read_point)(void *context, aur_lsn lowest);
     /* A commit failed half-way and took the volatile head with it: a recovery in place is due. May
      * be NULL; called under the commit latch. */
     void (*on_head_lost)(void *context);

@@ -200,7 +200,6 @@ cdef extern from "aurora/transaction.h" nogil:
     )  # waits
     void aur_transaction_rollback(aur_transaction *transaction)
     void aur_transaction_destroy(aur_transaction *transaction)
-    bint aur_transaction_is_open(const aur_transaction *transaction)
     uint64_t aur_transaction_read_point(const aur_transaction *transaction)
     aur_status aur_transaction_get(
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
