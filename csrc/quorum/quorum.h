@@ -2,15 +2,20 @@
  * Ships boxcars to the segments of every protection group and counts acknowledgements into
  * watermarks.
  *
- *   SCL   of a segment, in each acknowledgement: every frame of its group up to here is there.
+ *   SCL  of a segment, in each acknowledgement: every frame of its group up to here is there.
+ *
  *   PGCL  of a group: the highest LSN that a write quorum of its segments has reached.
- *   VCL   highest LSN such that every boxcar up to it is complete in all of its groups. Not the
- * minimum of the PGCLs. VDL   highest CPL <= VCL: what may be acknowledged and read (I1, I3).
+ *
+ *   VCL  highest LSN such that every boxcar up to it is complete in all of its groups. Not the
+ *   minimum of the PGCLs.
+ *
+ *   VDL  highest CPL <= VCL, or the first moment after a backtrack: what may be acknowledged and
+ *   read (I1, I3).
  *
  * A segment that is slow or dead slows nobody while a write quorum lives (I8): each has its own
- * queue, bounded by backlog_bytes; past that its queue is dropped, it is "lagging" and catches up
- * by next_frame from a peer. A segment whose append fails is never sent to again until it is
- * replaced (I10).
+ * place in its group's queue, which backlog_bytes bounds; one that is before what was dropped there
+ * is "lagging" and catches up by next_frame from a peer. A segment whose append fails is never sent
+ * to again until it is replaced (I10).
  *
  * Drive: RING = one thread keeps the writes of all local segments in flight through io_uring;
  * THREADS = one thread a segment; MANUAL = no thread, aur_quorum_step does one segment's next piece
@@ -51,7 +56,7 @@ enum aur_drive { AUR_DRIVE_RING = 1, AUR_DRIVE_THREADS = 2, AUR_DRIVE_MANUAL = 3
 typedef struct aur_quorum_options {
     uint32_t copies;        /* per group */
     uint32_t drive;         /* enum aur_drive */
-    uint64_t backlog_bytes; /* of one segment's queue; default 32 MiB */
+    uint64_t backlog_bytes; /* of a group's queue; default 32 MiB */
     uint64_t group_pages;   /* pages per protection group */
     uint32_t page_bytes;
     uint32_t planted_bugs;

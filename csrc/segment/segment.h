@@ -6,13 +6,15 @@
  *   append -> hot log extent (durable) -> memtable -> delta layers -> base parts
  *
  * A frame is acknowledged when it is in the hot log on disk. Flushing, merging and compacting are
- * background steps that the owner runs with aur_segment_work when it likes; correctness never waits
- * for them. Only records at or below the VDL that the segment was told of go into layers, so a
- * truncation never touches a layer.
+ * background steps that the owner runs with aur_segment_work when it likes, or lets another copy do
+ * and takes over with aur_segment_follow; correctness never waits for them. Only records at or
+ * below the VDL that the segment was told of go into layers, so a truncation never touches a layer.
+ * Compacting gives up versions that no moment sees which aur_segment_retain names.
  *
- * Thread rule: append (or append_begin/append_end) by one thread at a time; aur_segment_work by one
- * thread at a time; everything else from any thread at any time, also together with those two. One
- * internal lock, never held across I/O except for manifest replacement.
+ * Thread rule: append (or append_begin/append_end) by one thread at a time; everything else from
+ * any thread at any time, also together with it. work, follow and compact of one segment wait for
+ * each other's steps, and changes of the manifest (epoch, rewinds, layers) for each other; reads
+ * and appends wait for none of them.
  *
  * A segment fails for good (state `failed`) at the first write or sync error (I10); reads that
  * still verify go on.

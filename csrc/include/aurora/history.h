@@ -45,8 +45,7 @@ AUR_API AUR_CHECKED aur_status aur_engine_count_commits(aur_engine *engine, uint
  * since, lies above those, and a read at it sees what one at VDL sees. AUR_TIMEOUT and errors
  * (AUR_ERR_QUORUM, AUR_ERR_FENCED, AUR_ERR_CLOSED) leave commits going on. Between hold and
  * release, in the same thread, the holder may record a rewind in the segments and then tell the
- * engine; it uses no transaction
- * meanwhile, nor a one-shot operation. Release lets commits go on.
+ * engine; it uses no transaction meanwhile, nor a one-shot operation. Release lets commits go on.
  */
 AUR_API AUR_CHECKED aur_status aur_engine_hold(aur_engine *engine, uint64_t timeout_ns,
                                                uint64_t *lsn_out, aur_error *error);
