@@ -181,8 +181,9 @@ aur_status auri_segment_layer_commits(auri_layer *layer, aur_lsn after, aur_lsn 
 
 /* ---- What is in memory ---- */
 
-static aur_status search_memtable(const auri_memtable *table, aur_lsn limit,
-                                  commit_search *search) {
+/* Up to `floor` layers have the commits too. */
+static void search_memtable(const auri_memtable *table, aur_lsn floor, aur_lsn limit,
+                            commit_search *search) {
     search->count = 0;
     for (uint32_t slot = 0; slot < table->slot_count; slot++) {
         const aur_frame *frame = table->slots[slot].frame;
@@ -195,13 +196,14 @@ static aur_status search_memtable(const auri_memtable *table, aur_lsn limit,
             const aur_commit_mark commit = {aur_get64(bytes + AUR_RECORD_LSN_AT),
                                             aur_record_commit_time(bytes)};
             if (commit.lsn > limit || !search->test(&commit, search->bound)) {
-                return AUR_OK;
+                return;
             }
-            search->newest = commit;
-            search->count++;
+            if (commit.lsn > floor) {
+                search->newest = commit;
+                search->count++;
+            }
         }
     }
-    return AUR_OK;
 }
 
 /* ---- The segment ---- */
@@ -210,6 +212,7 @@ static aur_status search_memtable(const auri_memtable *table, aur_lsn limit,
  * `everywhere` goes on, and adds up how many there are. */
 static aur_status search_segment(aur_segment *segment, commit_search *search, bool everywhere,
                                  aur_error *error) {
+    aur_status status = AUR_OK;
     uint64_t count = 0;
     aur_commit_mark newest = {0};
     pthread_mutex_lock(&segment->lock);
@@ -218,12 +221,13 @@ static aur_status search_segment(aur_segment *segment, commit_search *search, bo
         segment->frozen == NULL ? NULL : auri_segment_memtable_acquire(segment->frozen)};
     auri_view *view = auri_segment_view_acquire(segment->view);
     /* The active memtable may grow once the lock is released. */
-    aur_status status = search_memtable(tables[0], AUR_LSN_MAX, search);
+    const aur_lsn floor = segment->manifest.flushed_lsn;
+    search_memtable(tables[0], floor, AUR_LSN_MAX, search);
     pthread_mutex_unlock(&segment->lock);
     newest = search->count > 0 ? search->newest : newest;
     count += search->count;
-    if (tables[1] != NULL && status == AUR_OK && (everywhere || count == 0)) {
-        status = search_memtable(tables[1], tables[1]->limit, search);
+    if (tables[1] != NULL && (everywhere || count == 0)) {
+        search_memtable(tables[1], floor, tables[1]->limit, search);
         newest = count == 0 && search->count > 0 ? search->newest : newest;
         count += search->count;
     }
