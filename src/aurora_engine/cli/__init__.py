@@ -13,7 +13,19 @@ import click
 from aurora_engine.cli.common import exit_code
 from aurora_engine.errors import AuroraError
 
-COMMANDS = ("create", "info", "get", "put", "delete", "scan", "load", "dump", "verify", "repair")
+COMMANDS = (
+    "create",
+    "info",
+    "get",
+    "put",
+    "delete",
+    "scan",
+    "load",
+    "dump",
+    "verify",
+    "repair",
+    "inspect",
+)
 
 
 class _LazyCommands(click.Group):
