@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aurora_engine as aurora
-from benchmarks import workloads
+from benchmarks import past, workloads
 from benchmarks.measure import Figure, Goal, interleave, save
 
 
@@ -29,13 +29,41 @@ class Sizes:
     gets: int
     commits: int
     log_bytes: int
+    far_commits: int
+    past_commits: int
+    small_mib: int
+    large_mib: int
+    cache_mib: int
+    overwrite_s: float
 
 
 FULL = Sizes(
-    seconds=3.0, repetitions=5, records=1_000_000, gets=200_000, commits=300_000, log_bytes=1 << 30
+    seconds=3.0,
+    repetitions=5,
+    records=1_000_000,
+    gets=200_000,
+    commits=300_000,
+    log_bytes=1 << 30,
+    far_commits=10_000_000,
+    past_commits=1_000_000,
+    small_mib=100,
+    large_mib=4096,
+    cache_mib=32,
+    overwrite_s=300,
 )
 SMOKE = Sizes(
-    seconds=0.2, repetitions=1, records=5_000, gets=5_000, commits=5_000, log_bytes=4 << 20
+    seconds=0.2,
+    repetitions=1,
+    records=5_000,
+    gets=5_000,
+    commits=5_000,
+    log_bytes=4 << 20,
+    far_commits=2_000,
+    past_commits=2_000,
+    small_mib=1,
+    large_mib=4,
+    cache_mib=1,
+    overwrite_s=1,
 )
 
 
@@ -152,6 +180,17 @@ SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
     "durable": durable_commits,
     "reads": cached_reads,
     "opening": opening,
+    "backtrack": lambda folder, sizes: past.backtracks(
+        folder, sizes.far_commits, sizes.repetitions
+    ),
+    "views": lambda folder, sizes: past.views(
+        folder, sizes.records, sizes.past_commits, sizes.gets
+    ),
+    "clones": lambda folder, sizes: past.clones(
+        folder, sizes.small_mib, sizes.large_mib, sizes.repetitions
+    ),
+    "space": lambda folder, sizes: past.space(folder, sizes.records),
+    "overwrites": lambda folder, sizes: past.overwrites(folder, sizes.cache_mib, sizes.overwrite_s),
 }
 
 

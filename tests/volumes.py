@@ -10,6 +10,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,23 +110,28 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def remove(folder: Path, rng: random.Random) -> None:
-    shutil.rmtree(folder)
+    """Removes the folder, of which an open database may be changing files meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def empty(folder: Path, rng: random.Random) -> None:
-    for file in files_of(folder):
-        file.unlink()
+    while files := files_of(folder):
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def truncate(folder: Path, rng: random.Random) -> None:
     for file in files_of(folder):
-        os.truncate(file, rng.randrange(max(file.stat().st_size, 1)))
+        with suppress(FileNotFoundError):
+            os.truncate(file, rng.randrange(max(file.stat().st_size, 1)))
 
 
 def flip(folder: Path, rng: random.Random) -> None:
     """Flips bytes all over every file, one of them surely near its start."""
     for file in files_of(folder):
-        flip_bytes(file, rng, count=20)
+        with suppress(FileNotFoundError):
+            flip_bytes(file, rng, count=20)
 
 
 def flip_bytes(file: Path, rng: random.Random, count: int) -> None:

@@ -40,6 +40,9 @@ void auri_engine_news_destroy(aur_engine *engine);
 void auri_engine_on_news(void *context);
 void auri_engine_ring(void *context);
 
+/* engine_history.c: what storage must retain, for its worker. */
+void auri_engine_retention(void *context, aur_retention *out);
+
 /* AUR_ERR_CLOSED after aur_engine_close. */
 aur_status auri_engine_check(const aur_engine *engine, aur_error *error) AUR_CHECKED;
 

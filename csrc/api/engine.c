@@ -39,7 +39,11 @@ static aur_status create_quorum(aur_engine *engine) {
         .page_bytes = options->page_bytes,
         .planted_bugs = options->planted_bugs,
     };
-    return aur_quorum_create(&quorum_options, &engine->quorum);
+    const aur_status status = aur_quorum_create(&quorum_options, &engine->quorum);
+    if (status == AUR_OK) {
+        aur_quorum_set_retention(engine->quorum, auri_engine_retention, engine);
+    }
+    return status;
 }
 
 static aur_status create_log(aur_engine *engine) {
@@ -238,6 +242,18 @@ static aur_status wait_formatted(aur_engine *engine, aur_lsn lsn, aur_error *err
     return status;
 }
 
+/* No commit may be before the newest one, nor before a backtrack that was made since. */
+static uint64_t newest_time_us(const aur_engine_start_point *start) {
+    uint64_t time_us = start->time_us;
+    for (uint32_t at = 0; at < start->rewind_count; at++) {
+        const aur_rewind *rewind = &start->rewinds[at];
+        if (rewind->kind == AUR_REWIND_BACKTRACK && rewind->time_us > time_us) {
+            time_us = rewind->time_us;
+        }
+    }
+    return time_us;
+}
+
 /* Sets every part to the recovered point, from the top down, then lets the lowest go on. Paused. */
 static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *start,
                               aur_error *error) {
@@ -245,17 +261,31 @@ static aur_status start_parts(aur_engine *engine, const aur_engine_start_point *
         .epoch = start->epoch,
         .vdl = start->vdl,
         .next_lsn = start->next_lsn,
-        .time_us = start->time_us,
+        .time_us = newest_time_us(start),
         .groups = start->groups,
         .group_lsn = start->group_lsn,
     };
-    aur_buffer_discard_above(engine->buffer, start->vdl);
-    aur_status status = aur_log_start_at(engine->log, &log_start, error);
+    aur_status status =
+        aur_buffer_restart(engine->buffer, start->vdl, start->rewinds, start->rewind_count);
+    if (status != AUR_OK) {
+        return aur_fail(error, status, "no memory for the list of rewinds");
+    }
+    aur_transactions_restart(engine->transactions, start->vdl);
+    status = aur_log_start_at(engine->log, &log_start, error);
     if (status != AUR_OK) {
         return status;
     }
-    aur_transactions_restart(engine->transactions, start->vdl);
+    aur_transactions_restarted(engine->transactions);
     return aur_quorum_start(engine->quorum, start->vdl, error);
+}
+
+/* Recovery looks at frames that are in no layer yet; the newest commit may be older than those.
+ * When no copy can tell, the start point's time has to do. */
+static void learn_commit_time(aur_engine *engine, aur_lsn vdl) {
+    aur_commit_mark newest;
+    if (aur_quorum_commit_at_lsn(engine->quorum, vdl, &newest, NULL) == AUR_OK) {
+        aur_log_not_before(engine->log, newest.time_us);
+    }
 }
 
 aur_status aur_engine_start(aur_engine *engine, const aur_engine_start_point *start,
@@ -273,6 +303,8 @@ aur_status aur_engine_start(aur_engine *engine, const aur_engine_start_point *st
         atomic_store_explicit(&engine->first_lsn, start->next_lsn, memory_order_release);
         if (start->vdl == 0) {
             status = format_volume(engine, &formatted, error);
+        } else {
+            learn_commit_time(engine, start->vdl);
         }
     }
     aur_transactions_resume(engine->transactions);

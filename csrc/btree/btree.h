@@ -38,7 +38,8 @@ typedef struct aur_space aur_space;
 aur_status aur_space_create(aur_buffer *buffer, uint32_t page_bytes, uint64_t page_limit,
                             aur_space **space_out) AUR_CHECKED;
 void aur_space_destroy(aur_space *space);
-void aur_space_forget(aur_space *space); /* after aur_buffer_discard_above: hints may be wrong */
+void aur_space_forget(
+    aur_space *space); /* after aur_buffer_restart and aur_buffer_rewind: hints may be wrong */
 
 /* First use of a volume: meta page, first bitmap, catalog and default tree. */
 aur_status aur_space_format(aur_mtr *mtr, aur_error *error) AUR_CHECKED;

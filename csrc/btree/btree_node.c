@@ -2,7 +2,7 @@
  * checked when it is looked at, because a page that is sound for `format` may hold any cells. */
 #include "btree/btree_private.h"
 
-enum { STEPS_PREFETCHED = 3, PREFETCH_AT_LEAST = 4 };
+enum { STEPS_PREFETCHED = 3, PREFETCH_AT_LEAST = 4, WINDOW_SLOTS = 4 };
 
 aur_status auri_node_corrupt(const uint8_t *page, const char *what, aur_error *error) {
     if (error != NULL) {
@@ -51,33 +51,97 @@ static void prefetch_steps(const uint8_t *page, uint32_t low, uint32_t high) {
     auri_prefetch_cell(page, (three_quarters + 1 + high) / 2);
 }
 
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, uint32_t *slot_out, bool *found_out,
-                            aur_error *error) {
+/* Compares with the cell of one slot in [low, high), and cuts off what it rules out. */
+static bool cut_at(const uint8_t *page, auri_key key, uint32_t slot, uint32_t *low,
+                   uint32_t *high) {
+    auri_key at;
+    if (!auri_leaf_key(page, slot, &at)) {
+        return false;
+    }
+    const int order = auri_key_compare(at, key);
+    *low = order < 0 ? slot + 1 : order == 0 ? slot : *low;
+    *high = order < 0 ? *high : order == 0 ? slot + 1 : slot;
+    return true;
+}
+
+/* Looks first where the key is expected. Cells of that window are asked for at once, so when the
+ * keys are spread evenly memory is waited for once; when they are not, two comparisons are lost. */
+static bool narrow(const uint8_t *page, auri_key key, double expected, uint32_t *low,
+                   uint32_t *high) {
+    const uint32_t last = *high - 1;
+    const uint32_t wanted = (uint32_t)(expected * *high);
+    const uint32_t guess = wanted < last ? wanted : last;
+    const uint32_t from = guess > WINDOW_SLOTS ? guess - WINDOW_SLOTS : 0;
+    const uint32_t to = last - guess > WINDOW_SLOTS ? guess + WINDOW_SLOTS : last;
+    for (uint32_t slot = from; slot <= to; slot++) {
+        auri_prefetch_cell(page, slot);
+    }
+    bool sound = cut_at(page, key, guess, low, high);
+    if (sound && *low > guess && to > guess) {
+        sound = cut_at(page, key, to, low, high);
+    } else if (sound && *high <= guess && from < guess) {
+        sound = cut_at(page, key, from, low, high);
+    }
+    return sound;
+}
+
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
+                            bool *found_out, aur_error *error) {
     uint32_t low = 0;
     uint32_t high = aur_page_slots(page);
+    bool sound = true;
     *found_out = false;
-    for (uint32_t step = 0; low < high; step++) {
+    if (expected >= 0 && high > 0) {
+        sound = narrow(page, key, expected, &low, &high);
+    }
+    for (uint32_t step = 0; sound && low < high; step++) {
         const uint32_t middle = (low + high) / 2;
         auri_key at;
         if (step % STEPS_PREFETCHED == 0 && high - low > PREFETCH_AT_LEAST) {
             prefetch_steps(page, low, high);
         }
-        if (!auri_leaf_key(page, middle, &at)) {
-            return auri_node_corrupt(page, "a leaf cell breaks the format", error);
-        }
-        const int order = auri_key_compare(at, key);
+        sound = auri_leaf_key(page, middle, &at);
+        const int order = sound ? auri_key_compare(at, key) : 0;
         if (order < 0) {
             low = middle + 1;
         } else {
             high = middle;
             if (order == 0) {
-                *found_out = true;
+                *found_out = sound;
                 low = middle;
             }
         }
     }
     *slot_out = low;
-    return AUR_OK;
+    return sound ? AUR_OK : auri_node_corrupt(page, "a leaf cell breaks the format", error);
+}
+
+/* Eight bytes of a key from `from` on as a number that orders like them; zeros follow its end. */
+static double number_of(auri_key key, uint32_t from) {
+    uint8_t bytes[sizeof(uint64_t)] = {0};
+    const uint32_t rest = key.length > from ? key.length - from : 0;
+    if (rest > 0) {
+        memcpy(bytes, key.bytes + from, rest < sizeof bytes ? rest : sizeof bytes);
+    }
+    return (double)auri_key_prefix(bytes);
+}
+
+double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key) {
+    auri_key low;
+    auri_key high;
+    uint32_t common = 0;
+    if (position == 0 || position >= aur_page_slots(page) ||
+        !auri_inner_key(page, position - 1, &low) || !auri_inner_key(page, position, &high)) {
+        return AURI_EXPECT_NOTHING;
+    }
+    const uint32_t shorter = low.length < high.length ? low.length : high.length;
+    while (common < shorter && low.bytes[common] == high.bytes[common]) {
+        common++;
+    }
+    const double from = number_of(low, common);
+    const double width = number_of(high, common) - from;
+    const double distance = number_of(key, common) - from;
+    return distance >= 0 && distance < width ? distance / width : AURI_EXPECT_NOTHING;
 }
 
 aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,

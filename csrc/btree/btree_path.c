@@ -6,6 +6,7 @@ aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key
     const aur_reader reader = auri_head_reader(writer->mtr);
     aur_page_id page_id = tree->root;
     int level = AURI_ROOT_LEVEL_ANY;
+    double expected = AURI_EXPECT_NOTHING;
     path->depth = 0;
     for (;;) {
         aur_page_ref *ref = &path->node[path->depth].ref;
@@ -19,7 +20,7 @@ aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key
         path->depth++;
         level = aur_page_level(ref->page) - 1;
         if (level < 0) {
-            return auri_leaf_search(ref->page, key, position, found_out, error);
+            return auri_leaf_search(ref->page, key, expected, position, found_out, error);
         }
         status = auri_inner_search(ref->page, key, false, position, error);
         if (status == AUR_OK) {
@@ -28,6 +29,7 @@ aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key
         if (status != AUR_OK) {
             return status;
         }
+        expected = level == 0 ? auri_inner_expect(ref->page, *position, key) : expected;
     }
 }
 

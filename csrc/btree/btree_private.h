@@ -179,9 +179,16 @@ bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *c
 aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id *child_out,
                             aur_error *error) AUR_CHECKED;
 
-/* First slot whose key is >= `key`; *found_out when it is equal. AUR_ERR_CORRUPT. */
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, uint32_t *slot_out, bool *found_out,
-                            aur_error *error) AUR_CHECKED;
+/* Where in its leaf a key is expected: the part, from 0 to below 1, of the leaf's keys that lie
+ * below it if they are spread evenly between the separators of its parent. */
+#define AURI_EXPECT_NOTHING (-1.0)
+/* What an inner node says about `key` in its child at `position`. */
+double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key);
+
+/* First slot whose key is >= `key`; *found_out when it is equal. `expected` makes it quick when it
+ * is about right, and may be AURI_EXPECT_NOTHING. AUR_ERR_CORRUPT. */
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
+                            bool *found_out, aur_error *error) AUR_CHECKED;
 /* Position of the child that holds `key`; `before`: that holds the keys right below it. */
 aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
                              aur_error *error) AUR_CHECKED;

@@ -1,9 +1,11 @@
 /* Point reads. */
 #include "btree/btree_private.h"
 
-/* Pins the leaf that holds or would hold `key`, and no other page. */
+/* Pins the leaf that holds or would hold `key`, and no other page; and tells where it is expected
+ * there. */
 static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_key key,
-                           aur_page_ref *ref_out, aur_error *error) {
+                           aur_page_ref *ref_out, double *expected_out, aur_error *error) {
+    *expected_out = AURI_EXPECT_NOTHING;
     aur_status status =
         auri_node_pin(reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, ref_out, error);
     while (status == AUR_OK && aur_page_level(ref_out->page) > 0) {
@@ -14,6 +16,9 @@ static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_
             status = auri_inner_child(ref_out->page, position, &child, error);
         }
         const int level = aur_page_level(ref_out->page) - 1;
+        if (status == AUR_OK && level == 0) {
+            *expected_out = auri_inner_expect(ref_out->page, position, key);
+        }
         aur_buffer_unpin(reader->buffer, ref_out);
         if (status == AUR_OK) {
             status = auri_node_pin(reader, tree, child, level, ref_out, error);
@@ -43,16 +48,17 @@ aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const ui
     const auri_key wanted = {key, (uint32_t)key_bytes};
     aur_page_ref leaf = {NULL, NULL};
     auri_leaf_cell cell;
+    double expected;
     uint32_t slot;
     bool found;
     if (key_bytes > AUR_KEY_BYTES_MAX) {
         return AUR_NOT_FOUND;
     }
-    aur_status status = pin_leaf(reader, tree, wanted, &leaf, error);
+    aur_status status = pin_leaf(reader, tree, wanted, &leaf, &expected, error);
     if (status != AUR_OK) {
         return status;
     }
-    status = auri_leaf_search(leaf.page, wanted, &slot, &found, error);
+    status = auri_leaf_search(leaf.page, wanted, expected, &slot, &found, error);
     if (status == AUR_OK && !found) {
         status = AUR_NOT_FOUND;
     }

@@ -283,6 +283,23 @@ aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count,
     return status;
 }
 
+/* Tells storage that nobody wants the pages' old content any more, so that it takes no room once
+ * the moments that saw it are past. The pages leave the pool as soon as that is hardened. */
+static aur_status clear_pages(aur_mtr *mtr, uint32_t bits, const piece *part, aur_error *error) {
+    aur_status status = AUR_OK;
+    for (uint32_t bit = part->from; bit < part->to && status == AUR_OK; bit++) {
+        aur_page_ref ref = {NULL, NULL};
+        if (bit == AURI_BITMAP_OWN_BIT) {
+            continue;
+        }
+        status = aur_mtr_format(mtr, part->group * bits + bit, AUR_PAGE_FREE, 0, 0, 0, &ref, error);
+        if (status == AUR_OK) {
+            aur_buffer_unpin_streamed(mtr->buffer, &ref);
+        }
+    }
+    return status;
+}
+
 aur_status aur_space_free(aur_space *space, aur_mtr *mtr, aur_page_id first, uint64_t count,
                           aur_error *error) {
     const uint32_t bits = auri_space_group_pages(space->page_bytes);
@@ -299,6 +316,9 @@ aur_status aur_space_free(aur_space *space, aur_mtr *mtr, aur_page_id first, uin
     while (status == AUR_OK && count > 0) {
         const piece part = next_piece(bits, first, count);
         status = mark(space, mtr, &part, false, error);
+        if (status == AUR_OK) {
+            status = clear_pages(mtr, bits, &part, error);
+        }
         first = (part.group + 1) * bits;
         count -= part.pages;
     }

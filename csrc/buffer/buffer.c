@@ -11,6 +11,18 @@ static bool is_page_size(uint32_t page_bytes) {
            (page_bytes & (page_bytes - 1)) == 0;
 }
 
+enum { HINTS_PER_SLOT = 2 };
+
+static bool create_hints(aur_buffer *buffer) {
+    uint64_t count = 1;
+    while (count < HINTS_PER_SLOT * buffer->memory.slots_max) {
+        count *= 2;
+    }
+    buffer->hint_mask = count - 1;
+    buffer->hints = calloc(count, sizeof *buffer->hints);
+    return buffer->hints != NULL;
+}
+
 /* Opens memory and partitions; on failure closes what it opened. */
 static aur_status open_parts(aur_buffer *buffer, uint64_t budget_bytes) {
     size_t opened = 0;
@@ -18,6 +30,7 @@ static aur_status open_parts(aur_buffer *buffer, uint64_t budget_bytes) {
     if (status != AUR_OK) {
         return status;
     }
+    status = create_hints(buffer) ? AUR_OK : AUR_ERR_MEMORY;
     while (status == AUR_OK && opened < AURI_PARTITIONS) {
         status = auri_partition_open(&buffer->partitions[opened]);
         opened += status == AUR_OK;
@@ -26,6 +39,7 @@ static aur_status open_parts(aur_buffer *buffer, uint64_t budget_bytes) {
         while (opened > 0) {
             auri_partition_close(&buffer->partitions[--opened]);
         }
+        free(buffer->hints);
         auri_memory_close(&buffer->memory);
     }
     return status;
@@ -43,7 +57,14 @@ aur_status aur_buffer_create(uint32_t page_bytes, uint64_t budget_bytes,
     memset(buffer, 0, sizeof *buffer);
     buffer->page_bytes = page_bytes;
     buffer->source = *source;
-    const aur_status status = open_parts(buffer, budget_bytes);
+    aur_status status =
+        pthread_mutex_init(&buffer->rewinds.lock, NULL) == 0 ? AUR_OK : AUR_ERR_MEMORY;
+    if (status == AUR_OK) {
+        status = open_parts(buffer, budget_bytes);
+        if (status != AUR_OK) {
+            (void)pthread_mutex_destroy(&buffer->rewinds.lock);
+        }
+    }
     if (status != AUR_OK) {
         free(buffer);
         return status;
@@ -62,7 +83,10 @@ void aur_buffer_destroy(aur_buffer *buffer) {
     for (size_t at = 0; at < AURI_PARTITIONS; at++) {
         auri_partition_close(&buffer->partitions[at]);
     }
+    free(buffer->hints);
     auri_memory_close(&buffer->memory);
+    free(buffer->rewinds.ats);
+    (void)pthread_mutex_destroy(&buffer->rewinds.lock);
     free(buffer);
 }
 
@@ -92,7 +116,8 @@ void aur_buffer_get_counts(aur_buffer *buffer, aur_buffer_counts *out) {
         (void)pthread_mutex_lock(&partition->lock);
         out->pages += partition->pages;
         out->versions += partition->versions;
-        out->hits += partition->hits;
+        out->hits +=
+            partition->hits + atomic_load_explicit(&partition->hinted, memory_order_relaxed);
         out->misses += partition->misses;
         out->evictions += partition->evictions;
         (void)pthread_mutex_unlock(&partition->lock);

@@ -5,8 +5,9 @@
  * Each page has a chain of versions, newest first; a version is valid for read points in
  * [first_lsn, next_lsn). A mini-transaction that changes a page makes a new version of it (later
  * changes by the same mini-transaction go into the same one), so readers at any read point at or
- * below the mini-transaction's start never see bytes move and take no latch on pages. When the
- * mini-transaction has ended, versions that no read point can want are freed.
+ * below the mini-transaction's start never see bytes move and take no latch on pages. Which of the
+ * two versions keeps its place in memory is the pool's choice. When the mini-transaction has ended,
+ * versions that no read point can want are freed.
  *
  * B1  A version may be evicted when it is unpinned and its page LSN <= the source's hardened LSN
  *     (VCL): storage can give it back. Newer ones stay (Aurora, SIGMOD 2018, 3.1; the printed rule
@@ -14,21 +15,27 @@
  * B2  Memory of all versions stays within the budget; when nothing can be evicted, the writer asks
  *     the source to harden more and waits; readers may overshoot by the few pages that they pin.
  * B3  A pinned version is neither freed nor changed.
- * B4  What is read from the source at AUR_LSN_MAX is the head, valid from its page LSN on. What is
- *     read at an older point is known to be valid up to that point and no further, because the
- *     version that follows it may not be in the pool. So a miss reads the head first, and a read
- *     point below the head's page LSN reads a second time. One page is read by one thread at a
- *     time, and the writer waits for that read, so no head can be overtaken while it is on its way.
+ * B4  What is read from the source at the hardened LSN is the head: a page whose head is not in the
+ *     pool has no newer record (B1). What is read at an older point is known to be valid up to that
+ *     point and no further, because the version that follows it may not be in the pool. So a miss
+ *     reads the head first, and a read point at which that is not valid yet reads a second time.
+ *     One page is read by one thread at a time, and the writer waits for that read, so no head can
+ *     be overtaken while it is on its way.
+ * B5  What is read at a point is valid from its page LSN on, but not before the newest backtrack
+ *     below the point: moments before that saw another history. A rewind at or above the point
+ *     that was read means that the result is not the head.
  *
- * Thread rule: modify, create_page, publish, unpin_streamed and discard_above are the writer's,
- * under the commit latch; pin/unpin and the rest from any thread. Locks: one per hash partition,
- * never two at once, never held while the source is called; under it only the allocator's.
+ * Thread rule: modify, create_page, publish, unpin_streamed, rewind and restart are the writer's,
+ * under the commit latch; pin/unpin and the rest from any thread. Locks: none for a pin that a hint
+ * serves (buffer_private.h), else one per hash partition, never two at once, never held while the
+ * source reads or hardens; under it only the allocator's and that of the rewinds.
  */
 #ifndef AUR_BUFFER_BUFFER_H
 #define AUR_BUFFER_BUFFER_H
 
 #include <stdbool.h>
 
+#include "format/history.h"
 #include "format/page.h"
 
 typedef struct aur_buffer aur_buffer;
@@ -38,11 +45,11 @@ typedef struct aur_version aur_version;
 typedef struct aur_page_source {
     void *context;
     /* Materializes a page at a read point into page_bytes of `page`, one that passed
-     * aur_page_check_structure. AUR_LSN_MAX asks for the newest there is; everything hardened is in
-     * it. AUR_NOT_FOUND: never written. */
+     * aur_page_check_structure. AUR_NOT_FOUND: not written at that point. */
     aur_status (*read_page)(void *context, aur_page_id page_id, aur_lsn read_point, uint8_t *page,
                             aur_error *error);
-    /* Everything at or below this LSN is at a write quorum. */
+    /* Everything at or below this LSN is at a write quorum. Called with a lock held: it only looks.
+     */
     aur_lsn (*hardened)(void *context);
     /* Hardens more, waiting for it. Only called in the writer's thread. */
     aur_status (*harden)(void *context, aur_error *error);
@@ -99,9 +106,18 @@ aur_status aur_buffer_create_page(aur_buffer *buffer, aur_page_id page_id, aur_l
  * for a point are looked at again by later calls. */
 void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count);
 
-/* Writer, after a loss of the volatile head: forgets every version newer than `lsn`; what was valid
- * at `lsn` is head again. Versions that are pinned by readers stay readable for them. */
-void aur_buffer_discard_above(aur_buffer *buffer, aur_lsn lsn);
+/* Writer: history goes on from rewind->to, and the moments after rewind->at see it; nothing above
+ * `at` has been written. A head that changed above `to` ends at `at` and is kept for the points
+ * before. Truncations change nothing: no moment lies between their `to` and `at`, and what they
+ * dropped is forgotten by a restart. AUR_ERR_MEMORY: nothing was done. */
+aur_status aur_buffer_rewind(aur_buffer *buffer, const aur_rewind *rewind) AUR_CHECKED;
+
+/* Writer, when service starts at `lsn`, perhaps after a loss of the volatile head: learns of all
+ * rewinds there are, ascending by `at`, then forgets every version newer than `lsn`; what was valid
+ * at `lsn` is head again. Versions that are pinned by readers stay readable for them.
+ * AUR_ERR_MEMORY: to be called again. */
+aur_status aur_buffer_restart(aur_buffer *buffer, aur_lsn lsn, const aur_rewind *rewinds,
+                              size_t count) AUR_CHECKED;
 
 /* Changes the budget; shrinking evicts and gives memory back to the operating system. */
 void aur_buffer_set_budget(aur_buffer *buffer, uint64_t budget_bytes);

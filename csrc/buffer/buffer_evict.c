@@ -11,16 +11,17 @@ static aur_version *find_victim(auri_partition *partition, aur_lsn hardened, siz
                                 bool *blocked_out) {
     for (; steps > 0 && partition->hand != NULL; steps--) {
         aur_version *version = partition->hand;
-        if (auri_version_is_idle(version)) {
-            if (version->used) {
-                version->used = false;
-            } else if (aur_page_lsn(version->page) <= hardened) {
+        if (auri_version_is_idle(version) && version->used) {
+            version->used = false;
+        } else if (auri_version_close(version, 0)) {
+            /* Closed before it is looked at: a hint may lead the writer to it at any time. */
+            if (aur_page_lsn(version->page) <= hardened) {
                 auri_partition_unlink(partition, version);
                 partition->evictions++;
                 return version;
-            } else {
-                *blocked_out = true;
             }
+            auri_version_open(version);
+            *blocked_out = true;
         }
         partition->hand = version->ring_next;
     }
@@ -96,7 +97,7 @@ aur_status auri_buffer_take(aur_buffer *buffer, bool is_writer, aur_version **ve
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a page of %u bytes",
                         buffer->page_bytes);
     }
-    atomic_store_explicit(&version->pins, 1, memory_order_relaxed);
+    atomic_store_explicit(&version->pins, AURI_DETACHED | 1, memory_order_relaxed);
     version->used = false;
     version->older = NULL;
     version->bucket_next = NULL;

@@ -13,8 +13,9 @@
 #include "base/assert.h"
 #include "buffer/buffer_private.h"
 
-/* Up to four bucket pointers for each page: the table doubles when it is half full. */
-enum { BUCKET_BYTES_PER_VERSION = 32, SLAB_SLOTS = 512 };
+/* Up to four bucket pointers for each page, since the table doubles when it is half full; and up to
+ * four hints. */
+enum { TABLE_BYTES_PER_VERSION = 4 * sizeof(void *) + 4 * sizeof(auri_hint), SLAB_SLOTS = 512 };
 
 typedef struct auri_slab {
     struct auri_slab *next;
@@ -25,7 +26,7 @@ typedef struct auri_slab {
 } auri_slab;
 
 uint64_t auri_memory_slot_cost(const auri_memory *memory) {
-    return memory->page_bytes + sizeof(aur_version) + BUCKET_BYTES_PER_VERSION;
+    return memory->page_bytes + sizeof(aur_version) + TABLE_BYTES_PER_VERSION;
 }
 
 static uint64_t slots_within(const auri_memory *memory, uint64_t budget_bytes) {
@@ -56,7 +57,7 @@ void auri_memory_close(auri_memory *memory) {
 }
 
 static auri_slab *slab_create(uint32_t page_bytes) {
-    auri_slab *slab = malloc(sizeof *slab);
+    auri_slab *slab = aligned_alloc(_Alignof(auri_slab), sizeof *slab);
     if (slab == NULL) {
         return NULL;
     }

@@ -131,6 +131,7 @@ void auri_partition_link(auri_partition *partition, aur_version *version, aur_ve
         *place = version;
     }
     ring_join(partition, version);
+    auri_version_open(version);
     partition->versions++;
     if (2 * partition->pages > partition->bucket_count) {
         grow(partition);
@@ -199,6 +200,18 @@ static void release(aur_version *version, auri_memory *memory) {
 void auri_partition_drop(auri_partition *partition, aur_version *version, auri_memory *memory) {
     auri_partition_unlink(partition, version);
     release(version, memory);
+}
+
+void auri_partition_each_head(auri_partition *partition,
+                              void (*visit)(void *context, aur_version *head), void *context) {
+    for (size_t at = 0; at < partition->bucket_count; at++) {
+        aur_version *newest = partition->buckets[at];
+        for (; newest != NULL; newest = newest->bucket_next) {
+            if (newest->next_lsn == AUR_LSN_MAX) {
+                visit(context, newest);
+            }
+        }
+    }
 }
 
 void auri_partition_discard_above(auri_partition *partition, aur_lsn lsn, auri_memory *memory) {

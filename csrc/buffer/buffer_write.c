@@ -40,6 +40,13 @@ void auri_queue_clear(auri_queue *queue) {
     *queue = (auri_queue){NULL, 0, 0, 0};
 }
 
+/* Notes that the validity of a version has ended, for the next publish. */
+static void remind(aur_buffer *buffer, const aur_version *ended) {
+    auri_queue_push(&buffer->fresh, &(auri_reminder){.page_id = ended->page_id,
+                                                     .first_lsn = ended->first_lsn,
+                                                     .limit = ended->next_lsn});
+}
+
 /* Makes `fresh` the head of its page for the mini-transaction that started at `start`, ending the
  * validity of what was head. Partition lock held. */
 static void link_head(aur_buffer *buffer, auri_partition *partition, aur_version *fresh,
@@ -52,13 +59,44 @@ static void link_head(aur_buffer *buffer, auri_partition *partition, aur_version
     if (newest != NULL && newest->next_lsn == AUR_LSN_MAX) {
         newest->next_lsn = fresh->first_lsn;
         newest->used = false;
-        auri_queue_push(&buffer->fresh, &(auri_reminder){.page_id = page_id,
-                                                         .first_lsn = newest->first_lsn,
-                                                         .limit = fresh->first_lsn});
+        remind(buffer, newest);
     }
     auri_partition_link(partition, fresh, NULL);
 }
 
+/* The other way round: `past`, a copy of the head, takes over the head's validity up to `start`,
+ * and the head itself may be changed. Partition lock held; the head is closed, so that nobody who
+ * pins it without the lock proves it by what it was. */
+static void link_past(aur_buffer *buffer, auri_partition *partition, aur_version *past,
+                      aur_version *head, aur_lsn start) {
+    past->page_id = head->page_id;
+    past->first_lsn = head->first_lsn;
+    past->next_lsn = start + 1;
+    head->first_lsn = past->next_lsn;
+    head->used = true;
+    remind(buffer, past);
+    auri_partition_link(partition, past, head);
+}
+
+/* Copies a page without reading the gap between its slots and its cells, which is zero and often a
+ * third of it. Precondition: the page is sound, as all in the pool are. */
+static void copy_page(uint8_t *to, const uint8_t *from, uint32_t page_bytes) {
+    const uint32_t slots_end = AUR_PAGE_BODY_AT + AUR_SLOT_BYTES * aur_page_slots(from);
+    const uint32_t heap = aur_get32(from + AUR_PAGE_HEAP_AT);
+    if (aur_page_type_of(from) != AUR_PAGE_LEAF || slots_end > heap || heap > page_bytes) {
+        memcpy(to, from, page_bytes); /* others use the whole page */
+        return;
+    }
+    memcpy(to, from, slots_end);
+    memset(to + slots_end, 0, heap - slots_end);
+    memcpy(to + heap, from + heap, page_bytes - heap);
+}
+
+/*
+ * The head keeps its slot, and its past moves to the copy, unless a reader pins the head: then the
+ * copy becomes head. So the slot of the copy, which is given back as soon as no read point wants
+ * it, is the same few for all commits and stays in the processor's cache.
+ */
 aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn start,
                              aur_page_ref *ref, aur_error *error) {
     aur_status status;
@@ -72,18 +110,29 @@ aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn st
     if (ref->version->first_lsn > start) {
         return AUR_OK;
     }
-    aur_version *fresh;
-    status = auri_buffer_take(buffer, true, &fresh, error);
+    aur_version *copy;
+    status = auri_buffer_take(buffer, true, &copy, error);
     if (status != AUR_OK) {
         return status;
     }
-    memcpy(fresh->page, ref->page, buffer->page_bytes);
+    copy_page(copy->page, ref->page, buffer->page_bytes);
     auri_partition *partition = auri_partition_of(buffer, page_id);
     (void)pthread_mutex_lock(&partition->lock);
-    link_head(buffer, partition, fresh, page_id, start);
+    const bool is_alone = auri_version_close(ref->version, 1); /* B3 */
+    if (is_alone) {
+        link_past(buffer, partition, copy, ref->version, start);
+        auri_version_open(ref->version);
+    } else {
+        link_head(buffer, partition, copy, page_id, start);
+    }
     (void)pthread_mutex_unlock(&partition->lock);
-    aur_buffer_unpin(buffer, ref);
-    *ref = (aur_page_ref){fresh->page, fresh};
+    if (is_alone) {
+        aur_page_ref past = {copy->page, copy};
+        aur_buffer_unpin(buffer, &past);
+    } else {
+        aur_buffer_unpin(buffer, ref);
+        *ref = (aur_page_ref){copy->page, copy};
+    }
     return AUR_OK;
 }
 
@@ -116,23 +165,31 @@ aur_status aur_buffer_create_page(aur_buffer *buffer, aur_page_id page_id, aur_l
 
 /* Drops the version that a reminder names, if it is still what it was and `may_drop` agrees. */
 static void drop_named(aur_buffer *buffer, const auri_reminder *reminder,
-                       bool (*may_drop)(const aur_version *version)) {
+                       bool (*may_drop)(const aur_version *version,
+                                        const auri_reminder *reminder)) {
     auri_partition *partition = auri_partition_of(buffer, reminder->page_id);
     (void)pthread_mutex_lock(&partition->lock);
     aur_version *version = auri_partition_newest(partition, reminder->page_id);
     while (version != NULL && version->first_lsn > reminder->first_lsn) {
         version = version->older;
     }
-    if (version != NULL && version->first_lsn == reminder->first_lsn && may_drop(version)) {
+    if (version != NULL && version->first_lsn == reminder->first_lsn &&
+        may_drop(version, reminder)) {
         auri_partition_drop(partition, version, &buffer->memory);
     }
     (void)pthread_mutex_unlock(&partition->lock);
 }
 
-static bool is_superseded(const aur_version *version) { return version->next_lsn != AUR_LSN_MAX; }
+static bool is_superseded(const aur_version *version, const auri_reminder *reminder) {
+    (void)reminder;
+    return version->next_lsn != AUR_LSN_MAX;
+}
 
-static bool is_untouched(const aur_version *version) {
-    return !version->used && auri_version_is_idle(version);
+/* Written again by the same mini-transaction, after it was freed in it, a page may be newer than
+ * what has hardened (B1). */
+static bool is_untouched(const aur_version *version, const auri_reminder *reminder) {
+    return !version->used && auri_version_is_idle(version) &&
+           aur_page_lsn(version->page) == reminder->limit;
 }
 
 /* Drops streamed pages that storage has by now. */
@@ -206,17 +263,4 @@ void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count)
     review(buffer, &buffer->retained, revisits, points, count);
     review(buffer, &buffer->fresh, buffer->fresh.count, points, count);
     drop_hardened(buffer);
-}
-
-void aur_buffer_discard_above(aur_buffer *buffer, aur_lsn lsn) {
-    auri_queue_clear(&buffer->fresh);
-    auri_queue_clear(&buffer->retained);
-    auri_queue_clear(&buffer->streamed);
-    for (size_t at = 0; at < AURI_PARTITIONS; at++) {
-        auri_partition *partition = &buffer->partitions[at];
-        (void)pthread_mutex_lock(&partition->lock);
-        partition->generation++;
-        auri_partition_discard_above(partition, lsn, &buffer->memory);
-        (void)pthread_mutex_unlock(&partition->lock);
-    }
 }

@@ -398,6 +398,58 @@ aur_status aur_log_failure(aur_log *log, aur_error *error) {
     return status;
 }
 
+aur_status aur_log_check(aur_log *log, aur_error *error) {
+    auri_log_lock(log);
+    const aur_status status = auri_log_trouble(log, error);
+    auri_log_unlock(log);
+    return status;
+}
+
+/* Lock held. */
+static void raise_time(aur_log *log, uint64_t time_us) {
+    if (time_us > log->newest_time_us) {
+        log->newest_time_us = time_us;
+    }
+}
+
+void aur_log_not_before(aur_log *log, uint64_t time_us) {
+    auri_log_lock(log);
+    raise_time(log, time_us);
+    if (time_us > atomic_load_explicit(&log->durable_time_us, memory_order_relaxed)) {
+        atomic_store_explicit(&log->durable_time_us, time_us, memory_order_relaxed);
+    }
+    auri_log_unlock(log);
+}
+
+aur_lsn aur_log_rewind_point(const aur_log *log) {
+    const aur_lsn head = aur_log_head(log);
+    return log->next_lsn == head + 1 ? head : log->next_lsn;
+}
+
+void aur_log_rewound(aur_log *log, aur_lsn at, uint64_t time_us) {
+    auri_log_lock(log);
+    AUR_ASSERT(!log->busy && log->open_records == 0 && log->flight_first == log->flight_end);
+    AUR_ASSERT(at == aur_log_rewind_point(log) && aur_log_vdl(log) == aur_log_head(log));
+    raise_time(log, time_us);
+    log->next_lsn = at + 2;
+    aur_quorum_rewound(log->quorum, at);
+    atomic_store_explicit(&log->vcl, at + 1, memory_order_release);
+    atomic_store_explicit(&log->head, at + 1, memory_order_release);
+    atomic_store_explicit(&log->vdl, at + 1, memory_order_release);
+    auri_log_unlock(log);
+}
+
+aur_lsn aur_log_moment(aur_log *log, aur_lsn lsn) {
+    auri_log_lock(log);
+    for (size_t i = 0; i < log->lost_count; i++) {
+        if (lsn >= log->lost[i].first && lsn <= log->lost[i].last) {
+            lsn = log->lost[i].first - 1;
+        }
+    }
+    auri_log_unlock(log);
+    return lsn;
+}
+
 aur_lsn aur_log_head(const aur_log *log) {
     return atomic_load_explicit(&log->head, memory_order_acquire);
 }

@@ -66,6 +66,25 @@ void aur_log_listen(aur_log *log, void (*on_news)(void *context), void *context)
 /* (Re)starts after recovery. Open records are dropped, a failure is forgotten, head = vdl. */
 aur_status aur_log_start_at(aur_log *log, const aur_log_start *start, aur_error *error) AUR_CHECKED;
 
+/* The LSN at which a rewind can be made when everything is durable: the head; or, when a recovery
+ * has skipped LSNs above that, the first that it has not, so that rewinds come in the order of
+ * `at`. Under the commit latch. */
+aur_lsn aur_log_rewind_point(const aur_log *log);
+
+/*
+ * History goes on from an older moment since `at`, the rewind point: VDL = VCL = head = at + 1,
+ * which no record has as its LSN, and no later commit is before time_us. Everything is durable,
+ * nothing is open or in flight, and the caller keeps it so.
+ */
+void aur_log_rewound(aur_log *log, aur_lsn at, uint64_t time_us);
+
+/* No later commit is before time_us, which is that of the newest one. */
+void aur_log_not_before(aur_log *log, uint64_t time_us);
+
+/* The moment that an LSN stands for: itself, or, of LSNs that a recovery has dropped or skipped,
+ * the VDL at which it went on. */
+aur_lsn aur_log_moment(aur_log *log, aur_lsn lsn);
+
 /* A new protection group exists; its chain starts at 0. */
 aur_status aur_log_add_group(aur_log *log) AUR_CHECKED;
 
@@ -95,6 +114,9 @@ void aur_log_fail(aur_log *log, const aur_error *why);
 
 /* AUR_OK, or why the log has failed. */
 aur_status aur_log_failure(aur_log *log, aur_error *error);
+
+/* AUR_OK, or what a begin would say now. */
+aur_status aur_log_check(aur_log *log, aur_error *error) AUR_CHECKED;
 
 /* Newest complete mini-transaction, durable or not. Never below VDL. */
 aur_lsn aur_log_head(const aur_log *log);

@@ -70,14 +70,14 @@ static auri_copy *choose_leader(auri_group *group) {
     aur_lsn furthest = 0;
     for (uint32_t at = 0; at < copies; at++) {
         auri_copy *copy = &group->copies[(group->number + at) % copies];
-        aur_segment_state state;
+        aur_lsn flushed;
         if (copy->failed || copy->segment == NULL || copy->leaving) {
             continue;
         }
-        aur_segment_get_state(copy->segment, &state);
-        if (state.health == AUR_SEGMENT_OK && (leader == NULL || state.flushed_lsn > furthest)) {
+        if (aur_segment_is_sound(copy->segment, &flushed) &&
+            (leader == NULL || flushed > furthest)) {
             leader = copy;
-            furthest = state.flushed_lsn;
+            furthest = flushed;
         }
     }
     return leader;
@@ -157,14 +157,6 @@ static bool work_round(aur_quorum *quorum) {
         more |= work_group(quorum->groups[g], &retention);
     }
     return more;
-}
-
-void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
-                              void *context) {
-    auri_quorum_lock(quorum);
-    quorum->retention_source = source;
-    quorum->retention_context = context;
-    auri_quorum_unlock(quorum);
 }
 
 /* Flushes and merges take and free buffers of many sizes. What they leave in the heap would count

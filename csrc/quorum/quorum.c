@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/planted.h"
 
-enum { BACKLOG_BYTES_DEFAULT = 32 << 20, GROUP_CAPACITY_FIRST = 4 };
+enum { BACKLOG_BYTES_DEFAULT = 8 << 20, GROUP_CAPACITY_FIRST = 4 };
 
 void auri_quorum_lock(aur_quorum *quorum) { AUR_ASSERT(pthread_mutex_lock(&quorum->lock) == 0); }
 
@@ -168,6 +168,7 @@ static void adopt_state(auri_copy *copy, const aur_segment_state *state) {
     if (copy->failed && copy->failure.status == AUR_ERR_QUORUM) {
         copy->failed = false;
     }
+    copy->blind = false;
     copy->scl = state->scl;
     copy->sent = state->scl;
     copy->position = copy->group->tail_first;

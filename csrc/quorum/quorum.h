@@ -162,14 +162,25 @@ aur_status aur_quorum_copy_status(aur_quorum *quorum, uint32_t group, uint32_t c
 aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point,
                                 uint8_t *page, aur_error *error) AUR_CHECKED;
 
-/* Names who knows what must be retained. The storage worker asks, in its thread and with no lock
- * held, before each unit of work, and passes the answer on to the segments; `points` stays valid
- * until it is asked again. Before start; NULL: everything is retained. */
+/* Names who knows what must be retained. The storage worker asks before each unit of work, in its
+ * thread and with no lock held; out->points stays valid until it asks again. NULL: nobody. Before
+ * start. */
 void aur_quorum_set_retention(aur_quorum *quorum, void (*source)(void *context, aur_retention *out),
                               void *context);
 
-/* The newest commit at or before a time, or at or below an LSN, over all groups; how many there are
- * with after < LSN <= upto. As the functions of segment.h, of one good copy of each group. */
+/*
+ * A rewind that is said to be durable at a write quorum of every group: looks which copies have
+ * recorded it. One that has not fails, and serves no reads either, until it is replaced or the
+ * quorum starts again. Other errors than those of a lost quorum: AUR_ERR_MEMORY. Nothing is in
+ * flight.
+ */
+aur_status aur_quorum_confirm_rewind(aur_quorum *quorum, const aur_rewind *rewind,
+                                     aur_error *error) AUR_CHECKED;
+/* Then: VCL = VDL = at + 1, of which no record has the LSN. */
+void aur_quorum_rewound(aur_quorum *quorum, aur_lsn at);
+
+/* The functions of aurora/history.h, up to VDL. AUR_ERR_QUORUM: no copy of some group could answer.
+ */
 aur_status aur_quorum_commit_at_time(aur_quorum *quorum, uint64_t time_us, aur_commit_mark *out,
                                      aur_error *error) AUR_CHECKED;
 aur_status aur_quorum_commit_at_lsn(aur_quorum *quorum, aur_lsn lsn, aur_commit_mark *out,

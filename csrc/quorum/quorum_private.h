@@ -34,6 +34,7 @@ struct auri_copy {
     uint32_t writing;  /* frames handed out and not settled */
     uint32_t users;    /* calls into the segment under way, writes included */
     bool leaving;      /* being replaced: nobody starts using the segment */
+    bool blind;        /* does not know of the newest rewind: failed, and not read from */
     bool throttled; /* its background work is behind: it looks slow until the storage worker clears
                        this */
     uint64_t unjudged_bytes; /* appended since its backlog was last looked at */

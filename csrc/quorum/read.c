@@ -23,7 +23,8 @@ static auri_copy *best_copy(auri_group *group, aur_lsn read_point, uint64_t trie
     auri_copy *best = NULL;
     for (uint32_t i = 0; i < group->quorum->options.copies; i++) {
         auri_copy *copy = &group->copies[i];
-        if ((tried >> i & 1) != 0 || copy->segment == NULL || copy->leaving || copy->scl < needed) {
+        if ((tried >> i & 1) != 0 || copy->segment == NULL || copy->leaving || copy->blind ||
+            copy->scl < needed) {
             continue;
         }
         if (best == NULL || cost(copy) < cost(best)) {

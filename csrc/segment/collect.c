@@ -166,9 +166,12 @@ static aur_status put_candidates(auri_collector *collector, auri_layer_writer *w
         if (next == NULL) {
             break;
         }
+        const uint8_t *page = next->saved ? next->page : collector->page;
+        const bool is_gone = aur_page_type_of(page) == AUR_PAGE_FREE && written == 0;
         written = next->lsn;
-        status = put_image(collector, writer, next->saved ? next->page : collector->page, written,
-                           error);
+        if (!is_gone) { /* of a page that is free and was nothing before, nothing is kept */
+            status = put_image(collector, writer, page, written, error);
+        }
     }
     return status;
 }

@@ -17,12 +17,11 @@
 #include "segment/segment_format.h"
 
 enum {
-    AURI_NAME_BYTES = 32,             /* "layer-" + 16 hex digits + NUL, rounded up */
-    AURI_DELTA_BLOCK_BYTES = 8 << 10, /* a data block is closed at this size: small ones where a */
-    AURI_BASE_BLOCK_BYTES = 32 << 10, /* page has few bytes, large ones where compression counts */
-    AURI_BLOCK_BYTES_MAX = 16 << 20,  /* a reader refuses more */
-    AURI_INDEX_ENTRIES = 128,         /* pointers in one index block */
-    AURI_COMMITS_PER_BLOCK = 512,     /* all blocks of commits but a layer's last have so many */
+    AURI_NAME_BYTES = 32,            /* "layer-" + 16 hex digits + NUL, rounded up */
+    AURI_BLOCK_RAW_BYTES = 8 << 10,  /* a data block is closed at this size: about one page */
+    AURI_BLOCK_BYTES_MAX = 16 << 20, /* a reader refuses more */
+    AURI_INDEX_ENTRIES = 128,        /* pointers in one index block */
+    AURI_COMMITS_PER_BLOCK = 512,    /* all blocks of commits but a layer's last have so many */
 };
 
 enum auri_layer_kind {

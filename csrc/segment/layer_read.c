@@ -121,7 +121,7 @@ static aur_status reserve(uint8_t **bytes, size_t *capacity, size_t wanted) {
         return AUR_OK;
     }
     free(*bytes);
-    *capacity = wanted < AURI_DELTA_BLOCK_BYTES ? AURI_DELTA_BLOCK_BYTES : wanted;
+    *capacity = wanted < AURI_BLOCK_RAW_BYTES ? AURI_BLOCK_RAW_BYTES : wanted;
     *bytes = malloc(*capacity);
     if (*bytes == NULL) {
         *capacity = 0;

@@ -239,9 +239,7 @@ static void note_record(auri_layer_writer *writer, const aur_record *record) {
 
 aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
                                          const uint8_t *bytes, size_t length, aur_error *error) {
-    const size_t limit =
-        writer->info.kind == AURI_LAYER_BASE ? AURI_BASE_BLOCK_BYTES : AURI_DELTA_BLOCK_BYTES;
-    if (writer->raw.length > 0 && writer->raw.length + length > limit) {
+    if (writer->raw.length > 0 && writer->raw.length + length > AURI_BLOCK_RAW_BYTES) {
         const aur_status status = close_block(writer, error);
         if (status != AUR_OK) {
             return status;

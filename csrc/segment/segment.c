@@ -182,6 +182,14 @@ void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
     pthread_mutex_unlock(&segment->lock);
 }
 
+bool aur_segment_is_sound(aur_segment *segment, aur_lsn *flushed_out) {
+    pthread_mutex_lock(&segment->lock);
+    const bool is_sound = segment->health == AUR_SEGMENT_OK;
+    *flushed_out = segment->manifest.flushed_lsn;
+    pthread_mutex_unlock(&segment->lock);
+    return is_sound;
+}
+
 /* A failure replaces damage as the thing to tell, because it is what stops the segment. */
 static void note(aur_segment *segment, const aur_error *error, uint32_t health) {
     pthread_mutex_lock(&segment->lock);

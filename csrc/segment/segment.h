@@ -101,6 +101,10 @@ AUR_API void aur_segment_close(aur_segment *segment);
 
 AUR_API void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out);
 
+/* Whether nothing is wrong with it, and how far it is in layers: for those who choose among copies
+ * often. */
+bool aur_segment_is_sound(aur_segment *segment, aur_lsn *flushed_out);
+
 /* Durably promises to refuse frames of an epoch below `epoch`. AUR_ERR_FENCED when it has promised
  * a higher one. */
 AUR_API aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch,

@@ -130,7 +130,7 @@ aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_er
     return status;
 }
 
-static bool grow_list(auri_lsn_list *list, size_t wanted) {
+bool auri_lsn_list_reserve(auri_lsn_list *list, size_t wanted) {
     if (wanted <= list->capacity) {
         return true;
     }
@@ -148,7 +148,7 @@ static bool grow_list(auri_lsn_list *list, size_t wanted) {
 static bool list_boundaries(aur_transactions *transactions) {
     auri_lsn_list *list = &transactions->boundaries;
     do {
-        if (!grow_list(list, list->count)) {
+        if (!auri_lsn_list_reserve(list, list->count)) {
             return false;
         }
         list->count = aur_log_boundaries(transactions->options.log, list->items, list->capacity);
@@ -165,13 +165,13 @@ static bool list_points(aur_transactions *transactions) {
     while (points->distinct + transactions->boundaries.count > list->capacity) {
         const size_t wanted = points->distinct + transactions->boundaries.count;
         (void)pthread_mutex_unlock(&points->lock);
-        const bool has_grown = grow_list(list, wanted);
+        const bool has_grown = auri_lsn_list_reserve(list, wanted);
         (void)pthread_mutex_lock(&points->lock);
         if (!has_grown) {
             return false;
         }
     }
-    list->count = auri_read_points_list(points, list->items);
+    list->count = auri_read_points_below(points, AUR_LSN_MAX, list->items, list->capacity);
     return true;
 }
 
@@ -254,6 +254,26 @@ static bool is_created_here(const aur_transaction *transaction, const aur_table 
     return atomic_load_explicit(&table->creator, memory_order_relaxed) == transaction;
 }
 
+/* To use a table is to read that it exists. */
+static aur_status check_tables(aur_transaction *transaction, aur_error *error) {
+    aur_transactions *transactions = transaction->transactions;
+    const aur_reader head = auri_reader(transactions, AUR_LSN_MAX, false);
+    aur_status status = AUR_OK;
+    for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
+        aur_table *table = transaction->uses[at].table;
+        if (is_created_here(transaction, table)) {
+            continue;
+        }
+        status = auri_tables_check(&transactions->tables, &head, table, error);
+        if (status == AUR_NO_TABLE) {
+            status = aur_fail(error, AUR_ERR_CONFLICT,
+                              "another transaction dropped table '%.*s', which this one used",
+                              (int)table->name_bytes, table->name);
+        }
+    }
+    return status;
+}
+
 /* T2. The latch is given up between the slices of a long check; it is held when this returns. */
 static aur_status check_reads(aur_transaction *transaction, aur_error *error) {
     aur_transactions *transactions = transaction->transactions;
@@ -273,16 +293,7 @@ static aur_status check_reads(aur_transaction *transaction, aur_error *error) {
         (void)pthread_mutex_lock(&transactions->latch);
         status = auri_transaction_check(transaction, error);
     }
-    /* To use a table is to read that it exists. */
-    for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
-        const aur_table *table = transaction->uses[at].table;
-        if (!auri_table_exists(table, AUR_LSN_MAX) && !is_created_here(transaction, table)) {
-            status = aur_fail(error, AUR_ERR_CONFLICT,
-                              "another transaction dropped table '%.*s', which this one used",
-                              (int)table->name_bytes, table->name);
-        }
-    }
-    return status;
+    return status == AUR_OK ? check_tables(transaction, error) : status;
 }
 
 static aur_status reserve_room(aur_transaction *transaction, aur_error *error) {

@@ -82,7 +82,7 @@ static aur_status open_cursor(aur_transaction *transaction, aur_table *table, bo
     auri_use *use;
     aur_status status = auri_transaction_check(transaction, error);
     if (status == AUR_OK) {
-        status = auri_transaction_use(transaction, table, &use, error);
+        status = auri_transaction_use(transaction, table, false, &use, error);
     }
     if (status != AUR_OK) {
         return status;
@@ -332,7 +332,7 @@ static aur_status fetch_locked(aur_cursor *cursor, bool cached_only, cursor_batc
     auri_use *use;
     aur_status status = auri_transaction_check(cursor->transaction, error);
     if (status == AUR_OK) {
-        status = auri_transaction_use(cursor->transaction, cursor->table, &use, error);
+        status = auri_transaction_use(cursor->transaction, cursor->table, false, &use, error);
     }
     if (status != AUR_OK || cursor->has_ended) {
         return status;

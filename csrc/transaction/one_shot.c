@@ -9,20 +9,23 @@
 
 enum { UNREGISTERED_ATTEMPTS = 3 };
 
-static aur_status get_at(aur_transactions *transactions, const aur_table *table, const uint8_t *key,
+static aur_status get_at(aur_transactions *transactions, aur_table *table, const uint8_t *key,
                          size_t key_bytes, aur_lsn read_point, bool cached_only,
                          aur_value *value_out, aur_error *error) {
-    if (!auri_table_exists(table, read_point)) {
+    const aur_reader reader = auri_reader(transactions, read_point, cached_only);
+    const aur_status status = auri_tables_check(&transactions->tables, &reader, table, error);
+    if (status == AUR_NO_TABLE) {
         return table == transactions->tables.database ? AUR_NOT_FOUND : auri_no_table(table, error);
     }
-    const aur_reader reader = auri_reader(transactions, read_point, cached_only);
+    if (status != AUR_OK) {
+        return status;
+    }
     return aur_tree_get(&reader, &table->tree, key, key_bytes, value_out, error);
 }
 
 /* What is in the pool. AUR_WOULD_BLOCK: more than that is needed. */
-static aur_status get_cached(aur_transactions *transactions, const aur_table *table,
-                             const uint8_t *key, size_t key_bytes, aur_value *value_out,
-                             aur_error *error) {
+static aur_status get_cached(aur_transactions *transactions, aur_table *table, const uint8_t *key,
+                             size_t key_bytes, aur_value *value_out, aur_error *error) {
     aur_status status = AUR_WOULD_BLOCK;
     for (int attempt = 0; attempt < UNREGISTERED_ATTEMPTS; attempt++) {
         const aur_lsn read_point = auri_reading_point(transactions);
@@ -36,7 +39,7 @@ static aur_status get_cached(aur_transactions *transactions, const aur_table *ta
 }
 
 /* With a registered read point: may wait for storage, and a big value stays readable. */
-static aur_status get_registered(aur_transactions *transactions, const aur_table *table,
+static aur_status get_registered(aur_transactions *transactions, aur_table *table,
                                  const uint8_t *key, size_t key_bytes, bool cached_only,
                                  aur_found *found_out, aur_error *error) {
     auri_read_points *points = &transactions->points;
@@ -91,7 +94,7 @@ aur_status aur_transactions_get(aur_transactions *transactions, aur_table *table
 
 /* One put or delete, for the journal. */
 typedef struct one_write {
-    const aur_table *table;
+    aur_table *table;
     const uint8_t *key;
     size_t key_bytes;
 } one_write;
@@ -102,13 +105,10 @@ static void record_write(void *context, auri_journal *journal, aur_lsn lsn) {
 }
 
 /* Keys are checked before the latch is taken, tables and closing under it. */
-static aur_status check_write(const aur_transactions *transactions, const aur_table *table,
-                              aur_error *error) {
+static aur_status check_write(aur_transactions *transactions, aur_table *table, aur_error *error) {
+    const aur_reader head = auri_reader(transactions, AUR_LSN_MAX, false);
     const aur_status status = auri_check_open(transactions, error);
-    if (status == AUR_OK && !auri_table_exists(table, AUR_LSN_MAX)) {
-        return auri_no_table(table, error);
-    }
-    return status;
+    return status == AUR_OK ? auri_check_table(transactions, &head, table, error) : status;
 }
 
 static aur_status put_latched(aur_transactions *transactions, one_write *write,

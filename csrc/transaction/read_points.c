@@ -88,7 +88,8 @@ aur_lsn auri_read_points_lowest(const auri_read_points *points, enum auri_point_
     return points->first[kind] == NULL ? AUR_LSN_MAX : points->first[kind]->lsn;
 }
 
-size_t auri_read_points_list(const auri_read_points *points, aur_lsn *out) {
+size_t auri_read_points_below(const auri_read_points *points, aur_lsn below, aur_lsn *out,
+                              size_t capacity) {
     const auri_point *reader = points->first[AURI_POINT_READER];
     const auri_point *writer = points->first[AURI_POINT_WRITER];
     size_t count = 0;
@@ -96,9 +97,28 @@ size_t auri_read_points_list(const auri_read_points *points, aur_lsn *out) {
         const aur_lsn reader_lsn = reader == NULL ? AUR_LSN_MAX : reader->lsn;
         const aur_lsn writer_lsn = writer == NULL ? AUR_LSN_MAX : writer->lsn;
         const aur_lsn lowest = reader_lsn < writer_lsn ? reader_lsn : writer_lsn;
-        out[count++] = lowest;
+        if (lowest >= below) {
+            break;
+        }
+        if (count < capacity) {
+            out[count] = lowest;
+        }
+        count++;
         reader = reader != NULL && reader_lsn == lowest ? reader->next : reader;
         writer = writer != NULL && writer_lsn == lowest ? writer->next : writer;
     }
     return count;
+}
+
+bool auri_read_points_has(const auri_read_points *points, aur_lsn lsn) {
+    for (int kind = 0; kind < AURI_POINT_KINDS; kind++) {
+        const auri_point *point = points->first[kind];
+        while (point != NULL && point->lsn < lsn) {
+            point = point->next;
+        }
+        if (point != NULL && point->lsn == lsn) {
+            return true;
+        }
+    }
+    return false;
 }

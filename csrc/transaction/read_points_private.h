@@ -1,6 +1,8 @@
 /*
  * The read points in use: which moments of the volume somebody may still read. What is registered
- * here keeps page versions in the pool and records in storage (I7).
+ * here keeps page versions in the pool and records in storage (I7), and so does the horizon:
+ * storage is told both at once, and a view below the horizon begins only where a point is
+ * registered already.
  *
  * A point is taken in one critical section with the reading of the head or of VDL, and a commit
  * looks at the points after it has moved the head: so a point is either seen by that commit or
@@ -13,6 +15,7 @@
 #define AUR_TRANSACTION_READ_POINTS_PRIVATE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/status.h"
@@ -38,6 +41,7 @@ typedef struct auri_read_points {
     auri_point *spare; /* points that were freed, for the next ones */
     uint64_t references[AURI_POINT_KINDS];
     uint64_t distinct;
+    aur_lsn horizon; /* every moment from here on may be read, registered or not */
 } auri_read_points;
 
 void auri_read_points_init(auri_read_points *points);
@@ -56,7 +60,12 @@ void auri_read_points_remove(auri_read_points *points, auri_point *point);
 /* Lowest LSN of one kind, AUR_LSN_MAX when there is none. Lock held. */
 aur_lsn auri_read_points_lowest(const auri_read_points *points, enum auri_point_kind kind);
 
-/* Ascending, each LSN once. `out` has room for points->distinct. Lock held. */
-size_t auri_read_points_list(const auri_read_points *points, aur_lsn *out);
+/* Those below `below`, ascending, each LSN once: stores at most `capacity`, returns how many there
+ * are, which is at most points->distinct. Lock held. */
+size_t auri_read_points_below(const auri_read_points *points, aur_lsn below, aur_lsn *out,
+                              size_t capacity);
+
+/* Whether somebody reads at `lsn`. Lock held. */
+bool auri_read_points_has(const auri_read_points *points, aur_lsn lsn);
 
 #endif

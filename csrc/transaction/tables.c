@@ -12,6 +12,8 @@ static const uint8_t next_id_key[1] = {0}; /* used with length 0 */
 static aur_table *create_object(const char *name, size_t name_bytes) {
     aur_table *table = calloc(1, sizeof *table + name_bytes);
     if (table != NULL) {
+        table->born = AUR_LSN_MAX;
+        atomic_init(&table->is_known, true);
         atomic_init(&table->created, AUR_LSN_MAX);
         atomic_init(&table->dropped, AUR_LSN_MAX);
         memcpy(table->name, name, name_bytes);
@@ -29,7 +31,6 @@ aur_status auri_tables_init(auri_tables *tables) {
         return AUR_ERR_MEMORY;
     }
     tables->database->tree = (aur_tree){AUR_DEFAULT_ROOT_PAGE, AUR_DEFAULT_TABLE};
-    atomic_store_explicit(&tables->database->created, 0, memory_order_relaxed);
     (void)pthread_mutex_init(&tables->lock, NULL);
     return AUR_OK;
 }
@@ -54,8 +55,8 @@ static bool has_name(const aur_table *table, const char *name, size_t name_bytes
 static aur_table *find_object(auri_tables *tables, const char *name, size_t name_bytes,
                               aur_lsn read_point) {
     aur_table *table = tables->first;
-    while (table != NULL &&
-           !(has_name(table, name, name_bytes) && auri_table_exists(table, read_point))) {
+    while (table != NULL && !(has_name(table, name, name_bytes) &&
+                              auri_tables_recall(tables, table, read_point) == AUR_OK)) {
         table = table->next;
     }
     return table;
@@ -80,35 +81,117 @@ static aur_status decode_entry(const aur_value *value, catalog_entry *out, aur_e
     return AUR_OK;
 }
 
-/* A table whose creation was lost with the volatile head has an id that was given out again. */
-static bool is_object_of(const aur_table *table, const catalog_entry *entry) {
-    return table->tree.table == entry->tree.table &&
-           atomic_load_explicit(&table->created, memory_order_relaxed) != AUR_LSN_MAX;
+static aur_status read_entry(const aur_reader *reader, const char *name, size_t name_bytes,
+                             catalog_entry *out, aur_error *error) {
+    aur_value value;
+    if (reader->read_point == 0) {
+        return AUR_NOT_FOUND;
+    }
+    aur_status status =
+        aur_tree_get(reader, &catalog, (const uint8_t *)name, name_bytes, &value, error);
+    if (status == AUR_OK) {
+        status = decode_entry(&value, out, error);
+        aur_value_release(reader, &value);
+    }
+    return status;
 }
 
-/* The object of a table that the catalog has; several threads may have read its entry at once. */
-static aur_status intern(auri_tables *tables, const catalog_entry *entry, const char *name,
-                         size_t name_bytes, aur_table **table_out, aur_error *error) {
-    aur_status status = AUR_OK;
+static bool is_object_of(const aur_table *table, const catalog_entry *entry) {
+    return table->tree.table == entry->tree.table && table->born == entry->created;
+}
+
+static uint64_t count_presents(auri_tables *tables) {
     (void)pthread_mutex_lock(&tables->lock);
+    const uint64_t presents = tables->presents;
+    (void)pthread_mutex_unlock(&tables->lock);
+    return presents;
+}
+
+/*
+ * What the catalog said at a read point is remembered if that is in the present and nobody has
+ * remembered anything yet: then it holds for the whole present, because who creates or drops a
+ * table makes sure before that its object knows. Lock held.
+ */
+static void remember(const auri_tables *tables, aur_table *table, aur_lsn read_point, bool exists) {
+    const aur_lsn present = atomic_load_explicit(&tables->present, memory_order_relaxed);
+    if (read_point >= present && !atomic_load_explicit(&table->is_known, memory_order_relaxed)) {
+        atomic_store_explicit(&table->created, exists ? table->born : AUR_LSN_MAX,
+                              memory_order_release);
+        atomic_store_explicit(&table->dropped, AUR_LSN_MAX, memory_order_release);
+        atomic_store_explicit(&table->is_known, true, memory_order_release);
+    }
+}
+
+aur_status auri_tables_check(auri_tables *tables, const aur_reader *reader, aur_table *table,
+                             aur_error *error) {
+    aur_status status = auri_tables_recall(tables, table, reader->read_point);
+    if (status != AUR_NOT_FOUND) {
+        return status;
+    }
+    bool exists = false;
+    bool is_settled = false;
+    while (!is_settled) {
+        catalog_entry entry = {0};
+        const uint64_t presents = count_presents(tables);
+        status = read_entry(reader, table->name, table->name_bytes, &entry, error);
+        if (status != AUR_OK && status != AUR_NOT_FOUND) {
+            return status;
+        }
+        (void)pthread_mutex_lock(&tables->lock);
+        is_settled = presents == tables->presents;
+        exists = status == AUR_OK && is_object_of(table, &entry);
+        if (is_settled) {
+            remember(tables, table, reader->read_point, exists);
+        }
+        (void)pthread_mutex_unlock(&tables->lock);
+    }
+    return exists ? AUR_OK : AUR_NO_TABLE;
+}
+
+/* The object of a table that the catalog has; several threads may have read its entry at once.
+ * NULL: out of memory. Lock held. */
+static aur_table *intern(auri_tables *tables, const catalog_entry *entry, const char *name,
+                         size_t name_bytes) {
     aur_table *table = tables->first;
     while (table != NULL && !is_object_of(table, entry)) {
         table = table->next;
     }
     if (table == NULL) {
         table = create_object(name, name_bytes);
-        if (table == NULL) {
-            status = aur_fail(error, AUR_ERR_MEMORY, "no memory to open a table");
-        } else {
+        if (table != NULL) {
             table->tree = entry->tree;
-            atomic_store_explicit(&table->created, entry->created, memory_order_release);
+            table->born = entry->created;
+            atomic_store_explicit(&table->is_known, false, memory_order_relaxed);
             table->next = tables->first;
             tables->first = table;
         }
     }
-    (void)pthread_mutex_unlock(&tables->lock);
-    *table_out = table;
-    return status;
+    return table;
+}
+
+/* From the catalog. */
+static aur_status find_entry(auri_tables *tables, const aur_reader *reader, const char *name,
+                             size_t name_bytes, aur_table **table_out, aur_error *error) {
+    bool is_settled = false;
+    while (!is_settled) {
+        catalog_entry entry = {0};
+        const uint64_t presents = count_presents(tables);
+        const aur_status status = read_entry(reader, name, name_bytes, &entry, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+        (void)pthread_mutex_lock(&tables->lock);
+        is_settled = presents == tables->presents;
+        if (is_settled) {
+            *table_out = intern(tables, &entry, name, name_bytes);
+        }
+        if (*table_out != NULL) {
+            remember(tables, *table_out, reader->read_point, true);
+        }
+        (void)pthread_mutex_unlock(&tables->lock);
+    }
+    return *table_out != NULL ? AUR_OK
+                              : aur_fail(error, AUR_ERR_MEMORY, "no memory to open a table");
 }
 
 aur_status auri_tables_find(auri_tables *tables, const aur_reader *reader, const char *name,
@@ -116,22 +199,8 @@ aur_status auri_tables_find(auri_tables *tables, const aur_reader *reader, const
     (void)pthread_mutex_lock(&tables->lock);
     *table_out = find_object(tables, name, name_bytes, reader->read_point);
     (void)pthread_mutex_unlock(&tables->lock);
-    if (*table_out != NULL) {
-        return AUR_OK;
-    }
-    if (reader->read_point == 0) {
-        return AUR_NOT_FOUND;
-    }
-    aur_value value;
-    catalog_entry entry;
-    aur_status status =
-        aur_tree_get(reader, &catalog, (const uint8_t *)name, name_bytes, &value, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    status = decode_entry(&value, &entry, error);
-    aur_value_release(reader, &value);
-    return status == AUR_OK ? intern(tables, &entry, name, name_bytes, table_out, error) : status;
+    return *table_out != NULL ? AUR_OK
+                              : find_entry(tables, reader, name, name_bytes, table_out, error);
 }
 
 aur_status auri_tables_next_name(const aur_reader *reader, const char *after, size_t after_bytes,
@@ -175,7 +244,7 @@ aur_status auri_tables_visit(const aur_reader *reader,
         const uint8_t *key;
         size_t key_bytes;
         aur_value value;
-        catalog_entry entry;
+        catalog_entry entry = {0};
         status = aur_tree_cursor_entry(&cursor, &key, &key_bytes, &value, error);
         if (status == AUR_OK) {
             status = decode_entry(&value, &entry, error);
@@ -223,6 +292,7 @@ aur_status auri_tables_prepare(auri_tables *tables, const void *creator, const c
 
 void auri_tables_abandon(auri_tables *tables, aur_table *table) {
     (void)pthread_mutex_lock(&tables->lock);
+    table->born = AUR_LSN_MAX;
     atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
     atomic_store_explicit(&table->creator, NULL, memory_order_release);
     (void)pthread_mutex_unlock(&tables->lock);
@@ -287,6 +357,7 @@ aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_
     *entries_added += is_new;
     (void)pthread_mutex_lock(&tables->lock);
     table->tree = tree;
+    table->born = writer->mtr->start;
     atomic_store_explicit(&table->created, writer->mtr->start, memory_order_release);
     (void)pthread_mutex_unlock(&tables->lock);
     return AUR_OK;
@@ -306,15 +377,26 @@ aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_
     return status;
 }
 
-void auri_tables_rewind(auri_tables *tables, aur_lsn vdl) {
+void auri_tables_begin_present(auri_tables *tables, aur_lsn lsn, bool is_restart) {
     (void)pthread_mutex_lock(&tables->lock);
+    atomic_store_explicit(&tables->present, lsn, memory_order_release);
+    tables->presents++;
     for (aur_table *table = tables->first; table != NULL; table = table->next) {
-        if (atomic_load_explicit(&table->created, memory_order_relaxed) >= vdl) {
+        const bool was_created = table->born != AUR_LSN_MAX;
+        if (was_created && is_restart && table->born >= lsn) {
+            table->born = AUR_LSN_MAX;
             atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
-        }
-        if (atomic_load_explicit(&table->dropped, memory_order_relaxed) >= vdl) {
-            atomic_store_explicit(&table->dropped, AUR_LSN_MAX, memory_order_release);
+            atomic_store_explicit(&table->is_known, true, memory_order_release);
+        } else if (was_created) {
+            atomic_store_explicit(&table->is_known, false, memory_order_release);
         }
     }
     (void)pthread_mutex_unlock(&tables->lock);
+}
+
+aur_status auri_no_table(const aur_table *table, aur_error *error) {
+    return aur_fail(error, AUR_NO_TABLE,
+                    "table '%.*s' does not exist here: it was dropped, or its "
+                    "creation was not committed",
+                    (int)table->name_bytes, table->name);
 }

@@ -2,12 +2,20 @@
  * The tables of a volume as objects, and the catalog tree that they rest in. Layout of the catalog:
  * docs/format/catalog.md.
  *
- * An object is made when somebody names a table, and lives as long as the engine. It exists for a
- * reader at read points in (created, dropped]; before its creator commits it exists for that one
- * transaction only.
+ * An object is made when somebody names a table, and lives as long as the engine. Before its
+ * creator commits, the table exists for that one transaction only.
  *
- * Thread rule: `lock` guards the list and the creator of a table; the LSNs are atomic, so that an
- * operation checks its table without a lock. The tree of a table is set before `created` is.
+ * Whether a table exists at a read point is for the catalog at that point to say. What it said of
+ * the present is remembered in the object: the *present* are the read points from tables.present
+ * on, where service started or history last went on from an older moment; there the table exists in
+ * (created, dropped]. All before is the past, and the catalog is asked each time. A name may come
+ * back with another table, and after a rewind an id may too, so an object is told by its id and the
+ * LSN of its birth together, which no other mini-transaction shares.
+ *
+ * Thread rule: `lock` guards the list, births and creators; the rest is atomic, so that an
+ * operation in the present checks its table without a lock. When the present begins anew,
+ * tables.present changes before what objects remember does: whoever sees the new memory sees the
+ * new present. The tree of a table is set before `created` is.
  */
 #ifndef AUR_TRANSACTION_TABLES_PRIVATE_H
 #define AUR_TRANSACTION_TABLES_PRIVATE_H
@@ -31,8 +39,10 @@ enum {
 struct aur_table {
     aur_table *next;
     aur_tree tree;
-    _Atomic aur_lsn created;       /* AUR_LSN_MAX: not created, or its creator is not committed */
-    _Atomic aur_lsn dropped;       /* AUR_LSN_MAX: it lives */
+    aur_lsn born; /* last commit before its creation; AUR_LSN_MAX: not created, or that was lost */
+    atomic_bool is_known;    /* what follows tells of the present */
+    _Atomic aur_lsn created; /* AUR_LSN_MAX: it does not exist, or its creator has not committed */
+    _Atomic aur_lsn dropped; /* AUR_LSN_MAX: it lives */
     _Atomic(const void *) creator; /* the transaction that would create it, or NULL */
     uint64_t name_hash;
     size_t name_bytes;
@@ -43,15 +53,37 @@ typedef struct auri_tables {
     pthread_mutex_t lock;
     aur_table *first;
     aur_table *database; /* the table that NULL means */
+    _Atomic aur_lsn present;
+    uint64_t presents; /* counts them: what the catalog said in an older one is asked again */
 } auri_tables;
 
 aur_status auri_tables_init(auri_tables *tables) AUR_CHECKED;
 void auri_tables_destroy(auri_tables *tables);
 
-static inline bool auri_table_exists(const aur_table *table, aur_lsn read_point) {
-    return atomic_load_explicit(&table->created, memory_order_acquire) < read_point &&
-           read_point <= atomic_load_explicit(&table->dropped, memory_order_acquire);
+/* Whether the table exists at a read point: AUR_OK, AUR_NO_TABLE; AUR_NOT_FOUND: only the catalog
+ * knows. */
+static inline aur_status auri_tables_recall(const auri_tables *tables, const aur_table *table,
+                                            aur_lsn read_point) {
+    if (table == tables->database) {
+        return read_point > 0 ? AUR_OK : AUR_NO_TABLE;
+    }
+    const bool is_known = atomic_load_explicit(&table->is_known, memory_order_acquire);
+    const bool exists = atomic_load_explicit(&table->created, memory_order_acquire) < read_point &&
+                        read_point <= atomic_load_explicit(&table->dropped, memory_order_acquire);
+    /* Last: the memory of a present that has just begun is not taken for that of an older one. */
+    if (!is_known || read_point < atomic_load_explicit(&tables->present, memory_order_acquire)) {
+        return AUR_NOT_FOUND;
+    }
+    return exists ? AUR_OK : AUR_NO_TABLE;
 }
+
+/* AUR_OK: the table exists at the reader's read point. AUR_NO_TABLE. Reads the catalog if need be.
+ */
+aur_status auri_tables_check(auri_tables *tables, const aur_reader *reader, aur_table *table,
+                             aur_error *error) AUR_CHECKED;
+
+/* Says AUR_NO_TABLE. */
+aur_status auri_no_table(const aur_table *table, aur_error *error);
 
 /* The table of that name at the reader's read point, from memory or the catalog. AUR_NOT_FOUND. */
 aur_status auri_tables_find(auri_tables *tables, const aur_reader *reader, const char *name,
@@ -78,8 +110,9 @@ aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_
 /* A commit succeeded: a prepared table belongs to everybody. */
 void auri_tables_settle(auri_tables *tables, aur_table *table);
 
-/* Commits above `vdl` never happened. */
-void auri_tables_rewind(auri_tables *tables, aur_lsn vdl);
+/* The present begins anew at `lsn`: after a rewind, or where service starts. With `is_restart`,
+ * commits above it never happened. */
+void auri_tables_begin_present(auri_tables *tables, aur_lsn lsn, bool is_restart);
 
 /* Calls `visit` for every table in the catalog until it fails. */
 aur_status auri_tables_visit(const aur_reader *reader,

@@ -17,8 +17,8 @@ static aur_transaction *create_transaction(aur_transactions *transactions) {
     return transaction;
 }
 
-/* A transaction at a registered read point. The points' lock is held. NULL: out of memory. */
-static aur_transaction *open_transaction(aur_transactions *transactions, bool read_only) {
+aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read_only,
+                                       aur_lsn moment) {
     aur_transaction *transaction = transactions->spare;
     if (transaction == NULL) {
         transaction = create_transaction(transactions);
@@ -30,8 +30,12 @@ static aur_transaction *open_transaction(aur_transactions *transactions, bool re
     }
     /* Before the read point: a loss of the head in between then shows as another generation. */
     transaction->generation = atomic_load_explicit(&transactions->generation, memory_order_acquire);
-    const aur_lsn read_point =
-        read_only ? auri_reading_point(transactions) : aur_log_head(transactions->options.log);
+    transaction->rewinds = atomic_load_explicit(&transactions->rewinds, memory_order_acquire);
+    aur_lsn read_point = moment;
+    if (moment == AUR_LSN_MAX) {
+        read_point =
+            read_only ? auri_reading_point(transactions) : aur_log_head(transactions->options.log);
+    }
     transaction->point = auri_read_points_add(
         &transactions->points, read_only ? AURI_POINT_READER : AURI_POINT_WRITER, read_point);
     if (transaction->point == NULL) {
@@ -41,6 +45,7 @@ static aur_transaction *open_transaction(aur_transactions *transactions, bool re
     }
     transaction->read_point = read_point;
     transaction->read_only = read_only;
+    transaction->is_durable = read_point <= aur_log_vdl(transactions->options.log);
     atomic_store_explicit(&transaction->is_open, true, memory_order_relaxed);
     return transaction;
 }
@@ -56,7 +61,7 @@ aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only
         return status;
     }
     (void)pthread_mutex_lock(&transactions->points.lock);
-    *transaction_out = open_transaction(transactions, read_only);
+    *transaction_out = auri_transaction_open(transactions, read_only, AUR_LSN_MAX);
     (void)pthread_mutex_unlock(&transactions->points.lock);
     return *transaction_out != NULL
                ? AUR_OK
@@ -145,20 +150,28 @@ static bool head_was_lost(const aur_transaction *transaction) {
            atomic_load_explicit(&transaction->transactions->generation, memory_order_acquire);
 }
 
-/* Whether the transaction stands on commits that were lost. */
+static bool was_rewound(const aur_transaction *transaction) {
+    return transaction->rewinds !=
+           atomic_load_explicit(&transaction->transactions->rewinds, memory_order_acquire);
+}
+
+/* Whether the transaction stands on commits that were lost, or would write into another history
+ * than it reads. */
 static aur_status check_head(const aur_transaction *transaction, aur_error *error) {
-    if (!head_was_lost(transaction)) {
-        return AUR_OK;
-    }
-    if (!transaction->read_only) {
+    const bool is_lost = head_was_lost(transaction);
+    if (is_lost && !transaction->read_only) {
         return aur_fail(error, AUR_ERR_CONFLICT,
                         "what this transaction read was lost with the write quorum; run it again");
     }
-    /* A read point at or below VDL outlives the head. */
-    if (transaction->transactions->options.read_volatile) {
+    if (is_lost && !transaction->is_durable) {
         return aur_fail(error, AUR_ERR_SNAPSHOT,
                         "the moment of this view was lost with the "
                         "write quorum; begin another");
+    }
+    if (!transaction->read_only && was_rewound(transaction)) {
+        return aur_fail(error, AUR_ERR_CONFLICT,
+                        "the database went back to another moment after this transaction had begun "
+                        "(a backtrack); run it again");
     }
     return AUR_OK;
 }
@@ -198,14 +211,23 @@ static aur_status add_use(aur_transaction *transaction, aur_table *table, aur_er
     return AUR_OK;
 }
 
-static bool exists_for(const aur_transaction *transaction, const aur_table *table) {
-    return table == transaction->transactions->tables.database ||
-           auri_table_exists(table, transaction->read_point) ||
-           atomic_load_explicit(&table->creator, memory_order_acquire) == transaction;
+static bool is_own_creation(const aur_transaction *transaction, const aur_table *table) {
+    return atomic_load_explicit(&table->creator, memory_order_acquire) == transaction;
 }
 
-aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, auri_use **use_out,
-                                aur_error *error) {
+static aur_status check_exists(const aur_transaction *transaction, aur_table *table,
+                               bool cached_only, aur_error *error) {
+    aur_transactions *transactions = transaction->transactions;
+    if (table == transactions->tables.database || is_own_creation(transaction, table)) {
+        return AUR_OK;
+    }
+    const aur_reader reader = auri_reader(transactions, transaction->read_point, cached_only);
+    return auri_transaction_judge(transaction,
+                                  auri_check_table(transactions, &reader, table, error), error);
+}
+
+aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, bool cached_only,
+                                auri_use **use_out, aur_error *error) {
     table = auri_table_or_database(transaction->transactions, table);
     size_t at = transaction->last_use;
     if (at >= transaction->use_count || transaction->uses[at].table != table) {
@@ -213,10 +235,10 @@ aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, 
         }
     }
     if (at == transaction->use_count) {
-        if (!exists_for(transaction, table)) {
-            return auri_no_table(table, error);
+        aur_status status = check_exists(transaction, table, cached_only, error);
+        if (status == AUR_OK) {
+            status = add_use(transaction, table, error);
         }
-        const aur_status status = add_use(transaction, table, error);
         if (status != AUR_OK) {
             return status;
         }
@@ -227,7 +249,8 @@ aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, 
 }
 
 bool auri_transaction_sees_no_tree(const aur_transaction *transaction, const aur_table *table) {
-    return !auri_table_exists(table, transaction->read_point);
+    const bool is_database = table == transaction->transactions->tables.database;
+    return is_own_creation(transaction, table) || (is_database && transaction->read_point == 0);
 }
 
 auri_arena *auri_transaction_arena(aur_transaction *transaction) {
@@ -243,7 +266,8 @@ auri_write *auri_use_find(const auri_use *use, const uint8_t *key, size_t key_by
 
 /* Checks transaction and key, and gives what is done with the table. */
 static aur_status begin_operation(aur_transaction *transaction, aur_table *table, size_t key_bytes,
-                                  bool is_write, auri_use **use_out, aur_error *error) {
+                                  bool is_write, bool cached_only, auri_use **use_out,
+                                  aur_error *error) {
     aur_status status = auri_transaction_check(transaction, error);
     if (status == AUR_OK && is_write && transaction->read_only) {
         status = aur_fail(error, AUR_ERR_READ_ONLY, "a read-only transaction cannot write");
@@ -251,7 +275,8 @@ static aur_status begin_operation(aur_transaction *transaction, aur_table *table
     if (status == AUR_OK) {
         status = auri_check_key(key_bytes, error);
     }
-    return status == AUR_OK ? auri_transaction_use(transaction, table, use_out, error) : status;
+    return status == AUR_OK ? auri_transaction_use(transaction, table, cached_only, use_out, error)
+                            : status;
 }
 
 /* ---- reading ---- */
@@ -280,7 +305,8 @@ static aur_status get_locked(aur_transaction *transaction, aur_table *table, con
                              aur_error *error) {
     auri_use *use;
     aur_value value;
-    aur_status status = begin_operation(transaction, table, key_bytes, false, &use, error);
+    aur_status status =
+        begin_operation(transaction, table, key_bytes, false, cached_only, &use, error);
     if (status != AUR_OK) {
         return status;
     }
@@ -357,7 +383,7 @@ static aur_status count_locked(aur_transaction *transaction, aur_table *table, u
                                aur_error *error) {
     auri_use *use;
     uint64_t count = 0;
-    aur_status status = begin_operation(transaction, table, 0, false, &use, error);
+    aur_status status = begin_operation(transaction, table, 0, false, false, &use, error);
     if (status == AUR_OK && !auri_transaction_sees_no_tree(transaction, use->table)) {
         const aur_reader reader =
             auri_reader(transaction->transactions, transaction->read_point, false);
@@ -406,7 +432,7 @@ aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, c
     auri_use *use;
     auri_write *write;
     (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    aur_status status = begin_operation(transaction, table, key_bytes, true, false, &use, error);
     if (status == AUR_OK) {
         status = auri_check_value(value_bytes, error);
     }
@@ -425,7 +451,7 @@ aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *ta
     auri_use *use;
     auri_write *write;
     (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    aur_status status = begin_operation(transaction, table, key_bytes, true, false, &use, error);
     if (status == AUR_OK) {
         status = auri_check_value(value_bytes, error);
     }
@@ -440,7 +466,8 @@ aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *ta
 static aur_status delete_locked(aur_transaction *transaction, aur_table *table, const uint8_t *key,
                                 size_t key_bytes, bool cached_only, aur_error *error) {
     auri_use *use;
-    aur_status status = begin_operation(transaction, table, key_bytes, true, &use, error);
+    aur_status status =
+        begin_operation(transaction, table, key_bytes, true, cached_only, &use, error);
     if (status != AUR_OK) {
         return status;
     }

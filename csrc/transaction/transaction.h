@@ -10,7 +10,10 @@
  * T3  Everybody else reads at a VDL (read_volatile: at a head): a consistency point, so a state
  *     between two commits; and never before the caller's own commits.
  * T4  A read point is registered in one critical section with its choice, and a commit frees page
- *     versions only after it has looked at all read points and at all places where VDL may stop.
+ *     versions only after it has looked at all read points and at all places where VDL may stop. A
+ *     view of the past may find its versions freed, and reads them from storage again.
+ * T5  A view begins at or above the horizon, or where a read point is registered already; storage
+ *     is told the horizon and the points below it at once. So what is read is retained (I7).
  *
  * Locks, in the order in which they are taken: a transaction's lock, the commit latch, then one of
  * the read points' lock and the tables' lock.
@@ -57,10 +60,33 @@ void aur_transactions_resume(aur_transactions *transactions);
 /* The volume has one more protection group. Paused. */
 void aur_transactions_add_group(aur_transactions *transactions);
 
-/* The volatile head was lost and the volume goes on at `vdl`: transactions that began before
- * conflict, tables that were created or dropped above vdl were not. Paused; the pool and the log
- * are at vdl already. */
+/* Service starts at `vdl`, perhaps after a loss of the volatile head. Restart: tables that were
+ * created or dropped above vdl were not, and nothing is remembered of the head; the pool is at vdl
+ * already. Restarted: the log is there too, and read-write transactions that began before
+ * conflict. Paused. */
 void aur_transactions_restart(aur_transactions *transactions, aur_lsn vdl);
+void aur_transactions_restarted(aur_transactions *transactions);
+
+/* History goes on from an older moment after `at`: read-write transactions that began before
+ * conflict, and what is remembered of the head is forgotten. Held; the pool knows already, and the
+ * log comes next: who begins in between reads at `at`, and has its commit checked against all. */
+void aur_transactions_rewound(aur_transactions *transactions, aur_lsn at);
+
+/* The functions of <aurora/history.h> of the same names, for what they say. While it is held only
+ * the thread that holds may call resume, which lets commits go on. */
+aur_status aur_transactions_hold(aur_transactions *transactions, uint64_t timeout_ns,
+                                 aur_lsn *lsn_out, aur_error *error) AUR_CHECKED;
+aur_status aur_transactions_view(aur_transactions *transactions, aur_lsn lsn,
+                                 aur_transaction **transaction_out, aur_error *error) AUR_CHECKED;
+void aur_transactions_set_horizon(aur_transactions *transactions, aur_lsn lsn);
+aur_lsn aur_transactions_horizon(aur_transactions *transactions);
+size_t aur_transactions_pins(aur_transactions *transactions, aur_lsn below, aur_lsn *out,
+                             size_t capacity);
+
+/* What storage must retain, as of one moment: the horizon, and through *points_out the read points
+ * below it, ascending, valid until the next call. Returns how many. By one thread. */
+size_t aur_transactions_retained(aur_transactions *transactions, aur_lsn *horizon_out,
+                                 const aur_lsn **points_out);
 
 /* Formats a new volume in its first mini-transaction. Paused. */
 aur_status aur_transactions_format(aur_transactions *transactions, aur_lsn *lsn_out,

@@ -25,6 +25,7 @@ struct aur_transactions {
     aur_transactions_options options;
     atomic_bool is_closed;
     atomic_uint generation; /* counts losses of the volatile head */
+    atomic_uint rewinds;    /* counts them, since open */
     atomic_uint groups_wanted;
     atomic_uint_least64_t commits, conflicts;
     atomic_uint_least64_t pages_used, pages_extent;
@@ -45,6 +46,10 @@ struct aur_transactions {
     uint64_t slack_pages; /* free pages behind the extent, as of its last look, less all needs */
     auri_lsn_list keep;   /* of the commit under way: points to keep page versions for, */
     auri_lsn_list boundaries; /* and among them where VDL may come to stand */
+
+    /* What storage was last told to retain: its worker's alone. */
+    aur_lsn pinned_horizon;
+    auri_lsn_list pinned;
 };
 
 /* What a transaction does with one table. */
@@ -68,7 +73,9 @@ struct aur_transaction {
     auri_point *point; /* NULL once it has ended */
     aur_lsn read_point;
     unsigned generation;
+    unsigned rewinds;
     bool read_only;
+    bool is_durable; /* what it reads was durable when it began, and outlives the volatile head */
     atomic_bool is_open;
     auri_arena *arena; /* of writes and bounds; made with the first one */
     auri_use *uses;
@@ -97,8 +104,6 @@ static inline aur_table *auri_table_or_database(aur_transactions *transactions, 
     return table == NULL ? transactions->tables.database : table;
 }
 
-aur_status auri_no_table(const aur_table *table, aur_error *error);
-
 /* Remembers a commit of the calling thread. */
 void auri_note_own_commit(aur_transactions *transactions, aur_lsn lsn);
 
@@ -116,6 +121,16 @@ static inline aur_reader auri_reader(const aur_transactions *transactions, aur_l
     return (aur_reader){transactions->options.buffer, transactions->options.page_bytes, read_point,
                         cached_only};
 }
+
+/* Makes sure that a table exists at the reader's read point: AUR_NO_TABLE, with its message. */
+static inline aur_status auri_check_table(aur_transactions *transactions, const aur_reader *reader,
+                                          aur_table *table, aur_error *error) {
+    const aur_status status = auri_tables_check(&transactions->tables, reader, table, error);
+    return status == AUR_NO_TABLE ? auri_no_table(table, error) : status;
+}
+
+/* Room for `wanted` items; false: out of memory. */
+bool auri_lsn_list_reserve(auri_lsn_list *list, size_t wanted);
 
 /* ---- found.c ---- */
 
@@ -153,17 +168,22 @@ aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
                         void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
                         void *context);
 
-/* ---- transaction.c: for cursors ---- */
+/* ---- transaction.c: for views and cursors ---- */
+
+/* A transaction at a read point: at `moment`, or now (AUR_LSN_MAX). The points' lock is held. NULL:
+ * out of memory. */
+aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read_only,
+                                       aur_lsn moment);
 
 /* AUR_OK, or why it takes no more calls. Its lock held, here and below. */
 aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) AUR_CHECKED;
 
 /* What it does with a table (NULL: the database), valid until it uses another one. Checks that the
- * table exists for it: AUR_NO_TABLE. */
-aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, auri_use **use_out,
-                                aur_error *error) AUR_CHECKED;
+ * table exists for it: AUR_NO_TABLE; that may take a look at the catalog. */
+aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, bool cached_only,
+                                auri_use **use_out, aur_error *error) AUR_CHECKED;
 
-/* True when the table has no pages that this transaction could see. */
+/* True when the table, which it uses, has no pages that this transaction could see. */
 bool auri_transaction_sees_no_tree(const aur_transaction *transaction, const aur_table *table);
 
 /* The final word on a read that ended in `status`: a failure may come from a loss of the volatile

@@ -72,7 +72,8 @@ static aur_status find_table(aur_transaction *transaction, const char *name, siz
         return noted == AUR_OK ? AUR_NOT_FOUND : noted;
     }
     /* That it exists is checked at commit like for every table that is used. */
-    return status == AUR_OK ? auri_transaction_use(transaction, *table_out, &use, error) : status;
+    return status == AUR_OK ? auri_transaction_use(transaction, *table_out, false, &use, error)
+                            : status;
 }
 
 static aur_status create_table(aur_transaction *transaction, const char *name, size_t name_bytes,
@@ -123,7 +124,7 @@ static aur_status drop_locked(aur_transaction *transaction, const char *name, si
         status = find_table(transaction, name, name_bytes, &table, error);
     }
     if (status == AUR_OK) {
-        status = auri_transaction_use(transaction, table, &use, error);
+        status = auri_transaction_use(transaction, table, false, &use, error);
     }
     if (status == AUR_OK) {
         status = reserve_change(transaction, error);

@@ -60,6 +60,7 @@ void aur_transactions_destroy(aur_transactions *transactions) {
     (void)pthread_mutex_destroy(&transactions->latch);
     free(transactions->keep.items);
     free(transactions->boundaries.items);
+    free(transactions->pinned.items);
     free(transactions->scratch);
     free(transactions);
 }
@@ -77,15 +78,29 @@ void aur_transactions_add_group(aur_transactions *transactions) {
     transactions->slack_pages = 0; /* looked up again when it is needed */
 }
 
-void aur_transactions_restart(aur_transactions *transactions, aur_lsn vdl) {
-    (void)atomic_fetch_add_explicit(&transactions->generation, 1, memory_order_acq_rel);
-    auri_tables_rewind(&transactions->tables, vdl);
+/* What was looked up in the head, and what would be checked against it. */
+static void forget_head(aur_transactions *transactions, aur_lsn lsn) {
     aur_space_forget(transactions->space);
-    auri_journal_forget(&transactions->journal, vdl);
+    auri_journal_forget(&transactions->journal, lsn);
     transactions->slack_pages = 0;
+}
+
+void aur_transactions_restart(aur_transactions *transactions, aur_lsn vdl) {
+    auri_tables_begin_present(&transactions->tables, vdl, true);
+    forget_head(transactions, vdl);
+}
+
+void aur_transactions_restarted(aur_transactions *transactions) {
+    (void)atomic_fetch_add_explicit(&transactions->generation, 1, memory_order_acq_rel);
     for (size_t slot = 0; slot < AURI_OWN_COMMIT_SLOTS; slot++) {
         atomic_store_explicit(&transactions->own_commit[slot], 0, memory_order_release);
     }
+}
+
+void aur_transactions_rewound(aur_transactions *transactions, aur_lsn at) {
+    (void)atomic_fetch_add_explicit(&transactions->rewinds, 1, memory_order_acq_rel);
+    auri_tables_begin_present(&transactions->tables, at + 1, false);
+    forget_head(transactions, at + 1);
 }
 
 void aur_transactions_close(aur_transactions *transactions) {
@@ -128,13 +143,6 @@ aur_status auri_check_value(uint64_t value_bytes, aur_error *error) {
                         (unsigned long long)value_bytes, (unsigned long long)AUR_VALUE_LIMIT);
     }
     return AUR_OK;
-}
-
-aur_status auri_no_table(const aur_table *table, aur_error *error) {
-    return aur_fail(error, AUR_NO_TABLE,
-                    "table '%.*s' does not exist here: it was dropped, or its "
-                    "creation was not committed",
-                    (int)table->name_bytes, table->name);
 }
 
 static _Atomic aur_lsn *own_slot(aur_transactions *transactions) {

@@ -34,12 +34,20 @@ from aurora_engine.errors import (
 from aurora_engine.options import Topology
 from aurora_engine.table import Table
 from aurora_engine.transaction import Transaction, TransactionTable
-from aurora_engine.types import SegmentStatus, VerifyReport, VolumeStatus
+from aurora_engine.types import (
+    CopyRetention,
+    RetentionReport,
+    Rewind,
+    SegmentStatus,
+    VerifyReport,
+    VolumeStatus,
+)
 from aurora_engine.view import Snapshot, SnapshotTable
 
 __all__ = [
     "AuroraError",
     "ConflictError",
+    "CopyRetention",
     "CorruptionError",
     "Database",
     "DatabaseClosedError",
@@ -47,6 +55,8 @@ __all__ = [
     "FencedError",
     "QuorumLostError",
     "ReadOnlyError",
+    "RetentionReport",
+    "Rewind",
     "SegmentStatus",
     "Snapshot",
     "SnapshotTable",

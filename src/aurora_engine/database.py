@@ -26,6 +26,7 @@ from aurora_engine.options import (
     Topology,
     checked_cache_bytes,
 )
+from aurora_engine.past import PastVerbs
 from aurora_engine.table import Table, TableVerbs
 from aurora_engine.transaction import Transaction
 from aurora_engine.view import Snapshot
@@ -79,9 +80,12 @@ def open(  # noqa: A001
     protection_group_bytes : int
         Bytes of pages in one protection group of a new database.
     backtrack_window : timedelta
-        How far back history is kept.
+        How far back every moment can be read and made the present again; 72 hours by default. An
+        existing database keeps its window unless another than the default is given.
     history_bytes : int, optional
-        Limit on the bytes of history.
+        How many bytes each copy may keep for the past; where that is reached, the window gets
+        shorter. By default as much as the live data takes, and 1 GiB more. An existing database
+        keeps its limit unless one is given.
     durability : {"quorum", "async"}
         With ``"quorum"`` a write returns when more than half of the copies (four of six) have it on
         disk, and readers see only what is durable. With ``"async"`` it returns at once, readers see
@@ -126,17 +130,7 @@ def open(  # noqa: A001
     # Loaded with the first database, which keeps the import of the package quick.
     from aurora_engine.volume import Volume
 
-    volume = Volume.open(
-        path,
-        create=options.create,
-        topology=options.topology,
-        cache_bytes=options.cache_bytes,
-        page_bytes=options.page_bytes,
-        protection_group_bytes=options.protection_group_bytes,
-        backtrack_window=options.backtrack_window,
-        history_bytes=options.history_bytes,
-        durability=options.durability,
-    )
+    volume = Volume.open(path, options)
     return Database(volume, durability)
 
 
@@ -145,7 +139,7 @@ def _backoff_s(attempt: int) -> float:
     return int.from_bytes(os.urandom(2)) / 65536 * BACKOFF_S * attempt
 
 
-class Database(TableVerbs):
+class Database(TableVerbs, PastVerbs):
     """An open database: an ordered, transactional map of bytes to bytes.
 
     Named tables stand beside it. Made by `open`. Every verb on it is a transaction of its own;
@@ -167,7 +161,7 @@ class Database(TableVerbs):
     [b'3', None]
     """
 
-    __slots__ = ("__weakref__", "_closed", "_handle", "_source", "_turn", "_volume", "_waits")
+    __slots__ = ("__weakref__", "_closed", "_turn", "_volume", "_waits")
 
     def __init__(self, volume: Volume, durability: Durability) -> None:
         self._closed = False
@@ -210,7 +204,7 @@ class Database(TableVerbs):
         DatabaseClosedError
             If the database is closed.
         """
-        return Transaction(Txn(self._source, read_only), self._volume, waits=self._waits)
+        return Transaction(Txn(self._source, read_only), self._volume, self._waits)
 
     def transact(
         self, work: Callable[[Transaction], _T], *, attempts: int = ATTEMPTS_DEFAULT
@@ -281,7 +275,7 @@ class Database(TableVerbs):
         DatabaseClosedError
             If the database is closed.
         """
-        return Snapshot(Txn(self._source, True))
+        return Snapshot(Txn(self._source, True), self._volume)
 
     # ---- tables ----
 

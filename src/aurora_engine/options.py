@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import get_args
 
 from aurora_engine.types import Durability
@@ -49,8 +50,8 @@ class Topology:
     Raises
     ------
     ValueError
-        If there is no zone, a name is used twice or does not fit a folder, or there are more than
-        64 copies.
+        If there is no zone, a name is used twice or does not fit a folder, a relative folder leads
+        out of the volume's directory, or there are more than 64 copies.
 
     Examples
     --------
@@ -86,6 +87,11 @@ class Topology:
         for what, given in (("names", names), ("folders", paths)):
             if len(set(given)) != len(given):
                 raise ValueError(f"the {what} of zones must differ: {list(given)}")
+        for folder in paths:
+            if not Path(folder).is_absolute() and (not folder or ".." in Path(folder).parts):
+                raise ValueError(
+                    f"a zone's folder is absolute or lies in the volume's directory: {folder!r}"
+                )
         object.__setattr__(self, "zones", names)
         object.__setattr__(
             self,
@@ -172,16 +178,47 @@ class OpenOptions:
             raise ValueError(
                 f"protection_group_bytes must be a multiple of page_bytes, not {group_bytes}"
             )
-        if not isinstance(self.backtrack_window, timedelta):
-            raise TypeError(
-                f"backtrack_window must be a timedelta, not {type(self.backtrack_window).__name__}"
-            )
-        if self.backtrack_window < timedelta(0):
-            raise ValueError(f"backtrack_window must not be negative: {self.backtrack_window}")
-        if self.history_bytes is not None:
-            _whole("history_bytes", self.history_bytes, 0)
+        checked_window(self.backtrack_window)
+        checked_history_bytes(self.history_bytes)
         if self.durability not in get_args(Durability):
             raise ValueError(f'durability must be "quorum" or "async", not {self.durability!r}')
+
+    def for_clone(self, topology: Topology | None, cache_bytes: int) -> OpenOptions:
+        """The options to open a clone with, which exists and keeps what its metadata says."""
+        return replace(
+            self,
+            create=False,
+            topology=topology,
+            cache_bytes=cache_bytes,
+            backtrack_window=BACKTRACK_WINDOW_DEFAULT,
+            history_bytes=None,
+        )
+
+
+def checked_window(window: object) -> timedelta:
+    """How far back history is kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no timedelta, or negative.
+    """
+    if not isinstance(window, timedelta):
+        raise TypeError(f"backtrack_window must be a timedelta, not {type(window).__name__}")
+    if window < timedelta(0):
+        raise ValueError(f"backtrack_window must not be negative: {window}")
+    return window
+
+
+def checked_history_bytes(limit: object) -> int | None:
+    """The limit of history, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no int, or negative.
+    """
+    return None if limit is None else _whole("history_bytes", limit, 0)
 
 
 def checked_cache_bytes(cache_bytes: object) -> int:

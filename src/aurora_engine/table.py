@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from aurora_engine._ext.records import NeedsGroups
+from aurora_engine._ext.records import NeedsGroups, NoTable
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.transaction import Transaction
@@ -20,8 +20,11 @@ __all__ = ["Table"]
 
 _T = TypeVar("_T")
 
-HEALS_MAX = 3
-"""How often one write lets the write path be recovered before it gives up."""
+_OVERCOME = (NeedsGroups, NoTable, QuorumLostError)
+"""What a write may be refused with that is no reason to give up."""
+
+REFUSALS_MAX = 3
+"""How often one write overcomes a refusal before it gives up; growth ends by itself."""
 
 
 class TableVerbs(ReadVerbs):
@@ -65,7 +68,7 @@ class TableVerbs(ReadVerbs):
         """
         try:
             return self._source.put(self._handle, key, value, self._waits)
-        except (NeedsGroups, QuorumLostError) as refusal:
+        except _OVERCOME as refusal:
             return self._overcome(
                 refusal, lambda: self._source.put(self._handle, key, value, self._waits)
             )
@@ -77,7 +80,7 @@ class TableVerbs(ReadVerbs):
         """Removes a key; whether it was there. Raises as `put` does."""
         try:
             return self._source.delete(self._handle, key, self._waits)
-        except (NeedsGroups, QuorumLostError) as refusal:
+        except _OVERCOME as refusal:
             return self._overcome(
                 refusal, lambda: self._source.delete(self._handle, key, self._waits)
             )
@@ -121,39 +124,49 @@ class TableVerbs(ReadVerbs):
             As with `put`.
         """
         with self._begin() as transaction:
-            put_pairs(transaction._source, self._handle, pairs, values)
+            put_pairs(transaction._source, self._handle_in(transaction), pairs, values)
             return transaction.commit()
 
-    def _begin(self) -> Transaction:
-        return Transaction(Txn(self._source, False), self._volume, waits=self._waits)
+    def _handle_in(self, transaction: Transaction) -> TableHandle | None:  # noqa: ARG002
+        """The handle of what is written to, as the transaction sees it."""
+        return self._handle
 
-    def _overcome(self, refusal: NeedsGroups | QuorumLostError, write: Callable[[], _T]) -> _T:
-        """Grows the volume, or lets the write path be recovered, and writes again.
+    def _begin(self) -> Transaction:
+        return Transaction(Txn(self._source, False), self._volume, self._waits)
+
+    def _overcome(
+        self, refusal: NeedsGroups | NoTable | QuorumLostError, write: Callable[[], _T]
+    ) -> _T:
+        """Grows the volume, finds the table, or lets the write path be recovered; writes again.
 
         Never after a commit that is in doubt: doing it twice could undo a later write.
         """
-        heals = 0
+        refusals = 0
         while True:
+            refusals += not isinstance(refusal, NeedsGroups)
+            if refusals > REFUSALS_MAX:
+                raise refusal
             if isinstance(refusal, NeedsGroups):
                 self._volume.grow(refusal.groups)
-            else:
-                heals += 1
-                healed = self._volume.heal(refusal)
-                if refusal.in_doubt or not healed or heals > HEALS_MAX:
-                    raise refusal
+            elif isinstance(refusal, NoTable):
+                self._find_again(refusal)
+            elif not self._volume.heal(refusal) or refusal.in_doubt:
+                raise refusal
             try:
                 return write()
-            except (NeedsGroups, QuorumLostError) as again:
+            except _OVERCOME as again:
                 refusal = again
 
 
 class Table(TableVerbs):
     """A named table of a database; from `Database.table`. Every call is a transaction of its own.
 
-    Usable from several threads, until the database is closed.
+    It stands for the name: when the table is dropped and made again, or a backtrack replaces it by
+    another of that name, the handle goes on with the new one. Usable from several threads, until
+    the database is closed.
     """
 
-    __slots__ = ("_handle", "_source", "_volume", "_waits", "name")
+    __slots__ = ("_volume", "_waits", "name")
 
     def __init__(
         self, engine: Engine, volume: Volume, name: str, handle: TableHandle, *, waits: bool
@@ -163,6 +176,19 @@ class Table(TableVerbs):
         self._handle = handle
         self._waits = waits
         self.name = name
+
+    def _handle_in(self, transaction: Transaction) -> TableHandle:
+        handle = transaction._source.table(self.name, False)
+        if handle is None:
+            raise KeyError(self.name)
+        return handle
+
+    def _find_again(self, gone: NoTable) -> None:
+        with Transaction(Txn(self._source, True), self._volume, False) as transaction:
+            handle = transaction._source.table(self.name, False)
+        if handle is None or handle is self._handle:
+            raise gone
+        self._handle = handle
 
     def __repr__(self) -> str:
         return f"<aurora_engine.Table {self.name!r} of {self._volume.path}>"

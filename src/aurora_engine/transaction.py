@@ -78,7 +78,7 @@ class TransactionVerbs(ReadVerbs):
 class TransactionTable(TransactionVerbs):
     """A table inside of one transaction; from `Transaction.table`. Ends with it."""
 
-    __slots__ = ("_handle", "_source", "name")
+    __slots__ = ("name",)
 
     _handle: TableHandle
 
@@ -99,9 +99,9 @@ class Transaction(TransactionVerbs):
     block does nothing. To be used by one thread at a time.
     """
 
-    __slots__ = ("_ended", "_handle", "_source", "_volume", "_waits")
+    __slots__ = ("_ended", "_volume", "_waits")
 
-    def __init__(self, transaction: Txn, volume: Volume, *, waits: bool) -> None:
+    def __init__(self, transaction: Txn, volume: Volume, waits: bool, /) -> None:
         self._source = transaction
         self._handle = None
         self._volume = volume

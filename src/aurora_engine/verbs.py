@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from aurora_engine._ext.cursor import Cursor
+from aurora_engine._ext.lookup import Lookup
+from aurora_engine._ext.records import NoTable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,101 +39,56 @@ class Scan(Protocol[_ItemT_co]):
     ) -> None: ...
 
 
-class Source(Protocol):
-    """Where single keys are looked up: an engine, or one transaction of it."""
-
-    def get(
-        self, table: TableHandle | None, key: ReadableBuffer, default: Any, as_view: bool
-    ) -> Any:
-        """The value, or the default."""
-
-    def contains(self, table: TableHandle | None, key: ReadableBuffer) -> bool:
-        """Whether the key is there."""
-
-
-class ReadVerbs:
+class ReadVerbs(Lookup):
     """Reading a table, as a mapping of bytes to bytes in the order of the keys.
 
-    A subclass says where single keys are looked up (`_source`), which table is meant (`_handle`,
-    None for the database itself), and which transaction reads more than one key (`_reading`).
+    `Lookup` has the verbs of one key, and with them where they look (`_source`) and in which table
+    (`_handle`). A subclass says which transaction reads more than one key (`_reading`).
     """
 
     __slots__ = ()
-
-    _source: Source
-    _handle: TableHandle | None
 
     def _reading(self) -> tuple[Txn, bool]:
         """A transaction to read with, and whether it is to end with what it was opened for."""
         raise NotImplementedError
 
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[False] = False
-    ) -> bytes | None: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: _T, *, as_view: Literal[False] = False
-    ) -> bytes | _T: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: None = None, *, as_view: Literal[True]
-    ) -> memoryview | None: ...
-    @overload
-    def get(
-        self, key: ReadableBuffer, default: _T, *, as_view: Literal[True]
-    ) -> memoryview | _T: ...
-    def get(self, key: ReadableBuffer, default: Any = None, *, as_view: bool = False) -> Any:
-        """The value of a key.
+    def _find_again(self, gone: NoTable) -> None:
+        """Finds the table that now has the name, where a handle outlives its table; or raises."""
+        raise gone
 
-        Parameters
-        ----------
-        key : bytes-like
-            0 to 1024 bytes.
-        default : object
-            What to return when the key is not there.
-        as_view : bool
-            Return a read-only memoryview instead of bytes, to be sliced without copying. It stays
-            valid for as long as it is held.
+    def _read(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
+        """What a function reads with a transaction of `_reading`."""
+        try:
+            return self._read_once(read)
+        except NoTable as gone:
+            self._find_again(gone)
+            return self._read_once(read)
 
-        Returns
-        -------
-        bytes, memoryview, or default
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the key is no buffer of bytes, or longer than 1024 bytes.
-        CorruptionError, QuorumLostError
-            If no copy could serve the page.
-        DatabaseClosedError
-            If the database, transaction or view is closed.
-        """
-        return self._source.get(self._handle, key, default, as_view)
-
-    def __getitem__(self, key: ReadableBuffer) -> bytes:
-        value = self._source.get(self._handle, key, _MISSING, False)
-        if value is _MISSING:
-            raise KeyError(key)
-        return cast("bytes", value)
-
-    def __contains__(self, key: ReadableBuffer) -> bool:
-        return self._source.contains(self._handle, key)
-
-    def __len__(self) -> int:
+    def _read_once(self, read: Callable[[Txn, TableHandle | None], _T]) -> _T:
         transaction, owned = self._reading()
         try:
-            return transaction.count(self._handle)
+            return read(transaction, self._handle)
         finally:
             if owned:
                 transaction.rollback()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _cursor(self, *bounds: ReadableBuffer | None, **options: Any) -> Cursor:
+        """A cursor, which ends the transaction that was opened for it."""
         transaction, owned = self._reading()
-        return cast(
-            "Iterator[bytes]",
-            Cursor(transaction, self._handle, keys_only=True, owns_transaction=owned),
-        )
+        try:
+            return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+        except NoTable as gone:
+            if owned:
+                transaction.rollback()
+            self._find_again(gone)
+        transaction, owned = self._reading()
+        return Cursor(transaction, self._handle, *bounds, owns_transaction=owned, **options)
+
+    def __len__(self) -> int:
+        return self._read(lambda transaction, table: transaction.count(table))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return cast("Iterator[bytes]", self._cursor(keys_only=True))
 
     def scan(
         self,
@@ -168,17 +125,7 @@ class ReadVerbs:
         CorruptionError, QuorumLostError
             While iterating, if no copy could serve a page.
         """
-        transaction, owned = self._reading()
-        return Cursor(
-            transaction,
-            self._handle,
-            start,
-            stop,
-            prefix=prefix,
-            reverse=reverse,
-            limit=limit,
-            owns_transaction=owned,
-        )
+        return self._cursor(start, stop, prefix=prefix, reverse=reverse, limit=limit)
 
     @overload
     def get_many(self, keys: Iterable[ReadableBuffer] | FixedWidthArray) -> list[bytes | None]: ...
@@ -204,15 +151,7 @@ class ReadVerbs:
         list
             The values in the order of `keys`.
         """
-        transaction, owned = self._reading()
-        try:
-            return transaction.get_many(self._handle, keys, default)
-        finally:
-            if owned:
-                transaction.rollback()
-
-
-_MISSING: Any = object()
+        return self._read(lambda transaction, table: transaction.get_many(table, keys, default))
 
 
 def put_pairs(transaction: Txn, table: TableHandle | None, pairs: Any, values: Any) -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.verbs import ReadVerbs
+from aurora_engine.volume.history import time_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Self
 
     from aurora_engine._ext.engine import TableHandle
+    from aurora_engine.volume import Volume
 
 __all__ = ["Snapshot", "SnapshotTable"]
 
@@ -30,7 +33,7 @@ class ViewVerbs(ReadVerbs):
 class SnapshotTable(ViewVerbs):
     """A table as it was at the moment of a view; from `Snapshot.table`. Ends with the view."""
 
-    __slots__ = ("_handle", "_source", "name")
+    __slots__ = ("name",)
 
     def __init__(self, transaction: Txn, name: str, handle: TableHandle) -> None:
         self._source = transaction
@@ -42,22 +45,29 @@ class SnapshotTable(ViewVerbs):
 
 
 class Snapshot(ViewVerbs):
-    """A read-only view of the newest durable state when it was made, by `Database.snapshot`.
+    """A read-only view of one moment: of now by `Database.snapshot`, of then by `Database.at`.
 
-    It never changes, blocks nobody and cannot fail by conflict. Close it, best by a with statement:
-    old versions of pages stay in memory while it is open. Several threads may share it.
+    It never changes, blocks nobody and cannot fail by conflict; a backtrack leaves it alone. What
+    it shows is retained while it is open, so close it, best by a with statement. Several threads
+    may share it.
     """
 
-    __slots__ = ("_handle", "_source")
+    __slots__ = ("_volume",)
 
-    def __init__(self, transaction: Txn) -> None:
+    def __init__(self, transaction: Txn, volume: Volume) -> None:
         self._source = transaction
         self._handle = None
+        self._volume = volume
 
     @property
     def lsn(self) -> int:
         """The LSN of the moment that it shows."""
         return self._source.read_point
+
+    @property
+    def time(self) -> datetime:
+        """Since when that was the present, in UTC: the time of its newest commit."""
+        return time_of(self._volume.past.moment(self._source.read_point).time_us)
 
     def table(self, name: str) -> SnapshotTable:
         """A table as it was.

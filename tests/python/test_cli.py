@@ -16,9 +16,9 @@ import pytest
 from tests.volumes import ROOT, flip, seeded, segment_folder
 
 import aurora_engine as aurora
-from aurora_engine.cli import COMMANDS, main
+from aurora_engine.cli import COMMANDS, main, module_of
 
-DONE, NOT_FOUND, USAGE, DAMAGED, LOCKED, QUORUM, IO = 0, 1, 2, 3, 4, 5, 6
+DONE, NOT_FOUND, USAGE, DAMAGED, LOCKED, QUORUM, IO, TOO_OLD = 0, 1, 2, 3, 4, 5, 6, 8
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_reference_names_every_command_and_option() -> None:
     for command in COMMANDS:
         assert f"## {command}\n" in text
         part = text.split(f"## {command}\n")[1].split("\n## ")[0]
-        module = import_module(f"aurora_engine.cli.{command}")
+        module = import_module(module_of(command))
         for parameter in module.command.params:
             for name in parameter.opts[:1]:
                 if name.startswith("--"):
@@ -322,3 +322,58 @@ def test_a_reader_that_goes_away(path: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+# ---- time ----
+
+
+def made_history(path: Path) -> list[int]:
+    with aurora.open(path) as db:
+        lsns = [db.put(b"n", b"%d" % n) for n in range(5)]
+        db.table("side")[b"k"] = b"v"
+    return lsns
+
+
+def test_reading_the_past(path: Path) -> None:
+    lsns = made_history(path)
+    assert run("get", path, "n", "--at", lsns[2]) == b"2\n"
+    assert run("get", path, "n", "--at", "0s") == b"4\n"
+    assert run("scan", path, "--at", lsns[1]) == b"n\t1\n"
+    assert json.loads(run("dump", path, "--at", lsns[3])) == {"key": "n", "value": "3"}
+    assert len(run("dump", path, "--all-tables").splitlines()) == 2
+    assert len(run("dump", path, "--all-tables", "--at", lsns[3]).splitlines()) == 1
+    run("get", path, "k", "--table", "side", "--at", lsns[2], code=NOT_FOUND)
+    run("get", path, "n", "--at", "2001-01-01T00:00:00Z", code=TOO_OLD)
+    run("get", path, "n", "--at", "2999-01-01", code=USAGE)
+    run("get", path, "n", "--at", "yesterday", code=USAGE)
+
+
+def test_backtrack_asks_first(path: Path) -> None:
+    lsns = made_history(path)
+    planned = facts("backtrack", path, "--to", lsns[1], "--dry-run")
+    assert (planned["to_lsn"], planned["lost_commits"], planned["dry_run"]) == (lsns[1], 4, True)
+    run("backtrack", path, "--to", lsns[1], given=b"n\n", code=NOT_FOUND)
+    assert run("get", path, "n") == b"4\n"
+    said = run("backtrack", path, "--to", lsns[1], given=b"y\n").decode()
+    assert f"--to {planned['undo_lsn']}" in said
+    assert run("get", path, "n") == b"1\n"
+    assert facts("backtrack", path, "--yes", "--to", planned["undo_lsn"])["lost_commits"] == 0
+    assert run("get", path, "n") == b"4\n"
+    history = facts("history", path)
+    assert [each["to_lsn"] for each in history["rewinds"]] == [lsns[1], planned["undo_lsn"]]
+    assert run("history", path).count(b"\n") == 3
+    run("backtrack", path, "--to", "9999999999", code=USAGE)
+
+
+def test_clone_and_explain_retention(path: Path, tmp_path: Path) -> None:
+    lsns = made_history(path)
+    made = facts("clone", path, tmp_path / "clone", "--at", lsns[2])
+    assert made["parent_lsn"] == lsns[2]
+    assert run("get", tmp_path / "clone", "n") == b"2\n"
+    run("clone", path, tmp_path / "clone", code=USAGE)
+    assert b"made a clone" in run("clone", path, tmp_path / "other")
+    report = facts("explain-retention", path)
+    assert report["cause"] == "creation"
+    assert len(report["copies"]) == 6
+    assert report["totals"]["total_bytes"] == sum(c["total_bytes"] for c in report["copies"])
+    assert run("explain-retention", path).count(b"\n") >= 12

@@ -273,8 +273,7 @@ def test_leftovers_of_growth_do_not_stop_growth(tmp_path: Path) -> None:
         grown = {b"%04d" % number: bytes(1000) for number in range(800)}
     shutil.copytree(tmp_path / "volume", tmp_path / "killed")
     with aurora.open(tmp_path / "volume") as db:
-        db.put_many(grown)
-        assert db.status().protection_groups > 1
+        db._volume.grow(2)
     for copy in range(COPIES):
         left, place = (segment_folder(tmp_path / name, copy, 1) for name in ("volume", "killed"))
         if copy % 3 == 0:
@@ -285,5 +284,6 @@ def test_leftovers_of_growth_do_not_stop_growth(tmp_path: Path) -> None:
     with aurora.open(tmp_path / "killed") as db:
         db.put_many(grown)
         assert dict(db.scan()) == grown | {b"first": b"1"}
+        assert db.status().protection_groups > 1
         assert [s.state for s in db.status().segments if s.group == 1] == ["ok"] * COPIES
         assert db.verify().ok

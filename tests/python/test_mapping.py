@@ -225,3 +225,10 @@ def test_reprs_tell_what_things_are(db: aurora.Database) -> None:
     assert "closed" in repr(view)
     db.close()
     assert "closed" in repr(db)
+
+
+def test_object_without_constructor_refuses() -> None:
+    """Verbs are inherited from compiled code, which must not trust that there is a core below."""
+    for made in (aurora.Database.__new__(aurora.Database), aurora.Table.__new__(aurora.Table)):
+        with pytest.raises(TypeError, match="without its constructor"):
+            made.get(b"key")

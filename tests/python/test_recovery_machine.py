@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
 from aurora_engine._ext.records import FrameInfo, RewindRecord, SegmentIdentity, SegmentState
 from aurora_engine.errors import QuorumLostError, StorageIOError
+from aurora_engine.volume.history import TRUNCATION
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -44,13 +46,19 @@ class FakeSegment:
     def surveyed(self) -> Surveyed:
         identity = SegmentIdentity(b"v" * 16, *self.place, 4096, COPIES, 64)
         state = SegmentState(
-            identity, self.epoch, self.scl, self.vdl, 0, 0, "ok", 0, 0, 0, 0, 0, None
+            identity=identity,
+            epoch=self.epoch,
+            scl=self.scl,
+            vdl=self.vdl,
+            health="ok",
         )
         return Surveyed(state, tuple(self.rewinds))
 
     def rewind(self, rewind: RewindRecord) -> None:
         if rewind not in self.rewinds:
             self.rewinds.append(rewind)
+            if rewind.kind != TRUNCATION:
+                return
             self.frames = [f for f in self.frames if not rewind.to < f.last_lsn <= rewind.at]
 
 
@@ -72,17 +80,21 @@ def chain(length: int) -> list[FrameInfo]:
 
 
 def run(
-    segments: dict[Place, FakeSegment], groups: int = 1, dies: set[tuple[Place, type]] = frozenset()
+    segments: dict[Place, FakeSegment],
+    groups: int = 1,
+    dies: set[tuple[Place, type]] = frozenset(),
+    dies_after: Callable[[list[Action]], bool] = lambda asked: False,
 ) -> tuple[Recovery, list[Action]]:
     """Carries a recovery out; ``dies`` says which segment fails at which action.
 
+    ``dies_after`` looks at what was carried out, and says whether the recovery itself dies then.
     Returns it and what it asked for.
     """
     source = random.Random(1)
     machine = Recovery(groups=groups, copies=COPIES, places=segments, now_us=5)
     asked: list[Action] = []
     actions = machine.start()
-    while actions:
+    while actions and not dies_after(asked):
         action = actions.pop(source.randrange(len(actions)))
         asked.append(action)
         actions += machine.reply(action, answer(segments, action, dies))
@@ -221,3 +233,84 @@ def test_a_copy_that_dies_on_the_way_is_left_out(kind: type[Action]) -> None:
     assert isinstance(machine.outcome, Recovered)
     assert victim not in machine.outcome.members
     assert machine.outcome.vdl == 5
+
+
+class TestTruncationThatReachedAMinority:
+    """A recovery sees copies 0, 1 and 2, truncates copies 0 and 1, and dies.
+
+    Copies 3, 4 and 5, which it does not see, alone hold record 13: with three copies it was never
+    acknowledged, so a later recovery may keep it or cut it off, but the volume must agree.
+    """
+
+    SEEN, UNSEEN = (0, 1, 2), (3, 4, 5)
+
+    def cut_short(self) -> dict[Place, FakeSegment]:
+        """The six copies after it, with a history that they share."""
+        segments = volume([0] * COPIES)
+        first, _ = run(segments)
+        assert isinstance(first.outcome, Recovered)
+        old, new = self.records(first.outcome, 2)
+        for (_, copy), segment in segments.items():
+            segment.frames = [old, new] if copy in self.UNSEEN else [old]
+
+        def truncated_two(asked: list[Action]) -> bool:
+            return sum(isinstance(action, Truncate) for action in asked) == 2
+
+        seen = {(0, copy): segments[0, copy] for copy in self.SEEN}
+        machine, asked = run(seen, dies_after=truncated_two)
+        assert machine.outcome is None
+        self.truncated = {a.place for a in asked if isinstance(a, Truncate)}
+        assert len(self.truncated) == 2
+        self.old, self.new = old.last_lsn, new.last_lsn
+        return segments
+
+    @staticmethod
+    def records(recovered: Recovered, count: int) -> list[FrameInfo]:
+        """Boxcars of one record, as the writer ships them that begins after a recovery."""
+        lsns = range(recovered.next_lsn, recovered.next_lsn + count)
+        return [
+            boxcar(lsn, lsn, groups={0: (recovered.vdl if lsn == lsns[0] else lsn - 1, lsn, lsn)})[
+                0
+            ]
+            for lsn in lsns
+        ]
+
+    def test_it_counts_when_the_next_recovery_sees_it(self) -> None:
+        """The rewind is given to the copies that missed it, before anything else."""
+        segments = self.cut_short()
+        machine, _ = run(segments)
+        assert isinstance(machine.outcome, Recovered)
+        assert machine.outcome.vdl == self.old
+        assert machine.outcome.members == set(segments)
+        assert {segment.scl for segment in segments.values()} == {self.old}
+        assert len({tuple(segment.rewinds) for segment in segments.values()}) == 1
+        assert machine.outcome.next_lsn > self.new + LSN_ALLOCATION_LIMIT
+
+    def test_it_is_overruled_when_the_next_recovery_does_not_see_it(self) -> None:
+        """The two copies come back to a history that kept what they dropped: they are made anew."""
+        segments = self.cut_short()
+        others = {place: each for place, each in segments.items() if place not in self.truncated}
+        second, _ = run(others)
+        assert isinstance(second.outcome, Recovered)
+        assert second.outcome.vdl == self.new
+        before = {place: list(segments[place].frames) for place in self.truncated}
+        third, asked = run(segments)
+        assert isinstance(third.outcome, Recovered)
+        assert third.outcome.vdl == self.new
+        assert third.outcome.members == set(others)
+        assert third.outcome.behind == self.truncated
+        assert third.outcome.writable
+        assert {type(a) for a in asked if a.place in self.truncated} == {Survey}
+        assert {place: segments[place].frames for place in self.truncated} == before
+
+    def test_it_does_not_help_to_make_a_read_quorum(self) -> None:
+        """Two good copies and an overruled one prove nothing: the error says what it is."""
+        segments = self.cut_short()
+        others = {place: each for place, each in segments.items() if place not in self.truncated}
+        run(others)
+        stale = min(self.truncated)
+        few = {place: segments[place] for place in (*sorted(others)[:2], stale)}
+        machine, _ = run(few)
+        assert isinstance(machine.outcome, QuorumLostError)
+        assert "only 2 of 6" in str(machine.outcome)
+        assert "must be rebuilt" in str(machine.outcome)

@@ -10,6 +10,7 @@ import pytest
 
 GOOD = """
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import assert_type
 
 import aurora_engine as aurora
@@ -42,6 +43,16 @@ with aurora.open("x", topology=aurora.Topology(zones={"a": "/a"}), durability="a
     assert_type(db.transact(work, attempts=3), int)
     with db.snapshot() as view, view.scan() as scan:
         assert_type(next(scan), tuple[bytes, bytes])
+    with db.at(timedelta(hours=2)) as then, db.at(datetime.now()), db.at(5):
+        assert_type(then.table("t")[b"k"], bytes)
+        assert_type(then.time, datetime)
+    point = db.backtrack(to=7, dry_run=True)
+    assert_type(point, aurora.Rewind)
+    assert_type(point.undo_lsn, int)
+    assert_type(db.history(), list[aurora.Rewind])
+    assert_type(db.clone("y", at=point.to_lsn), aurora.Database)
+    assert_type(db.restore_table("t", at=5), int)
+    assert_type(db.explain_retention().copies, list[aurora.CopyRetention])
     assert_type(db.status().segments[0].zone, str)
     assert_type(db.verify().ok, bool)
 try:
@@ -55,6 +66,8 @@ BAD = [
     "db.get(5)",
     "db.scan(b'a', b'b', b'c')",
     "db.begin(True)",
+    'db.at("yesterday")',
+    "db.backtrack(1.5)",
     'db.table(b"t")',
     "db.put_many([b'a'])",
     'aurora.open("x", durability="never")',

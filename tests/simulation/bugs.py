@@ -24,6 +24,7 @@ class RecoveryWithoutWriteBack(Recovery):
             next_lsn=self._rewind.at + 1,
             time_us=0,
             group_lsns=self._group_lsns,
+            rewinds=(*self._lineage, self._rewind),
             members=frozenset(self._alive),
             behind=frozenset(),
             writable=True,

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from tests.simulation.model import Model, Violation
+from tests.simulation.past import PastActions
 from tests.simulation.storage import (
     COPIES,
     GROUP_PAGES,
@@ -29,9 +30,11 @@ from aurora_engine._ext.engine import Engine, VirtualClock
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
-from aurora_engine.volume.members import Driver
-from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
-from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
+from aurora_engine.volume.history import History
+from aurora_engine.volume.lineage import lineage_of
+from aurora_engine.volume.members import Driver, joined, surveyed
+from aurora_engine.volume.messages import Place
+from aurora_engine.volume.recovery import Recovered, Recovery
 
 AWAY_MAX = 2
 SMALL_CACHE_BYTES = 1 << 20
@@ -40,7 +43,7 @@ BIG_VALUE_BYTES = 3 << 20
 KEYS = 400
 
 
-class Cluster:
+class Cluster(PastActions):
     """The volume, its model, and the actions that a schedule picks from.
 
     Parameters
@@ -57,6 +60,7 @@ class Cluster:
     def __init__(
         self, seed: int, *, planted_bugs: int = 0, recovery: type[Recovery] = Recovery
     ) -> None:
+        super().__init__()
         self.source = random.Random(seed)
         self.model = Model()
         self.trace = hashlib.blake2b(digest_size=16)
@@ -64,7 +68,7 @@ class Cluster:
         self._recovery = recovery
         # With a small cache most reads come from segments; big transactions need a large one.
         self._cache_bytes = self.source.choice((SMALL_CACHE_BYTES, LARGE_CACHE_BYTES))
-        self._clock = VirtualClock(1_000_000_000)
+        self.clock = VirtualClock(1_000_000_000)
         self.storage = Storage(new_volume_id(self.source), self.source, planted_bugs)
         self.storage.add_group(0, 0)
         self.engine = self._new_engine()
@@ -90,7 +94,7 @@ class Cluster:
             False,
             ungated=True,
             planted_bugs=self._planted_bugs,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _up(self) -> dict[Place, Node]:
@@ -119,7 +123,7 @@ class Cluster:
         }
         driver = Driver(segments)
         machine = self._recovery(
-            groups=self.storage.groups, copies=COPIES, places=segments, now_us=self._clock.now_us
+            groups=self.storage.groups, copies=COPIES, places=segments, now_us=self.clock.now_us
         )
         actions = machine.start()
         done = 0
@@ -146,7 +150,9 @@ class Cluster:
                 f"I1: the volume does not open although a read quorum is whole: {outcome}"
             )
         self.note("recovered", outcome.epoch, outcome.vdl, outcome.writable)
-        self.model.recovered(outcome.vdl)
+        self.rewinds = list(outcome.rewinds)
+        backtracks = [(each.at, each.to) for each in History(outcome.rewinds).backtracks]
+        self.model.recovered(outcome.vdl, backtracks)
         for place, node in self._up().items():
             if place not in outcome.members:
                 for zombie, _ in self._zombies:
@@ -157,8 +163,15 @@ class Cluster:
                 [self.storage.nodes[group, copy].segment for copy in range(COPIES)]
             )
         self.engine.start(
-            outcome.epoch, outcome.vdl, outcome.next_lsn, outcome.time_us, list(outcome.group_lsns)
+            outcome.epoch,
+            outcome.vdl,
+            outcome.next_lsn,
+            outcome.time_us,
+            list(outcome.group_lsns),
+            rewinds=self.rewinds,
         )
+        collected = [node.segment.state().horizon for node in self._up().values() if node.segment]
+        self.engine.horizon = max(collected)
         if outcome.vdl == 0:
             self.settle()  # a new volume: its format has to become durable before it can be read
         self.check_reads()
@@ -269,7 +282,7 @@ class Cluster:
 
     def tick(self) -> None:
         """Time passes, or jumps back."""
-        self._clock.now_us += self.source.choice((1, 1000, 1_000_000, -500_000))
+        self.clock.now_us += self.source.choice((1, 1000, 1_000_000, -500_000))
 
     # ---- checks ----
 
@@ -415,18 +428,11 @@ class Cluster:
         if node.segment is None:
             return
         place = (node.group, node.copy)
-        peers = {
-            where: peer.segment for where, peer in self._up().items() if peer.segment is not None
-        }
-        driver = Driver(peers)
-        known = {
-            rewind for where, peer in peers.items() if where != place for rewind in peer.rewinds()
-        }
-        survey = driver.carry_out(Survey(place))
-        missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
-        reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
-        if isinstance(reply, Failed):
-            self._must_be_suspect(node, reply.error)
+        peers = [peer.segment for where, peer in self._up().items() if where != place]
+        lineage = lineage_of(surveyed(peer for peer in peers if peer is not None))
+        refused = joined(node.segment, place, lineage, self.engine.status().epoch)
+        if refused is not None:
+            self._must_be_suspect(node, refused)
             self.storage.close(node)
             return
         self.engine.replace(node.group, node.copy, node.segment)
@@ -531,6 +537,7 @@ class Cluster:
         self._zombies.clear()
 
     def _drop_engine(self) -> None:
+        self.close_views()
         self.engine.close()
         self.engine.destroy()
 
@@ -546,6 +553,10 @@ class Cluster:
             (self.background, 25),
             (self.tick, 5),
             (self.check_reads, 5),
+            (self.look_back, 4),
+            (self.look_again, 4),
+            (self.raise_horizon, 1),
+            (self.backtrack, 2),
             (self.check_structure, 1),
             (self.spoil_disk, 1),
             (self.flip_at_rest, 1),

@@ -17,6 +17,7 @@
 
 #include <aurora/errors.h>
 #include <aurora/export.h>
+#include <aurora/rewind.h>
 
 typedef struct aur_engine aur_engine;
 typedef struct aur_segment aur_segment;
@@ -43,7 +44,8 @@ typedef struct aur_engine_options {
     void *clock_context;
 } aur_engine_options;
 
-/* What recovery found. group_lsn[g]: last LSN of group g at or below vdl. */
+/* What recovery found. group_lsn[g]: last LSN of group g at or below vdl. `rewinds`: all that are
+ * recorded, ascending by `at`; vdl is not below `at` of a backtrack. */
 typedef struct aur_engine_start_point {
     uint64_t epoch;
     uint64_t vdl;
@@ -51,6 +53,8 @@ typedef struct aur_engine_start_point {
     uint64_t time_us;
     uint32_t groups;
     const uint64_t *group_lsn;
+    uint32_t rewind_count;
+    const aur_rewind *rewinds;
 } aur_engine_start_point;
 
 AUR_API AUR_CHECKED aur_status aur_engine_create(const aur_engine_options *options,

@@ -1,4 +1,4 @@
-/* A rewind: after one LSN, history goes on from an earlier one (docs/internals/history.md). */
+/* A rewind: after `at` history goes on from `to`. What that means: docs/internals/history.md. */
 #ifndef AURORA_REWIND_H
 #define AURORA_REWIND_H
 
@@ -11,7 +11,6 @@ enum aur_rewind_kind {
 
 enum { AUR_REWIND_WHO_BYTES = 48 };
 
-/* After `at` history goes on from `to`. */
 typedef struct aur_rewind {
     uint64_t at;
     uint64_t to;
@@ -19,8 +18,7 @@ typedef struct aur_rewind {
     uint64_t time_us;      /* when it was made */
     uint64_t lost_commits; /* commits that a read at `at` saw and a read after it does not */
     uint32_t kind;         /* enum aur_rewind_kind */
-    char
-        who[AUR_REWIND_WHO_BYTES]; /* who asked, UTF-8, padded with zeros; empty for a truncation */
+    char who[AUR_REWIND_WHO_BYTES]; /* UTF-8, padded with zeros; empty for a truncation */
 } aur_rewind;
 
 #endif

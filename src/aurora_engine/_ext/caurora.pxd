@@ -48,6 +48,19 @@ cdef extern from "aurora/errors.h" nogil:
 
     const char *aur_status_text(aur_status status)
 
+cdef extern from "aurora/rewind.h" nogil:
+    enum:
+        AUR_REWIND_WHO_BYTES
+
+    ctypedef struct aur_rewind:
+        uint64_t at
+        uint64_t to
+        uint64_t epoch
+        uint64_t time_us
+        uint64_t lost_commits
+        uint32_t kind
+        char who[48]
+
 cdef extern from "aurora/engine.h" nogil:
     ctypedef struct aur_engine
     ctypedef struct aur_segment
@@ -78,6 +91,8 @@ cdef extern from "aurora/engine.h" nogil:
         uint64_t time_us
         uint32_t groups
         const uint64_t *group_lsn
+        uint32_t rewind_count
+        const aur_rewind *rewinds
 
     aur_status aur_engine_create(
         const aur_engine_options *options, aur_engine **engine_out, aur_error *error
@@ -242,6 +257,31 @@ cdef extern from "aurora/transaction.h" nogil:
     )  # waits
     void aur_cursor_close(aur_cursor *cursor)
 
+cdef extern from "aurora/history.h" nogil:
+    aur_status aur_engine_view(
+        aur_engine *engine, uint64_t lsn, aur_transaction **out, aur_error *error
+    )
+    void aur_engine_set_horizon(aur_engine *engine, uint64_t lsn)
+    uint64_t aur_engine_horizon(aur_engine *engine)
+    size_t aur_engine_pins(aur_engine *engine, uint64_t below, uint64_t *out, size_t capacity)
+    aur_status aur_engine_commit_at_time(
+        aur_engine *engine, uint64_t time_us, uint64_t *lsn_out, uint64_t *time_out,
+        aur_error *error
+    )  # waits
+    aur_status aur_engine_commit_at_lsn(
+        aur_engine *engine, uint64_t lsn, uint64_t *lsn_out, uint64_t *time_out, aur_error *error
+    )  # waits
+    aur_status aur_engine_count_commits(
+        aur_engine *engine, uint64_t after, uint64_t upto, uint64_t *count_out, aur_error *error
+    )  # waits
+    aur_status aur_engine_hold(
+        aur_engine *engine, uint64_t timeout_ns, uint64_t *lsn_out, aur_error *error
+    )  # waits
+    aur_status aur_engine_rewind(
+        aur_engine *engine, const aur_rewind *rewind, aur_error *error
+    )  # waits
+    void aur_engine_release(aur_engine *engine)
+
 cdef extern from "format/checksum.h" nogil:
     uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed)
     uint64_t aur_volume_seed(const uint8_t *volume_id)
@@ -358,15 +398,6 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t memory_bytes
         uint64_t unflushed_bytes
         aur_error damage
-
-    ctypedef struct aur_rewind:
-        uint64_t at
-        uint64_t to
-        uint64_t epoch
-        uint64_t time_us
-        uint64_t lost_commits
-        uint32_t kind
-        char who[48]
 
     ctypedef struct aur_retention:
         uint64_t horizon

@@ -1,13 +1,13 @@
 from libc.stdint cimport uint64_t
 
-from aurora_engine._ext.caurora cimport aur_engine, aur_error, aur_found, aur_status, aur_table
+from aurora_engine._ext.caurora cimport aur_error, aur_found, aur_status, aur_table
 from aurora_engine._ext.handle cimport Handle
+from aurora_engine._ext.history cimport EngineHistory
 
 cdef class VirtualClock:
     cdef uint64_t _now_us
 
-cdef class Engine(Handle):
-    cdef aur_engine *_engine
+cdef class Engine(EngineHistory):
     cdef VirtualClock _clock
     cdef dict _segments         # (group, copy) -> Segment
     cdef unsigned int _groups
@@ -27,6 +27,9 @@ cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
     if handle._owner is not engine:
         raise ValueError("the table belongs to another database")
     return handle._table
+
+# Looks a key up as of now, keeping the GIL if all is in memory. The caller releases what was found.
+cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
 
 # The bytes of a found value, which is released.
 cdef object found_value(Handle handle, aur_found *found, bint as_view)

@@ -1,8 +1,8 @@
 from collections.abc import Iterable
 from typing import Any, Self, TypeVar, final, overload
 
-from aurora_engine._ext.handle import Handle
-from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified
+from aurora_engine._ext.history import EngineHistory
+from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified, RewindRecord
 from aurora_engine._ext.segment import Segment
 from aurora_engine.types import ReadableBuffer
 
@@ -18,7 +18,7 @@ class TableHandle:
     def __init__(self, *args: object, **kwargs: object) -> None: ...
 
 @final
-class Engine(Handle):
+class Engine(EngineHistory):
     def __new__(
         cls,
         volume_id: bytes,
@@ -35,7 +35,13 @@ class Engine(Handle):
     ) -> Self: ...
     def add_group(self, segments: Iterable[Segment | None]) -> None: ...
     def start(
-        self, epoch: int, vdl: int, next_lsn: int, time_us: int, group_lsns: Iterable[int]
+        self,
+        epoch: int,
+        vdl: int,
+        next_lsn: int,
+        time_us: int,
+        group_lsns: Iterable[int],
+        rewinds: Iterable[RewindRecord] = (),
     ) -> None: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...

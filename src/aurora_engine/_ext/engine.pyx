@@ -48,11 +48,13 @@ from aurora_engine._ext.caurora cimport (
     aur_found,
     aur_found_read,
     aur_found_release,
+    aur_rewind,
     aur_segment,
     aur_status,
     aur_table,
 )
 from aurora_engine._ext.handle cimport Handle, forked, free_children, refuse, require, wait_idle
+from aurora_engine._ext.history cimport EngineHistory, fill_rewind
 from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
@@ -162,7 +164,6 @@ cdef int check_write(Engine engine, aur_status status, const aur_error *error) e
 
 
 cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status
@@ -196,7 +197,7 @@ cdef int require_alive(Engine engine) except -1:
 
 @cython.final
 @cython.no_gc
-cdef class Engine(Handle):
+cdef class Engine(EngineHistory):
     """The engine of a volume: given recovered segments, it carries all reads and writes."""
 
     def __cinit__(
@@ -273,20 +274,33 @@ cdef class Engine(Handle):
             engage(self, self._groups, copy, segment)
         self._groups += 1
 
-    def start(self, uint64_t epoch, uint64_t vdl, uint64_t next_lsn, uint64_t time_us, group_lsns):
-        """Starts, or restarts after `stop`, at a recovered point, with each group's last LSN."""
+    def start(
+        self, uint64_t epoch, uint64_t vdl, uint64_t next_lsn, uint64_t time_us, group_lsns,
+        rewinds=()
+    ):
+        """Starts, or restarts after `stop`, at a recovered point, with each group's last LSN.
+
+        `rewinds` are all that are recorded, in the order of their `at`.
+        """
         cdef aur_engine_start_point point
         cdef aur_error error
         cdef aur_status status
         cdef uint64_t *lsns
+        cdef aur_rewind *parts
         require(self)
         lasts = list(group_lsns)
+        records = list(rewinds)
         lsns = <uint64_t *>calloc(max(len(lasts), 1), sizeof(uint64_t))
-        if lsns == NULL:
-            raise MemoryError("no memory for the recovered point")
+        parts = <aur_rewind *>calloc(max(len(records), 1), sizeof(aur_rewind))
         try:
+            if lsns == NULL or parts == NULL:
+                raise MemoryError("no memory for the recovered point")
             for group, last in enumerate(lasts):
                 lsns[group] = last
+            for at, record in enumerate(records):
+                fill_rewind(record, &parts[at])
+            point.rewind_count = len(records)
+            point.rewinds = parts
             point.epoch = epoch
             point.vdl = vdl
             point.next_lsn = next_lsn
@@ -301,6 +315,7 @@ cdef class Engine(Handle):
             check(status, &error)
         finally:
             free(lsns)
+            free(parts)
 
     def stop(self):
         """Fails waiters and new writes, so that the segments can be recovered. Reads go on."""

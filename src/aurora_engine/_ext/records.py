@@ -19,6 +19,10 @@ class NeedsGroups(Exception):
         self.groups = groups
 
 
+class NoTable(KeyError):
+    """The table of a handle is not there, as a call or a transaction sees it."""
+
+
 class LogGap(Exception):
     """A frame does not link to the last record of a segment, or is no longer in its log."""
 
@@ -41,25 +45,25 @@ class SegmentState(NamedTuple):
     epoch: int
     scl: int
     vdl: int
-    flushed_lsn: int
-    log_start: int
     health: str
     """``"ok"``, ``"damaged"`` (readable in part) or ``"failed"`` (takes no more frames)."""
-    layers: int
-    deltas: int
-    """Layers that are not compacted yet."""
-    horizon: int
+    damage: AuroraError | None = None
+    flushed_lsn: int = 0
+    log_start: int = 0
+    horizon: int = 0
     """Versions that only moments below it saw were collected."""
-    log_bytes: int
-    layer_bytes: int
+    layers: int = 0
+    deltas: int = 0
+    """Layers that are not compacted yet."""
+    log_bytes: int = 0
+    layer_bytes: int = 0
     """``live_bytes`` (newest versions of pages) and ``history_bytes`` (older ones, and deltas)."""
-    live_bytes: int
-    history_bytes: int
-    delta_bytes: int
+    live_bytes: int = 0
+    history_bytes: int = 0
+    delta_bytes: int = 0
     """The part of ``history_bytes`` that is not compacted yet."""
-    memory_bytes: int
-    unflushed_bytes: int
-    damage: AuroraError | None
+    memory_bytes: int = 0
+    unflushed_bytes: int = 0
 
 
 class RewindRecord(NamedTuple):
@@ -71,7 +75,16 @@ class RewindRecord(NamedTuple):
     time_us: int
     kind: int
     lost_commits: int = 0
+    """Commits that a read at ``at`` saw and a read after it does not."""
     who: str = ""
+    """Who asked for it: at most 48 bytes of UTF-8 are kept."""
+
+
+class CommitMark(NamedTuple):
+    """A commit: its LSN, and when it happened, in microseconds since 1970."""
+
+    lsn: int
+    time_us: int
 
 
 class FrameInfo(NamedTuple):

@@ -4,10 +4,9 @@ import errno as error_numbers
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from aurora_engine._ext.caurora cimport (
     AUR_ERR_IO,
@@ -25,7 +24,6 @@ from aurora_engine._ext.caurora cimport (
     aur_retention,
     aur_rewind,
     aur_segment,
-    aur_segment_clone,
     aur_segment_commit_at_lsn,
     aur_segment_commit_at_time,
     aur_segment_count_commits,
@@ -44,98 +42,33 @@ from aurora_engine._ext.caurora cimport (
     aur_segment_next_frame,
     aur_segment_open,
     aur_segment_options,
-    aur_segment_pin,
     aur_segment_read_page,
     aur_segment_retain,
     aur_segment_rewind,
     aur_segment_rewinds,
     aur_segment_set_epoch,
     aur_segment_set_vdl,
-    aur_segment_snapshot,
     aur_segment_state,
-    aur_segment_unpin,
     aur_segment_verify,
     aur_segment_work,
     aur_status,
     aur_verify_counts,
-    c_bool,
 )
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
 from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
-from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
+from aurora_engine._ext.history cimport fill_rewind, rewind_record
+from aurora_engine._ext.segment_parts cimport Listener, fill_identity, hear_damage, hear_progress
+from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import (
+    CommitMark,
     LogGap,
-    RewindRecord,
     SegmentIdentity,
     SegmentState,
     VerifyCounts,
 )
 from aurora_engine.errors import StorageIOError
-
-
-@cython.final
-cdef class _Listener:
-    """Hears a C function that reports as it goes; an exception is kept and raised after it."""
-
-    cdef object progress
-    cdef list damage
-    cdef object failure
-
-
-cdef void hear_damage(void *context, const aur_error *damage) noexcept with gil:
-    cdef _Listener listener = <_Listener>context
-    try:
-        listener.damage.append(exception_of(damage.status, damage))
-    except BaseException as failure:
-        listener.failure = failure
-
-
-cdef c_bool hear_progress(
-    void *context, uint64_t done_bytes, uint64_t total_bytes
-) noexcept with gil:
-    cdef _Listener listener = <_Listener>context
-    try:
-        PyErr_CheckSignals()
-        return listener.progress is None or listener.progress(done_bytes, total_bytes) is not False
-    except BaseException as failure:
-        listener.failure = failure
-        return False
-
-
-cdef int fill_identity(aur_segment_identity *out, identity) except -1:
-    volume_id, group, copy, page_bytes, copies, group_pages = identity
-    if len(volume_id) != sizeof(out.volume_id):
-        raise ValueError(f"a volume id has 16 bytes, not {len(volume_id)}")
-    memcpy(out.volume_id, PyBytes_AS_STRING(volume_id), sizeof(out.volume_id))
-    out.group = group
-    out.copy = copy
-    out.page_bytes = page_bytes
-    out.copies = copies
-    out.group_pages = group_pages
-    return 0
-
-
-cdef int fill_rewind(aur_rewind *out, rewind) except -1:
-    at, to, epoch, time_us, kind, lost_commits, who = rewind
-    cdef bytes text = who.encode("utf-8")[:sizeof(out.who)]
-    out.at = at
-    out.to = to
-    out.epoch = epoch
-    out.time_us = time_us
-    out.kind = kind
-    out.lost_commits = lost_commits
-    memset(out.who, 0, sizeof(out.who))
-    memcpy(out.who, PyBytes_AS_STRING(text), len(text))
-    return 0
-
-
-cdef object rewind_of(const aur_rewind *rewind):
-    who = (<bytes>rewind.who[:sizeof(rewind.who)]).rstrip(b"\0").decode("utf-8", "replace")
-    return RewindRecord(
-        rewind.at, rewind.to, rewind.epoch, rewind.time_us, rewind.kind, rewind.lost_commits, who
-    )
 
 
 @cython.final
@@ -257,24 +190,24 @@ cdef class Segment(Handle):
         else:
             health = "failed"
         return SegmentState(
-            identity,
-            state.epoch,
-            state.scl,
-            state.vdl,
-            state.flushed_lsn,
-            state.log_start,
-            health,
-            state.layers,
-            state.deltas,
-            state.horizon,
-            state.log_bytes,
-            state.layer_bytes,
-            state.live_bytes,
-            state.history_bytes,
-            state.delta_bytes,
-            state.memory_bytes,
-            state.unflushed_bytes,
-            stored_exception(&state.damage),
+            identity=identity,
+            epoch=state.epoch,
+            scl=state.scl,
+            vdl=state.vdl,
+            health=health,
+            damage=stored_exception(&state.damage),
+            flushed_lsn=state.flushed_lsn,
+            log_start=state.log_start,
+            horizon=state.horizon,
+            layers=state.layers,
+            deltas=state.deltas,
+            log_bytes=state.log_bytes,
+            layer_bytes=state.layer_bytes,
+            live_bytes=state.live_bytes,
+            history_bytes=state.history_bytes,
+            delta_bytes=state.delta_bytes,
+            memory_bytes=state.memory_bytes,
+            unflushed_bytes=state.unflushed_bytes,
         )
 
     def set_epoch(self, uint64_t epoch):
@@ -333,7 +266,7 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
 
     def commit_at_lsn(self, uint64_t lsn):
         """(LSN, time) of the newest commit at or below an LSN, or None."""
@@ -346,7 +279,7 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else (mark.lsn, mark.time_us)
+        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
 
     def count_commits(self, uint64_t after, uint64_t upto):
         """How many commits there are with after < LSN <= upto."""
@@ -376,7 +309,7 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         require(self)
-        fill_rewind(&parts, rewind)
+        fill_rewind(rewind, &parts)
         error_clear(&error)
         self._calls += 1
         with nogil:
@@ -402,7 +335,7 @@ cdef class Segment(Handle):
                 if rewinds == NULL:
                     raise MemoryError("no memory for the list of rewinds")
                 count = aur_segment_rewinds(self._segment, rewinds, capacity)
-            return [rewind_of(&rewinds[i]) for i in range(count)]
+            return [rewind_record(&rewinds[i]) for i in range(count)]
         finally:
             free(rewinds)
 
@@ -553,7 +486,7 @@ cdef class Segment(Handle):
         cdef aur_verify_counts counts
         cdef aur_error error
         cdef aur_status status
-        cdef _Listener listener = _Listener.__new__(_Listener)
+        cdef Listener listener = Listener.__new__(Listener)
         require(self)
         listener.damage = []
         error_clear(&error)
@@ -585,7 +518,7 @@ cdef class Segment(Handle):
         cdef aur_segment_identity parts
         cdef aur_error error
         cdef aur_status status
-        cdef _Listener listener = _Listener.__new__(_Listener)
+        cdef Listener listener = Listener.__new__(Listener)
         require(self)
         require(disk)
         listener.progress = progress
@@ -606,22 +539,6 @@ cdef class Segment(Handle):
                 error_numbers.ECANCELED, "the copy of the segment was stopped by its caller",
                 disk.path
             )
-
-    def pin(self):
-        """What it holds now, kept for clones of it while it goes on."""
-        cdef aur_segment_snapshot *pinned = NULL
-        cdef aur_error error
-        cdef aur_status status
-        cdef Snapshot snapshot
-        require(self)
-        error_clear(&error)
-        status = aur_segment_pin(self._segment, &pinned, &error)
-        check(status, &error)
-        snapshot = Snapshot.__new__(Snapshot)
-        snapshot._snapshot = pinned
-        snapshot._segment = self
-        self._calls += 1
-        return snapshot
 
     def fail(self, str message not None):
         """Fails the segment from outside: its files are gone. Idempotent."""
@@ -655,68 +572,3 @@ cdef class Segment(Handle):
         with nogil:
             aur_segment_close(self._segment)
         self._segment = NULL
-
-
-@cython.final
-cdef class Snapshot:
-    """What a segment held when it was pinned; the segment is not closed before it is released."""
-
-    cdef aur_segment_snapshot *_snapshot
-    cdef Segment _segment
-
-    def __init__(self):
-        raise TypeError("use Segment.pin")
-
-    def __dealloc__(self):
-        if self._snapshot != NULL and not forked(self._segment):
-            self._release()
-
-    cdef void _release(self):
-        aur_segment_unpin(self._snapshot)
-        self._snapshot = NULL
-        self._segment._calls -= 1
-
-    def clone(self, Disk disk not None, identity, uint64_t vdl, rewind=None, progress=None):
-        """Makes a segment of another volume in an empty directory, sharing layers where it can.
-
-        `progress` is called with bytes done and in total; when it returns False the clone stops.
-
-        Raises
-        ------
-        StorageIOError
-            If a disk refuses, or `progress` stopped it.
-        """
-        cdef aur_segment_identity parts
-        cdef aur_rewind turn
-        cdef aur_rewind *given = NULL
-        cdef aur_error error
-        cdef aur_status status
-        cdef _Listener listener = _Listener.__new__(_Listener)
-        if self._snapshot == NULL:
-            raise ValueError("the snapshot is released")
-        require(disk)
-        listener.progress = progress
-        fill_identity(&parts, identity)
-        if rewind is not None:
-            fill_rewind(&turn, rewind)
-            given = &turn
-        error_clear(&error)
-        disk._calls += 1
-        with nogil:
-            status = aur_segment_clone(
-                self._snapshot, disk._disk, &parts, vdl, given, hear_progress, <void *>listener,
-                &error
-            )
-        disk._calls -= 1
-        if listener.failure is not None:
-            raise listener.failure
-        if check(status, &error) == AUR_TIMEOUT:
-            raise StorageIOError(
-                error_numbers.ECANCELED, "the clone of the segment was stopped by its caller",
-                disk.path
-            )
-
-    def release(self):
-        """Lets the segment remove what only the snapshot kept. Idempotent."""
-        if self._snapshot != NULL and not forked(self._segment):
-            self._release()

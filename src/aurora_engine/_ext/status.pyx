@@ -23,6 +23,7 @@ from aurora_engine._ext.caurora cimport (
 )
 
 from aurora_engine import errors
+from aurora_engine._ext.records import NoTable
 
 cdef uint64_t UNKNOWN = <uint64_t>-1
 
@@ -75,7 +76,7 @@ def exception_for(
     """
     text = message or status_text(status)
     place = _place(group, copy, file, offset, lsn)
-    cls = KeyError if status == AUR_NO_TABLE else CLASSES.get(status)
+    cls = NoTable if status == AUR_NO_TABLE else CLASSES.get(status)
     if cls is None:
         raise SystemError(f"status {status} of the C core has no exception: {text}")
     if place:

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint64_t
 
-from aurora_engine._ext.caurora cimport aur_transaction
-from aurora_engine._ext.engine cimport Engine
+from aurora_engine._ext.caurora cimport aur_found, aur_transaction
+from aurora_engine._ext.engine cimport Engine, TableHandle
 from aurora_engine._ext.handle cimport Handle
 
 cdef class Txn(Handle):
@@ -12,3 +12,6 @@ cdef class Txn(Handle):
 # The engine of a transaction.
 cdef inline Engine engine_of(Txn transaction):
     return <Engine>transaction._parent
+
+# Looks a key up, keeping the GIL if all is in memory. The caller releases what was found.
+cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1

@@ -9,7 +9,9 @@ _T = TypeVar("_T")
 
 @final
 class Txn(Handle):
-    def __new__(cls, engine: Engine, read_only: bool = False) -> Self: ...
+    def __new__(
+        cls, engine: Engine, read_only: bool = False, moment: int | None = None
+    ) -> Self: ...
     @property
     def read_only(self) -> bool: ...
     @property

@@ -27,12 +27,14 @@ from aurora_engine._ext.caurora cimport (
     AUR_TABLE_NAME_LIMIT,
     AUR_TIMEOUT,
     AUR_WOULD_BLOCK,
+    aur_engine_view,
     aur_engine_wait_durable,
     aur_error,
     aur_found,
     aur_found_release,
     aur_status,
     aur_table,
+    aur_transaction,
     aur_transaction_begin,
     aur_transaction_commit,
     aur_transaction_count,
@@ -67,27 +69,42 @@ cdef uint64_t LONG_VALUE_BYTES = 65536
 cdef Py_ssize_t BREATH_RECORDS = 4096
 
 
+cdef aur_status begin(
+    Engine engine, bint read_only, aur_transaction **out, aur_error *error
+) except *:
+    cdef aur_status status = AUR_TIMEOUT
+    engine._calls += 1
+    try:
+        # A slice of the wait for the thread's own commits may be over.
+        while status == AUR_TIMEOUT:
+            PyErr_CheckSignals()
+            with nogil:
+                status = aur_transaction_begin(engine._engine, read_only, out, error)
+    finally:
+        engine._calls -= 1
+    return status
+
+
 @cython.final
 @cython.no_gc
 cdef class Txn(Handle):
-    """A transaction of an engine. To be used by one thread at a time."""
+    """A transaction of an engine: now, or, read-only, at the moment of an LSN. To be used by one
+    thread at a time.
+    """
 
-    def __cinit__(self, Engine engine not None, bint read_only=False):
+    def __cinit__(self, Engine engine not None, bint read_only=False, moment=None):
         cdef aur_error error
         cdef aur_status status
+        cdef uint64_t lsn
         require(engine)
         error_clear(&error)
-        engine._calls += 1
-        status = AUR_TIMEOUT
-        try:
-            while status == AUR_TIMEOUT:
-                PyErr_CheckSignals()
-                with nogil:
-                    status = aur_transaction_begin(
-                        engine._engine, read_only, &self._transaction, &error
-                    )
-        finally:
-            engine._calls -= 1
+        if moment is None:
+            status = begin(engine, read_only, &self._transaction, &error)
+        else:
+            if not read_only:
+                raise ValueError("a transaction at another moment than now is read-only")
+            lsn = moment
+            status = aur_engine_view(engine._engine, lsn, &self._transaction, &error)
         check(status, &error)
         adopt(engine, self)
         self.read_only = read_only
@@ -345,7 +362,6 @@ cdef void end(Txn transaction, str what) noexcept:
 
 
 cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1:
-    """Looks a key up, keeping the GIL if all is in memory. The caller releases what was found."""
     cdef aur_table *place
     cdef aur_error error
     cdef aur_status status

@@ -22,10 +22,19 @@ COMMANDS = (
     "scan",
     "load",
     "dump",
+    "backtrack",
+    "history",
+    "clone",
+    "explain-retention",
     "verify",
     "repair",
     "inspect",
 )
+
+
+def module_of(command: str) -> str:
+    """Name of the module that holds a command."""
+    return f"aurora_engine.cli.{command.replace('-', '_')}"
 
 
 class _LazyCommands(click.Group):
@@ -37,7 +46,7 @@ class _LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"aurora_engine.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
 
@@ -47,8 +56,9 @@ def _group() -> None:
     r"""Work with the volumes of aurora_engine: six copies in three zones, the log is the database.
 
     \b
-    Exit codes: 0 done; 1 key or table not there; 2 wrong usage; 3 damage found; 4 open elsewhere;
-    5 too few copies; 6 input/output error or disk full; 7 any other failure.
+    Exit codes: 0 done; 1 key or table not there, or not confirmed; 2 wrong usage; 3 damage found;
+    4 open elsewhere; 5 too few copies; 6 input/output error or disk full; 7 any other failure;
+    8 the moment is no longer retained.
     """
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,12 +23,15 @@ from aurora_engine.errors import (
     CorruptionError,
     DatabaseLockedError,
     QuorumLostError,
+    SnapshotTooOldError,
     StorageIOError,
     VolumeFullError,
 )
 
 EXIT_NOT_FOUND = 1
+EXIT_NOT_CONFIRMED = 1
 EXIT_DAMAGED = 3
+EXIT_TOO_OLD = 8
 
 _EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
     (CorruptionError, EXIT_DAMAGED),
@@ -35,9 +39,12 @@ _EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
     (QuorumLostError, 5),
     (StorageIOError, 6),
     (VolumeFullError, 6),
+    (SnapshotTooOldError, EXIT_TOO_OLD),
 )
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from aurora_engine.types import At
 
 ENCODINGS = ("text", "hex", "base64")
 
@@ -62,6 +69,50 @@ def table_option(function: _Function) -> _Function:
 def json_option(function: _Function) -> _Function:
     """The option --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")(function)
+
+
+DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+DURATION = re.compile(rf"(?:{DURATION_PART.pattern})+")
+UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+
+
+def moment(text: str) -> int | datetime | timedelta:
+    """What names a moment: an LSN, an ISO time, or a duration (90s, 2h30m, 1d), that long ago."""
+    text = text.strip()
+    if text.isdecimal():
+        return int(text)
+    try:
+        if DURATION.fullmatch(text):
+            parts = DURATION_PART.findall(text)
+            return sum((float(number) * UNITS[unit] for number, unit in parts), timedelta())
+        return datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no LSN, no ISO time (2026-03-01T14:03:07, local time without a zone) "
+            "and no duration (90s, 15m, 2h30m, 1d)"
+        ) from None
+
+
+def at_option(function: _Function) -> _Function:
+    """The option --at."""
+    return click.option(
+        "--at",
+        type=moment,
+        metavar="MOMENT",
+        help="As it was at a moment: an LSN, an ISO time, or a duration such as 2h, that long ago.",
+    )(function)
+
+
+def local(moment: datetime) -> str:
+    """A time for people: local, to the second."""
+    return moment.astimezone().isoformat(" ", "seconds")
 
 
 def encoding_option(function: _Function) -> _Function:
@@ -95,6 +146,17 @@ def to_text(content: bytes, encoding: str) -> str:
     if encoding == "base64":
         return base64.b64encode(content).decode("ascii")
     return content.decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def reading(path: str, table: str | None, at: At | None) -> Iterator[Any]:
+    """What to read from: the database in ``path`` or a table of it, now or at a moment."""
+    with aurora.open(path, create=False) as db, db.snapshot() if at is None else db.at(at) as view:
+        try:
+            source = view if table is None else view.table(table)
+        except KeyError:
+            fail_not_found(f"no table {table!r} in {path}" + (" then" if at is not None else ""))
+        yield source
 
 
 @contextmanager

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from aurora_engine.cli.common import database_argument, opened, progress, table_option
+from aurora_engine.cli.common import (
+    at_option,
+    database_argument,
+    progress,
+    reading,
+    table_option,
+)
+
+if TYPE_CHECKING:
+    from aurora_engine.types import At
 
 PROGRESS_STEP = 1000
 
@@ -35,15 +44,15 @@ def field(name: str, content: bytes) -> dict[str, str]:
     default="-",
     help="File to write to (default: standard output).",
 )
-def command(path: str, table: str | None, all_tables: bool, output: IO[str]) -> None:
+@at_option
+def command(path: str, table: str | None, all_tables: bool, output: IO[str], at: At | None) -> None:
     """Write the records of PATH as JSON lines, as one moment saw them."""
     if table is not None and all_tables:
         raise click.UsageError("--table and --all-tables exclude each other")
-    with opened(path, table) as (db, _), db.snapshot() as view:
-        named = [table] if not all_tables else [None, *db.tables()]
-        for name in named:
-            source = view if name is None else view.table(name)
-            _dump(source, {"table": name} if all_tables and name is not None else {}, output)
+    with reading(path, table, at) as source:
+        _dump(source, {}, output)
+        for name in source.tables() if all_tables else ():
+            _dump(source.table(name), {"table": name}, output)
 
 
 def _dump(source: Any, tag: dict[str, str], output: IO[str]) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from aurora_engine.cli.common import (
+    at_option,
     database_argument,
     encoding_option,
     fail_not_found,
     json_option,
-    opened,
     print_json,
+    reading,
     table_option,
     to_bytes,
     to_text,
 )
+
+if TYPE_CHECKING:
+    from aurora_engine.types import At
 
 
 @click.command("get")
@@ -25,12 +30,19 @@ from aurora_engine.cli.common import (
 @table_option
 @encoding_option
 @click.option("--raw", is_flag=True, help="Write the value's bytes as they are, without a newline.")
+@at_option
 @json_option
 def command(
-    path: str, key: str, table: str | None, encoding: str, raw: bool, as_json: bool
+    path: str,
+    key: str,
+    table: str | None,
+    encoding: str,
+    raw: bool,
+    at: At | None,
+    as_json: bool,
 ) -> None:
     """Print the value of KEY in PATH; exit code 1 when the key is not there."""
-    with opened(path, table) as (_, target):
+    with reading(path, table, at) as target:
         value = target.get(to_bytes(key, encoding))
     if value is None:
         fail_not_found(f"no key {key!r}")

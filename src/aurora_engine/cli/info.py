@@ -7,7 +7,13 @@ from dataclasses import asdict
 import click
 
 import aurora_engine as aurora
-from aurora_engine.cli.common import database_argument, human_bytes, json_option, print_json
+from aurora_engine.cli.common import (
+    database_argument,
+    human_bytes,
+    json_option,
+    local,
+    print_json,
+)
 
 
 @click.command("info")
@@ -31,6 +37,12 @@ def command(path: str, as_json: bool) -> None:
         f"  {human_bytes(status.data_bytes)} of pages of {status.page_bytes} bytes; "
         f"{human_bytes(status.disk_bytes)} on disk in {len(status.segments)} copies"
     )
+    click.echo(
+        f"  every moment since {local(status.oldest_time)} (LSN {status.oldest_lsn}) is retained, "
+        f"in {human_bytes(status.history_used_bytes)} of each copy"
+    )
+    if status.parent_id is not None:
+        click.echo(f"  cloned from volume {status.parent_id} at LSN {status.parent_lsn}")
     click.echo(f"  {records:,} records in the database itself")
     for name, count in tables.items():
         click.echo(f"  {count:,} records in table {name}")

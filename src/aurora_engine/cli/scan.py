@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from aurora_engine.cli.common import (
+    at_option,
     database_argument,
     encoding_option,
     json_option,
-    opened,
+    reading,
     table_option,
     to_bytes,
     to_text,
 )
+
+if TYPE_CHECKING:
+    from aurora_engine.types import At
 
 
 @click.command("scan")
@@ -27,6 +32,7 @@ from aurora_engine.cli.common import (
 @click.option("--reverse", "-r", is_flag=True, help="From the last key down.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), help="At most this many.")
 @click.option("--keys-only", "-k", is_flag=True, help="Leave the values out.")
+@at_option
 @json_option
 def command(
     path: str,
@@ -38,6 +44,7 @@ def command(
     reverse: bool,
     limit: int | None,
     keys_only: bool,
+    at: At | None,
     as_json: bool,
 ) -> None:
     """Print the records of PATH with START <= key < STOP, one a line: key, tab, value.
@@ -49,7 +56,7 @@ def command(
         for name, text in (("start", start), ("stop", stop), ("prefix", prefix))
         if text is not None
     }
-    with opened(path, table) as (_, target):
+    with reading(path, table, at) as target:
         for key, value in target.scan(**bounds, reverse=reverse, limit=limit):
             key_text = to_text(key, encoding)
             fields = [key_text] if keys_only else [key_text, to_text(value, encoding)]

@@ -22,6 +22,7 @@ def metadata_facts(metadata: Metadata) -> Facts:
     """The metadata of a volume."""
     return metadata._asdict() | {
         "volume_id": metadata.volume_id.hex(),
+        "parent_id": None if metadata.parent_id is None else metadata.parent_id.hex(),
         "zones": [list(zone) for zone in metadata.zones],
         "copies": metadata.copies,
     }

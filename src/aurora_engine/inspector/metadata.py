@@ -16,6 +16,7 @@ FORMAT = 1
 BYTES_MAX = 1 << 20
 COPIES_MAX = 64
 GROUPS_MAX = 1 << 32
+OF_CLONES = {"parent_id", "parent_lsn"}
 
 
 class Metadata(NamedTuple):
@@ -31,6 +32,8 @@ class Metadata(NamedTuple):
     backtrack_window_s: float
     history_bytes: int | None
     revision: int
+    parent_id: bytes | None = None
+    parent_lsn: int | None = None
 
     @property
     def copies(self) -> int:
@@ -84,9 +87,13 @@ def _text(fields: dict[str, Any]) -> bytes:
 
 def _checked(fields: dict[str, Any]) -> Metadata:
     """The fields with their types; raises what the standard library does when one does not fit."""
-    if set(fields) != set(Metadata._fields):
+    if set(fields) not in (set(Metadata._fields), set(Metadata._fields) - OF_CLONES):
         raise KeyError(f"the keys are {sorted(fields)}")
-    fields["volume_id"] = bytes.fromhex(fields["volume_id"])
+    ids = {"volume_id", "parent_id"} & fields.keys()
+    for name in ids:
+        fields[name] = bytes.fromhex(fields[name])
+        if len(fields[name]) != 16:
+            raise ValueError(name)
     fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
     metadata = Metadata(**fields)
     numbers: dict[str, range] = {
@@ -95,13 +102,14 @@ def _checked(fields: dict[str, Any]) -> Metadata:
         "groups": range(GROUPS_MAX + 1),
         "created_us": range(1 << 64),
         "revision": range(1 << 64),
+        "parent_lsn": range(1 << 64),
     }
     for name, allowed in numbers.items():
-        number = fields[name]
+        number = fields.get(name, 1)
         if type(number) is not int or number not in allowed:
             raise ValueError(f"{name} is {number!r}")
-    if len(metadata.volume_id) != 16 or metadata.page_bytes not in PAGE_BYTES:
-        raise ValueError("volume_id or page_bytes")
+    if metadata.page_bytes not in PAGE_BYTES:
+        raise ValueError(f"page_bytes is {metadata.page_bytes!r}")
     if not metadata.zones or metadata.copies > COPIES_MAX:
         raise ValueError(f"{len(metadata.zones)} zones with {metadata.copies_per_zone} copies")
     if not all(type(part) is str and "\0" not in part for zone in metadata.zones for part in zone):

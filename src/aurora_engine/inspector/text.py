@@ -81,6 +81,8 @@ def _metadata(facts: Facts) -> Iterator[str]:
     history = facts["history_bytes"]
     limit = "" if history is None else f", at most {size(history)}"
     yield f"  history of {facts['backtrack_window_s']:g} s{limit}"
+    if facts["parent_id"] is not None:
+        yield f"  a clone of volume {facts['parent_id']} at {facts['parent_lsn']}"
 
 
 def _segment(facts: Facts) -> Iterator[str]:

@@ -17,6 +17,7 @@ from .segments import MANIFEST_NAME, Segment
 
 LOCK_NAME = "LOCK"
 CREATING_NAME = "volume.creating"
+CLONING_NAME = "volume.cloning"
 
 
 class Copy(NamedTuple):
@@ -31,8 +32,7 @@ class Copy(NamedTuple):
 def is_volume(path: Path) -> bool:
     """Whether the folder holds a volume, or what is left of one."""
     return (
-        (path / NAME).exists()
-        or (path / CREATING_NAME).exists()
+        any((path / name).exists() for name in (NAME, CREATING_NAME, CLONING_NAME))
         or any(path.glob("*/group-*-copy-*"))
     )
 
@@ -66,18 +66,19 @@ def find_metadata(root: Path, findings: Findings) -> Metadata:
     Damage
         If there is none.
     """
-    found: list[tuple[Metadata, Path]] = []
-    seen = {root / NAME, *root.glob(f"*/{NAME}")}
-    for path in sorted(seen, key=lambda each: (each.parent != root, each)):
-        with findings.catching():
-            found.append((read_metadata(path), path))
-            findings.counts["files"] += 1
+    found = _read_all([root / NAME], findings)
+    if found:
+        zones = [found[0][0].zone_folder(root, zone) for zone in range(len(found[0][0].zones))]
+    else:
+        # Zones below the root, or linked there; one folder may be found by both ways.
+        below = {path.parent.resolve(): path.parent for path in sorted(root.glob(f"*/{NAME}"))}
+        zones = list(below.values())
+    found += _read_all([folder / NAME for folder in zones], findings)
     if not found:
-        cut_short = (root / CREATING_NAME).exists()
-        told = "; its creation was cut short" if cut_short else ""
+        begun = [name for name in (CREATING_NAME, CLONING_NAME) if (root / name).exists()]
+        told = f"; {begun[0]} says that making it was cut short" if begun else ""
         raise Damage(str(root), None, f"no metadata of the volume can be read{told}")
     newest = max((metadata for metadata, _ in found), key=lambda metadata: metadata.revision)
-    found += _check_zones(root, newest, seen, findings)
     for metadata, path in found:
         if metadata.volume_id != newest.volume_id:
             findings.add(str(path), 0, f"the metadata of volume {metadata.volume_id.hex()}")
@@ -86,17 +87,12 @@ def find_metadata(root: Path, findings: Findings) -> Metadata:
     return newest
 
 
-def _check_zones(
-    root: Path, newest: Metadata, seen: set[Path], findings: Findings
-) -> list[tuple[Metadata, Path]]:
-    """Copies of the metadata in zones that the root's own folders did not show."""
+def _read_all(paths: list[Path], findings: Findings) -> list[tuple[Metadata, Path]]:
     found = []
-    for zone in range(len(newest.zones)):
-        path = newest.zone_folder(root, zone) / NAME
-        if path not in seen:
-            with findings.catching():
-                found.append((read_metadata(path), path))
-                findings.counts["files"] += 1
+    for path in paths:
+        with findings.catching():
+            found.append((read_metadata(path), path))
+            findings.counts["files"] += 1
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +15,17 @@ from typing import Any
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.frame import checksum
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError, VersionError
+from aurora_engine.volume.messages import Place
 
 _log = logging.getLogger("aurora_engine.volume")
 
 FORMAT_VERSION = 1
 METADATA_NAME = "volume.json"
 CREATING_NAME = "volume.creating"
+CLONING_NAME = "volume.cloning"
 LOCK_NAME = "LOCK"
+
+_SEGMENT_NAME = re.compile(r"group-(\d{5,})-copy-(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,9 @@ class Metadata:
     created_us: int
     backtrack_window_s: float
     history_bytes: int | None
+    parent_id: bytes | None = None
+    """Of a clone: the volume that it was made from, and the moment that it began with."""
+    parent_lsn: int | None = None
     revision: int = 1
 
     @property
@@ -59,6 +67,11 @@ class Metadata:
             "format_version": FORMAT_VERSION,
             "volume_id": self.volume_id.hex(),
         }
+        if self.parent_id is None:
+            # Only clones have a parent.
+            del fields["parent_id"], fields["parent_lsn"]
+        else:
+            fields["parent_id"] = self.parent_id.hex()
         text = _canonical(fields)
         return _canonical(fields | {"checksum": f"{checksum(text):016x}"}) + b"\n"
 
@@ -88,7 +101,8 @@ class Metadata:
                 f"{file} has format {version}; this release reads {FORMAT_VERSION}: "
                 "upgrade aurora_engine"
             )
-        fields["volume_id"] = bytes.fromhex(fields["volume_id"])
+        for name in {"volume_id", "parent_id"} & fields.keys():
+            fields[name] = bytes.fromhex(fields[name])
         fields["zones"] = tuple((name, folder) for name, folder in fields["zones"])
         return cls(**fields)
 
@@ -117,7 +131,7 @@ class Layout:
         """
         folder = Path(self.metadata.zones[index][1])
         return (
-            folder / f"volume-{self.metadata.volume_id.hex()[:12]}"
+            folder / shared_name(self.metadata.volume_id)
             if folder.is_absolute()
             else self.root / folder
         )
@@ -132,6 +146,19 @@ class Layout:
         for group in range(self.metadata.groups):
             for copy in range(self.metadata.copies):
                 yield group, copy
+
+    def unknown_places(self) -> Iterator[Place]:
+        """Every (group, copy) that has a folder in its zone, and whose group is not the volume's.
+
+        A growth that was cut short leaves such folders.
+        """
+        for index in range(len(self.metadata.zones)):
+            for folder in sorted(self.zone_folder(index).glob("group-*-copy-*")):
+                match = _SEGMENT_NAME.fullmatch(folder.name)
+                if match and int(match[1]) >= self.metadata.groups:
+                    place = int(match[1]), int(match[2])
+                    if place[1] < self.metadata.copies and self.segment_folder(*place) == folder:
+                        yield place
 
     def write_metadata(self) -> None:
         """Writes the metadata to the root, then a copy into each zone that can be reached."""
@@ -151,7 +178,7 @@ class Layout:
 def read_metadata(root: Path) -> Metadata | None:
     """The newest metadata that verifies; None when there is none.
 
-    It is taken from the root, or else from a zone inside it.
+    It is taken from the root, or else from a zone inside it or linked there.
 
     Raises
     ------
@@ -197,9 +224,19 @@ def interrupted_creation(root: Path) -> bytes | None:
         return None
 
 
-def finish_creating(root: Path) -> None:
-    """Removes the note that `mark_creating` left."""
-    (root / CREATING_NAME).unlink(missing_ok=True)
+def mark_cloning(root: Path, parent_id: bytes) -> None:
+    """Notes that a clone is being made: one cut short is no volume."""
+    _write(root, CLONING_NAME, parent_id.hex().encode("ascii"))
+
+
+def finish(root: Path, note: str) -> None:
+    """Removes the note that `mark_creating` or `mark_cloning` left."""
+    (root / note).unlink(missing_ok=True)
+
+
+def shared_name(volume_id: bytes | None) -> str:
+    """Name of a volume's own folder in a folder that the caller gave; None: a pattern for any."""
+    return f"volume-{'*' if volume_id is None else volume_id.hex()[:12]}"
 
 
 def new_volume_id() -> bytes:

@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from aurora_engine.errors import (
     VolumeFullError,
 )
 from aurora_engine.volume.layout import METADATA_NAME, Layout
+from aurora_engine.volume.lineage import Lineage, left_lineage, missed_rewinds
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -94,8 +96,8 @@ def create_segment(layout: Layout, place: Place, epoch: int) -> None:
         disk.close()
 
 
-def discard_unused(layout: Layout, place: Place) -> None:
-    """Removes what a growth that was cut short left at ``place``.
+def require_unused(layout: Layout, place: Place) -> None:
+    """Makes sure that what is at ``place`` is no more than a growth that was cut short left.
 
     Raises
     ------
@@ -112,6 +114,17 @@ def discard_unused(layout: Layout, place: Place) -> None:
                 f"{layout.segment_folder(*place)} has records up to LSN {scl}, but the volume's "
                 f"metadata does not know its group; restore the newest {METADATA_NAME}"
             )
+
+
+def discard_unused(layout: Layout, place: Place) -> None:
+    """Removes what a growth that was cut short left at ``place``.
+
+    Raises
+    ------
+    CorruptionError
+        If it is more than that: see `require_unused`.
+    """
+    require_unused(layout, place)
     _discard(layout.segment_folder(*place))
 
 
@@ -182,8 +195,40 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
     return opened
 
 
+def surveyed(segments: Iterable[Segment]) -> list[Surveyed]:
+    """State and rewinds of open segments."""
+    return [Surveyed(segment.state(), tuple(segment.rewinds())) for segment in segments]
+
+
+def joined(segment: Segment, place: Place, lineage: Lineage, epoch: int) -> AuroraError | None:
+    """Lets a segment join copies that a writer of ``epoch`` serves, or says why it cannot.
+
+    It hears of the rewinds that it missed, and promises the epoch.
+    """
+    driver = Driver({place: segment})
+    survey = driver.carry_out(Survey(place))
+    if isinstance(survey, Surveyed):
+        if left_lineage(survey, lineage):
+            return CorruptionError(
+                "it took part in a recovery or backtrack that was never finished: "
+                "this copy must be rebuilt"
+            )
+        missed = missed_rewinds(survey, lineage, epoch)
+        survey = driver.carry_out(Promise(place, missed, epoch))
+    return survey.error if isinstance(survey, Failed) else None
+
+
 def _discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def compacted(segment: Segment) -> AuroraError | None:
+    """Flushes and merges a segment's layers; why it could not be done."""
+    try:
+        segment.compact()
+    except AuroraError as error:
+        return error
+    return None
 
 
 def may_return(error: AuroraError | None) -> bool:
@@ -195,6 +240,18 @@ def may_return(error: AuroraError | None) -> bool:
     if isinstance(error, VolumeFullError):
         return True
     return isinstance(error, StorageIOError) and error.errno in (None, 0, errno.ENOENT)
+
+
+def shared_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder that other folders have as well: clones, or their parents."""
+    shared = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            # A file may go while it is looked at.
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                shared += found.st_size if found.st_nlink > 1 else 0
+    return shared
 
 
 def has_room(folder: Path) -> bool:

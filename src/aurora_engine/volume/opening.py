@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import shutil
 import time
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
-from aurora_engine.options import Topology
+from aurora_engine.options import BACKTRACK_WINDOW_DEFAULT, OpenOptions, Topology
 from aurora_engine.volume.layout import (
+    CLONING_NAME,
     CREATING_NAME,
     LOCK_NAME,
     METADATA_NAME,
     Layout,
     Metadata,
-    finish_creating,
+    finish,
     interrupted_creation,
     mark_creating,
     new_volume_id,
     read_metadata,
 )
 from aurora_engine.volume.lock import WriterLock
-from aurora_engine.volume.members import create_segment, in_parallel
+from aurora_engine.volume.members import create_segment, in_parallel, require_unused
+from aurora_engine.volume.zones import find_lost, is_claimed, link_zones
+
+_log = logging.getLogger("aurora_engine.volume")
 
 OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
 """What a creation that was cut short at its very beginning leaves; the second is the note as the
@@ -38,7 +44,7 @@ def prepare_root(root: Path, *, create: bool) -> None:
     StorageIOError
         If it is missing and may not be created, or is no directory, or cannot be read or made.
     CorruptionError
-        If it holds files that are not a volume's.
+        If it holds files that are not a volume's, or a clone that was never finished.
     """
     try:
         if create:
@@ -50,6 +56,11 @@ def prepare_root(root: Path, *, create: bool) -> None:
         ) from error
     if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
         return
+    if CLONING_NAME in names:
+        raise CorruptionError(
+            f"{root} holds a clone that was cut short while it was made: clone to it again, or "
+            "remove the directory; the database that it was made from has lost nothing"
+        )
     foreign = sorted(name for name in names - OWN_NAMES if not _is_empty_folder(root / name))
     if foreign:
         raise CorruptionError(
@@ -66,16 +77,7 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def find_or_create(
-    root: Path,
-    *,
-    create: bool,
-    topology: Topology | None,
-    page_bytes: int,
-    group_bytes: int,
-    backtrack_window: timedelta,
-    history_bytes: int | None,
-) -> tuple[WriterLock, Layout]:
+def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout]:
     """Locks the directory and returns what lies in it, creating the volume where there is none.
 
     Raises
@@ -83,30 +85,31 @@ def find_or_create(
     DatabaseLockedError
         If another process, or another handle in this one, has the volume open.
     ValueError
-        If ``topology`` has other zones than the volume.
+        If the topology given has other zones than the volume.
     """
-    prepare_root(root, create=create)
+    prepare_root(root, create=options.create or is_claimed(root, options.topology))
     lock = WriterLock(root / LOCK_NAME)
     try:
-        metadata = read_metadata(root)
-        if metadata is not None:
-            return lock, _with_zones(Layout(root, metadata), topology)
-        if not create:
+        found = _find(root, options)
+        if found is not None:
+            return lock, found
+        if not options.create:
             raise StorageIOError(
                 errno.ENOENT, "no volume here; open with create=True to make one", str(root)
             )
+        topology = options.topology or Topology()
         layout = Layout(
             root,
             Metadata(
                 volume_id=interrupted_creation(root) or new_volume_id(),
-                page_bytes=page_bytes,
-                group_pages=max(group_bytes // page_bytes, 1),
-                zones=_zones(topology or Topology()),
-                copies_per_zone=(topology or Topology()).copies_per_zone,
+                page_bytes=options.page_bytes,
+                group_pages=max(options.protection_group_bytes // options.page_bytes, 1),
+                zones=topology.folders(),
+                copies_per_zone=topology.copies_per_zone,
                 groups=1,
                 created_us=time.time_ns() // 1000,
-                backtrack_window_s=backtrack_window.total_seconds(),
-                history_bytes=history_bytes,
+                backtrack_window_s=options.backtrack_window.total_seconds(),
+                history_bytes=options.history_bytes,
             ),
         )
         _create(layout)
@@ -116,41 +119,75 @@ def find_or_create(
         raise
 
 
-def _zones(topology: Topology) -> tuple[tuple[str, str], ...]:
-    return tuple(zip(topology.zones, topology.paths, strict=True))
+def _find(root: Path, options: OpenOptions) -> Layout | None:
+    """The volume of this root, if there is one; it may have to be found by its zones.
 
-
-def _with_zones(layout: Layout, topology: Topology | None) -> Layout:
-    """The layout with the folders that the caller gives.
-
-    Zones may move, but not change in name or number.
+    Raises
+    ------
+    CorruptionError
+        If a segment was used of which the metadata does not know: it is not the newest.
     """
-    if topology is None:
-        return layout
+    metadata = read_metadata(root)
+    is_lost = metadata is None
+    if metadata is None:
+        metadata = find_lost(root, options.topology)
+    if metadata is None:
+        return None
+    layout = _adapted(Layout(root, metadata), options)
+    for place in layout.unknown_places():
+        require_unused(layout, place)
+    if is_lost:
+        _log.warning("%s had lost its metadata; found it in the volume's zones", root)
+    if is_lost or layout.metadata != metadata:
+        layout.write_metadata()
+    link_zones(layout)
+    # Were the note of the creation to stay, and all metadata to be lost, the volume would be taken
+    # for one that was never finished, and made anew.
+    finish(root, CREATING_NAME)
+    return layout
+
+
+def _adapted(layout: Layout, options: OpenOptions) -> Layout:
+    """The layout with what the caller wants otherwise.
+
+    Zones may move, but not change in name or number. The defaults change nothing, so that what was
+    set while the volume was open lasts.
+    """
     metadata = layout.metadata
-    wanted = _zones(topology)
+    changes: dict[str, Any] = {}
+    if options.topology is not None:
+        _require_same_zones(metadata, options.topology)
+        changes["zones"] = options.topology.folders()
+    if options.backtrack_window != BACKTRACK_WINDOW_DEFAULT:
+        changes["backtrack_window_s"] = options.backtrack_window.total_seconds()
+    if options.history_bytes is not None:
+        changes["history_bytes"] = options.history_bytes
+    if all(getattr(metadata, name) == value for name, value in changes.items()):
+        return layout
+    return Layout(layout.root, metadata.changed(**changes))
+
+
+def _require_same_zones(metadata: Metadata, topology: Topology) -> None:
     have = tuple(name for name, _ in metadata.zones)
-    if (
-        tuple(name for name, _ in wanted) != have
-        or topology.copies_per_zone != metadata.copies_per_zone
-    ):
+    if topology.zones != have or topology.copies_per_zone != metadata.copies_per_zone:
         raise ValueError(
             f"the volume has zones {have} with {metadata.copies_per_zone} copies each; "
             "open it with that topology, or without one"
         )
-    if wanted == metadata.zones:
-        return layout
-    moved = Layout(layout.root, metadata.changed(zones=wanted))
-    moved.write_metadata()
-    return moved
 
 
 def _create(layout: Layout) -> None:
     """Makes the segments of the first group, then, as the last step, the metadata."""
-    for index in range(len(layout.metadata.zones)):
-        for leftover in layout.zone_folder(index).glob("group-*-copy-*"):
+    folders = [layout.zone_folder(index) for index in range(len(layout.metadata.zones))]
+    for folder in folders:
+        for leftover in folder.glob("group-*-copy-*"):
             shutil.rmtree(leftover, ignore_errors=True)
     mark_creating(layout.root, layout.metadata.volume_id)
+    for folder in folders:
+        # What cannot be made here, the first segment in it will say.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+    link_zones(layout)
 
     def create(copy: int) -> AuroraError | None:
         try:
@@ -163,4 +200,4 @@ def _create(layout: Layout) -> None:
         if error is not None:
             raise error
     layout.write_metadata()
-    finish_creating(layout.root)
+    finish(layout.root, CREATING_NAME)

@@ -4,13 +4,13 @@ The order is Aurora's (SIGMOD 2017 section 4.3, SIGMOD 2018 section 2.4) with tw
 papers leave open:
 
 * The epoch is bumped at a write quorum *first*. Otherwise an old writer that is still alive could
-complete a write after
-  the SCLs were read.
+  complete a write after the SCLs were read.
 * A group's recovery point is the *highest* SCL of the survey, since any read quorum holds one copy
-of every acknowledged
-  write. That may bring back a write that only one segment had, so everything up to the new VDL is
-  copied to a write
-  quorum before anything is served.
+  of every acknowledged write. That may bring back a write that only one segment had, so everything
+  up to the new VDL is copied to a write quorum before anything is served.
+
+A backtrack that was under way is decided here too: one that any copy of the survey has recorded is
+given to all others, one that none has is never heard of again.
 
 The machine is sans-I/O: `start` and `reply` return the next actions; `outcome` is set at the end.
 """
@@ -18,12 +18,14 @@ The machine is sans-I/O: `start` and `reply` return the next actions; `outcome` 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from aurora_engine._ext.records import FrameInfo, RewindRecord
 from aurora_engine.errors import AuroraError, CorruptionError, FencedError, QuorumLostError
+from aurora_engine.volume.history import BACKTRACK, TRUNCATION
+from aurora_engine.volume.lineage import Lineage, left_lineage, lineage_of, missed_rewinds
 from aurora_engine.volume.messages import (
     Action,
     CopyLog,
@@ -41,32 +43,6 @@ from aurora_engine.volume.quorums import read_quorum, write_quorum
 
 LSN_ALLOCATION_LIMIT = 10_000_000
 """No LSN is issued further above VCL than this (csrc/format/types.h)."""
-
-TRUNCATION = 1
-"""Kind of a rewind made by recovery (csrc/format/history.h)."""
-
-
-def missed_rewinds(segment: Surveyed, known: Iterable[RewindRecord]) -> tuple[RewindRecord, ...]:
-    """The rewinds that a segment has not heard of, oldest first.
-
-    None is below its epoch: whoever made it promise that gave it all earlier rewinds first.
-    """
-    missed = {r for r in known if r.epoch >= segment.state.epoch} - set(segment.rewinds)
-    return tuple(sorted(missed, key=lambda rewind: rewind.epoch))
-
-
-def left_lineage(segment: Surveyed, lineage: Sequence[RewindRecord]) -> bool:
-    """Whether a segment holds a rewind that the volume's history does not.
-
-    A recovery that died after truncating a few copies, and that the next one did not see, leaves
-    such copies: what they dropped may have been kept. (Lists are cut at their old end.)
-    """
-    oldest = lineage[0].epoch if lineage else 0
-    return any(r.epoch >= oldest and r not in lineage for r in segment.rewinds)
-
-
-def _newest_epoch(rewinds: Sequence[RewindRecord]) -> int:
-    return rewinds[-1].epoch if rewinds else 0
 
 
 class Phase(Enum):
@@ -89,6 +65,8 @@ class Recovered:
     next_lsn: int
     time_us: int
     group_lsns: tuple[int, ...]
+    rewinds: Lineage
+    """All of the volume's rewinds, the one that this recovery made last."""
     members: frozenset[Place]
     """Segments that took part to the end. Others must be rebuilt, or caught up from these."""
     behind: frozenset[Place]
@@ -124,6 +102,7 @@ class Recovery:
         self._phase = Phase.SURVEY
         self._epoch = 0
         self._vdl = 0
+        self._lineage: Lineage = ()
         self._rewind: RewindRecord | None = None
         self._group_lsns: tuple[int, ...] = ()
         self.outcome: Recovered | AuroraError | None = None
@@ -201,21 +180,25 @@ class Recovery:
     def _fence(self) -> list[Action]:
         self._phase = Phase.FENCE
         self._epoch = 1 + max(known.state.epoch for known in self._known.values())
-        lineage = max((known.rewinds for known in self._known.values()), key=_newest_epoch)
+        self._lineage = lineage_of(self._known.values())
         for place in sorted(self._alive):
-            if left_lineage(self._known[place], lineage):
+            if left_lineage(self._known[place], self._lineage):
                 self._alive.discard(place)
                 self._behind.add(place)
                 self._failures[place] = CorruptionError(
-                    "it took part in a recovery that was never finished and that a later one "
-                    "overruled: this copy must be rebuilt"
+                    "it took part in a recovery or backtrack that was never finished and that a "
+                    "later recovery overruled: this copy must be rebuilt"
                 )
         lost = self._lost_group()
         if lost is not None:
             return self._end(lost)
         return self._ask(
             [
-                Promise(place, missed_rewinds(self._known[place], lineage), self._epoch)
+                Promise(
+                    place,
+                    missed_rewinds(self._known[place], self._lineage, self._epoch),
+                    self._epoch,
+                )
                 for place in sorted(self._alive)
             ]
         )
@@ -238,7 +221,10 @@ class Recovery:
         )
 
     def _find_vdl(self) -> list[Action]:
-        """VCL: the boxcars that are complete without a gap. VDL: the highest CPL among them."""
+        """VCL: the boxcars that are complete without a gap. VDL: the highest CPL among them.
+
+        A backtrack made at or above that is where history went on: its first moment is VDL.
+        """
         boxcars: dict[tuple[int, int], list[FrameInfo]] = defaultdict(list)
         for frames in self._frames.values():
             for frame in frames:
@@ -247,11 +233,13 @@ class Recovery:
         for (first, last), parts in sorted(boxcars.items()):
             if last <= floor:
                 continue
-            if first != self._successor(vcl) or len(parts) < parts[0].groups:
+            if not self._follows(first, vcl) or len(parts) < parts[0].groups:
                 break
             vcl = last
             vdl = max(vdl, parts[0].last_cpl)
-        self._vdl = vdl
+        moments = [r.at + 1 for r in self._lineage if r.kind == BACKTRACK and r.at >= vdl]
+        self._vdl = vdl = max([vdl, *moments])
+        vcl = max(vcl, vdl)
         self._rewind = RewindRecord(
             at=self._issued(vcl) + LSN_ALLOCATION_LIMIT,
             to=vdl,
@@ -268,17 +256,27 @@ class Recovery:
         A writer issues at most that far above its VCL, or above the rewind it began after,
         whichever is higher.
         """
-        known = [self._known[place] for place in self._alive]
-        rewinds = [rewind.at for each in known for rewind in each.rewinds]
-        return max([vcl, *(each.state.scl for each in known), *rewinds])
+        known = [self._known[place].state.scl for place in self._alive]
+        return max([vcl, *known, *(rewind.at for rewind in self._lineage)])
 
-    def _successor(self, lsn: int) -> int:
-        """The LSN that was issued after ``lsn``.
+    def _follows(self, first: int, lsn: int) -> bool:
+        """Whether a boxcar that begins with ``first`` is the next after one that ended in ``lsn``.
 
-        The next one, or the first after the rewind that ended there.
+        LSNs go on by one, but for the rewinds made there: a truncation goes on above what it cut
+        off, and no record has the LSN that is the first moment after a backtrack.
         """
-        rewinds = [r for known in self._known.values() for r in known.rewinds if r.to == lsn]
-        return max([lsn, *(rewind.at for rewind in rewinds)]) + 1
+        ended = {rewind.to: rewind.at for rewind in self._lineage if rewind.kind == TRUNCATION}
+        made = {rewind.at for rewind in self._lineage if rewind.kind == BACKTRACK}
+        while True:
+            if lsn in made:
+                lsn += 1
+            elif lsn in ended:
+                lsn = ended[lsn]
+            elif first > lsn + 1 and lsn + 1 in made:
+                # It was made before anything was committed after a recovery.
+                lsn += 1
+            else:
+                return first == lsn + 1
 
     def _group_lsn(self, group: int) -> int:
         """Where the group's chain stands at VDL."""
@@ -319,12 +317,15 @@ class Recovery:
             len(self._members(group)) >= write_quorum(self._copies) for group in range(self._groups)
         )
         times = [frame.time_us for frames in self._frames.values() for frame in frames]
+        # What is committed next must not seem older than the backtrack before it.
+        times += [rewind.time_us for rewind in self._lineage if rewind.kind == BACKTRACK]
         self.outcome = Recovered(
             epoch=self._epoch,
             vdl=self._vdl,
             next_lsn=self._rewind.at + 1,
             time_us=max(times, default=0),
             group_lsns=self._group_lsns,
+            rewinds=(*self._lineage, self._rewind),
             members=frozenset(self._alive),
             behind=frozenset(self._behind),
             writable=writable,

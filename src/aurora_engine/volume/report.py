@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import VerifyCounts
 from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import AuroraError, CorruptionError
-from aurora_engine.types import CopyState, SegmentStatus, VerifyReport, VolumeStatus
+from aurora_engine.types import (
+    CopyRetention,
+    CopyState,
+    RetentionReport,
+    SegmentStatus,
+    VerifyReport,
+    VolumeStatus,
+)
+from aurora_engine.volume.history import time_of
 from aurora_engine.volume.layout import Layout
-from aurora_engine.volume.members import in_parallel
+from aurora_engine.volume.members import in_parallel, shared_bytes
 from aurora_engine.volume.messages import Place
+from aurora_engine.volume.past import Kept, Past
 
 
 def notice_missing_files(segment: Segment) -> None:
@@ -55,6 +64,9 @@ def segment_status(
         log_bytes=known.log_bytes,
         layer_bytes=known.layer_bytes,
         unflushed_bytes=known.unflushed_bytes,
+        live_bytes=known.live_bytes,
+        history_bytes=known.history_bytes - known.delta_bytes,
+        own_bytes=known.log_bytes + known.layer_bytes - shared_bytes(layout.segment_folder(*place)),
     )
 
 
@@ -64,6 +76,7 @@ def volume_status(
     segments: Mapping[Place, Segment],
     errors: Mapping[Place, AuroraError],
     rebuilding: Collection[Place],
+    kept: Kept,
 ) -> VolumeStatus:
     """The whole volume."""
     metadata = layout.metadata
@@ -74,13 +87,8 @@ def volume_status(
         )
         for place in layout.places()
     ]
-    created = datetime.fromtimestamp(metadata.created_us / 1e6, UTC)
-    durable_time = (
-        datetime.fromtimestamp(status.durable_time_us / 1e6, UTC)
-        if status.durable_time_us
-        else None
-    )
-    asked = timedelta(seconds=metadata.backtrack_window_s)
+    oldest = time_of(kept.oldest.time_us)
+    durable_time = time_of(status.durable_time_us) if status.durable_time_us else None
     return VolumeStatus(
         path=str(layout.root),
         volume_id=metadata.volume_id.hex(),
@@ -96,10 +104,16 @@ def volume_status(
         protection_group_bytes=metadata.group_pages * metadata.page_bytes,
         data_bytes=status.pages_used * metadata.page_bytes,
         disk_bytes=sum(copy.log_bytes + copy.layer_bytes for copy in copies),
-        backtrack_window=asked,
-        # Nothing is collected yet, so history reaches back to the creation of the volume.
-        actual_backtrack_window=max((durable_time or created) - created, timedelta(0)),
+        own_bytes=sum(copy.own_bytes for copy in copies),
+        backtrack_window=timedelta(seconds=metadata.backtrack_window_s),
+        actual_backtrack_window=_window(kept),
+        oldest_lsn=kept.oldest.lsn,
+        oldest_time=oldest,
         history_bytes=metadata.history_bytes,
+        history_used_bytes=kept.usage.history_bytes,
+        live_bytes=kept.usage.live_bytes,
+        parent_id=metadata.parent_id.hex() if metadata.parent_id is not None else None,
+        parent_lsn=metadata.parent_lsn,
         durable_time=durable_time,
         cache_bytes=status.cache_budget_bytes,
         cache_used_bytes=status.cache_used_bytes,
@@ -112,6 +126,43 @@ def volume_status(
         log_bytes=status.log_bytes,
         snapshots=status.snapshots,
     )
+
+
+def retention(layout: Layout, segments: Mapping[Place, Segment], past: Past) -> RetentionReport:
+    """Why the bytes of a volume are kept."""
+    kept = past.kept()
+    pins = {pin: time_of(past.moment(pin).time_us) for pin in kept.bounds.pins}
+    return RetentionReport(
+        oldest_lsn=kept.oldest.lsn,
+        oldest_time=time_of(kept.oldest.time_us),
+        newest_lsn=kept.bounds.vdl,
+        cause=past.cause,
+        backtrack_window=past.retention.window,
+        actual_backtrack_window=_window(kept),
+        limit_bytes=kept.limit,
+        pins=pins,
+        copies=[_copy_retention(layout, place, segments[place]) for place in sorted(segments)],
+    )
+
+
+def _copy_retention(layout: Layout, place: Place, segment: Segment) -> CopyRetention:
+    state = segment.state()
+    return CopyRetention(
+        zone=layout.zone_of(place[1]),
+        path=str(layout.segment_folder(*place)),
+        group=place[0],
+        copy=place[1],
+        live_bytes=state.live_bytes,
+        history_bytes=state.history_bytes - state.delta_bytes,
+        delta_bytes=state.delta_bytes,
+        log_bytes=state.log_bytes,
+        collected_lsn=state.horizon,
+    )
+
+
+def _window(kept: Kept) -> timedelta:
+    """How far back every moment is retained."""
+    return max(timedelta(microseconds=kept.bounds.now_us - kept.oldest.time_us), timedelta(0))
 
 
 def verify(

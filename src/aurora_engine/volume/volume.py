@@ -7,34 +7,39 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import AuroraError, FencedError, QuorumLostError, VolumeFullError
-from aurora_engine.options import Topology
-from aurora_engine.types import VerifyReport, VolumeStatus
+from aurora_engine.options import OpenOptions, Topology
+from aurora_engine.types import At, RetentionReport, VerifyReport, VolumeStatus
 from aurora_engine.volume import report
-from aurora_engine.volume.layout import Layout
+from aurora_engine.volume.layout import Layout, Metadata
+from aurora_engine.volume.lineage import lineage_of
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import (
     Driver,
+    compacted,
     copy_segment,
     create_segment,
     discard_unused,
     has_room,
     in_parallel,
+    joined,
     may_return,
     open_segment,
+    surveyed,
     swap_in,
 )
-from aurora_engine.volume.messages import Failed, Place, Promise, Survey, Surveyed
+from aurora_engine.volume.messages import Failed, Place
 from aurora_engine.volume.monitor import Monitor
 from aurora_engine.volume.opening import find_or_create
+from aurora_engine.volume.past import Past
 from aurora_engine.volume.quorums import write_quorum
-from aurora_engine.volume.recovery import Recovered, Recovery, missed_rewinds
+from aurora_engine.volume.recovery import Recovered, Recovery
 from aurora_engine.volume.repair import CopyCondition, Observation, Rebuild, Repair, RepairAction
 
 _log = logging.getLogger("aurora_engine.volume")
@@ -53,9 +58,7 @@ class Volume:
     takes neither.
     """
 
-    def __init__(
-        self, lock: WriterLock, layout: Layout, *, cache_bytes: int, durability: str
-    ) -> None:
+    def __init__(self, lock: WriterLock, layout: Layout, options: OpenOptions) -> None:
         self._writer_lock = lock
         self._lock = threading.RLock()
         self._layout = layout
@@ -77,26 +80,18 @@ class Volume:
             metadata.page_bytes,
             metadata.copies,
             metadata.group_pages,
-            cache_bytes,
+            options.cache_bytes,
             VOLUME_BYTES_MAX // metadata.page_bytes,
             "ring",
-            durability == "async",
+            options.durability == "async",
         )
+        self._options = options
+        self.past = Past(self, self.engine, self._lock)
         self._monitor = Monitor(self.engine, self._tick)
 
     @classmethod
     def open(
-        cls,
-        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
-        *,
-        create: bool,
-        topology: Topology | None,
-        cache_bytes: int,
-        page_bytes: int,
-        protection_group_bytes: int,
-        backtrack_window: timedelta,
-        history_bytes: int | None,
-        durability: str,
+        cls, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], options: OpenOptions
     ) -> Volume:
         """Opens or creates the volume in ``path`` and recovers it by quorum (I4).
 
@@ -107,16 +102,8 @@ class Volume:
         DatabaseLockedError, CorruptionError, VersionError, StorageIOError, ValueError
             As `find_or_create` says.
         """
-        lock, layout = find_or_create(
-            Path(os.fsdecode(path)).absolute(),
-            create=create,
-            topology=topology,
-            page_bytes=page_bytes,
-            group_bytes=protection_group_bytes,
-            backtrack_window=backtrack_window,
-            history_bytes=history_bytes,
-        )
-        volume = cls(lock, layout, cache_bytes=cache_bytes, durability=durability)
+        lock, layout = find_or_create(Path(os.fsdecode(path)).absolute(), options)
+        volume = cls(lock, layout, options)
         try:
             volume._start()
         except BaseException:
@@ -128,6 +115,33 @@ class Volume:
     def path(self) -> Path:
         """The volume's directory."""
         return self._layout.root
+
+    @property
+    def layout(self) -> Layout:
+        """Where its parts lie."""
+        return self._layout
+
+    @property
+    def metadata(self) -> Metadata:
+        """What it is."""
+        return self._layout.metadata
+
+    @property
+    def segments(self) -> Mapping[Place, Segment]:
+        """The open copies."""
+        return self._segments
+
+    def change_metadata(self, **changes: Any) -> None:
+        """Writes the metadata anew with ``changes``, durably; the lock is held.
+
+        Raises
+        ------
+        StorageIOError, VolumeFullError
+            If the volume's directory cannot be written.
+        """
+        changed = Layout(self._layout.root, self._layout.metadata.changed(**changes))
+        changed.write_metadata()
+        self._layout = changed
 
     def _start(self) -> None:
         places = list(self._layout.places())
@@ -213,8 +227,10 @@ class Volume:
             recovered.next_lsn,
             recovered.time_us,
             list(recovered.group_lsns),
+            recovered.rewinds,
         )
         self._serving_writes = recovered.writable
+        self.past.served(recovered.rewinds)
 
     # ---- watching over the copies ----
 
@@ -241,7 +257,7 @@ class Volume:
                     self._errors[place] = error
                     seen[place] = Observation(CopyCondition.FULL, state.scl)
                     continue
-                self._give_up(place, error)
+                self.give_up(place, error)
                 seen[place] = Observation(CopyCondition.LOST, 0)
             elif status is not None and status.state == "lagging":
                 seen[place] = Observation(CopyCondition.LAGGING, state.scl)
@@ -251,7 +267,8 @@ class Volume:
                 seen[place] = Observation(CopyCondition.HEALTHY, state.scl)
         return seen
 
-    def _give_up(self, place: Place, error: AuroraError | None) -> None:
+    def give_up(self, place: Place, error: AuroraError | None) -> None:
+        """Takes a copy out of service; it comes back, or is rebuilt, by way of `Repair`."""
         self._errors[place] = error or QuorumLostError("the copy failed")
         if not may_return(error):
             self._barred.add(place)
@@ -272,13 +289,10 @@ class Volume:
     def _join(self, place: Place, segment: Segment) -> None:
         """Puts a segment that was opened or rebuilt into service; it catches up from its peers."""
         if self._serving_writes:
-            driver = Driver(self._segments | {place: segment})
-            known = {rewind for peer in self._segments.values() for rewind in peer.rewinds()}
-            survey = driver.carry_out(Survey(place))
-            missed = missed_rewinds(survey, known) if isinstance(survey, Surveyed) else ()
-            reply = driver.carry_out(Promise(place, missed, self.engine.status().epoch))
-            if isinstance(reply, Failed):
-                self._errors[place] = reply.error
+            lineage = lineage_of(surveyed(self._segments.values()))
+            refused = joined(segment, place, lineage, self.engine.status().epoch)
+            if refused is not None:
+                self._errors[place] = refused
                 segment.close()
                 return
             self.engine.replace(*place, segment)
@@ -289,7 +303,8 @@ class Volume:
         _log.info("segment %s is in service", place)
 
     def _tick(self) -> None:
-        """One look at the copies, and what follows from it."""
+        """One look at the copies and at the window, and what follows from it."""
+        self.past.tick(time.monotonic())
         self._repair_once(at_once=False)
 
     def _repair_once(
@@ -308,7 +323,7 @@ class Volume:
                     self._rebuild(action, progress)
                 else:
                     with self._lock:
-                        self._recover_in_place()
+                        self.recover_in_place()
                 return True
         return False
 
@@ -379,7 +394,7 @@ class Volume:
             segment.close()
         self._retired.clear()
 
-    def _recover_in_place(self) -> None:
+    def recover_in_place(self) -> None:
         """Brings the write path back: the volatile head falls back to VDL, with a new epoch."""
         self.engine.stop()
         recovered = self._recover_and_rebuild()
@@ -418,7 +433,7 @@ class Volume:
                 raise error from refusal
             if not self._has_write_quorum():
                 return False
-            self._recover_in_place()
+            self.recover_in_place()
             return self._serving_writes
 
     def _has_write_quorum(self) -> bool:
@@ -464,8 +479,7 @@ class Volume:
             raise QuorumLostError(
                 f"the volume cannot grow: too few copies of group {group} could be made ({reasons})"
             )
-        self._layout = Layout(self._layout.root, self._layout.metadata.changed(groups=group + 1))
-        self._layout.write_metadata()
+        self.change_metadata(groups=group + 1)
         for copy, result in enumerate(made):
             self._adopt((group, copy), result)
         self.engine.add_group([self._segments.get((group, copy)) for copy in range(copies)])
@@ -482,7 +496,36 @@ class Volume:
                 self._segments,
                 self._errors | self._damage,
                 self._rebuilding,
+                self.past.kept(),
             )
+
+    def explain_retention(self) -> RetentionReport:
+        """Why bytes are kept, copy by copy."""
+        with self._lock:
+            return report.retention(self._layout, self._segments, self.past)
+
+    def clone(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        at: At | None,
+        topology: Topology | None,
+        progress: Callable[[int, int], bool] | None,
+    ) -> Volume:
+        """Makes a volume of its own out of this one, as it is or was at a moment, and opens it.
+
+        Repairs wait meanwhile, and backtracks; commits and reads do not.
+
+        Raises
+        ------
+        TypeError, ValueError, AuroraError
+            As `Past.clone` says; and as `Volume.open` says.
+        """
+        root = Path(os.fsdecode(path)).absolute()
+        with self.past.still(), self._repair_lock:
+            self.past.clone(root, at, topology, progress)
+        cache_bytes = self.engine.status().cache_budget_bytes
+        return Volume.open(root, self._options.for_clone(topology, cache_bytes))
 
     def verify(self) -> VerifyReport:
         """Reads and checks every byte of every copy, and the structure of every tree."""
@@ -502,7 +545,7 @@ class Volume:
         """
         with self._lock:
             places = list(self._segments)
-            errors = in_parallel(_compact, [self._segments[place] for place in places])
+            errors = in_parallel(compacted, [self._segments[place] for place in places])
             metadata = self._layout.metadata
         done: Counter[int] = Counter()
         failed: dict[int, AuroraError] = {}
@@ -541,11 +584,3 @@ class Volume:
                 segment.close()
             self._segments.clear()
             self._writer_lock.release()
-
-
-def _compact(segment: Segment) -> AuroraError | None:
-    try:
-        segment.compact()
-    except AuroraError as error:
-        return error
-    return None

@@ -96,7 +96,7 @@ TEST(reads_of_damaged_pages_end_in_an_error_or_an_answer) {
     world_damage(&world, damage_page);
     for (size_t round = 0; round < ROUNDS; round++) {
         damage_rate = (unsigned)random_below(30);
-        aur_buffer_discard_above(world.buffer, 0);
+        CHECK_OK(aur_buffer_restart(world.buffer, 0, NULL, 0));
         read_damaged(&world, &tree, bytes);
     }
     world_close(&world);

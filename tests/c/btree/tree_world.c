@@ -273,7 +273,7 @@ void world_lose_above(tree_world *world, aur_lsn lsn) {
     /* Lost LSNs are not used again: a recovered writer goes on far above them. */
     log->last_lsn += 1000;
     log->head = log->last_lsn;
-    aur_buffer_discard_above(world->buffer, lsn);
+    CHECK_OK(aur_buffer_restart(world->buffer, lsn, NULL, 0));
     aur_space_forget(world->space);
 }
 

@@ -1,14 +1,22 @@
 /*
  * The pool against a history of every page. A page's bytes say which page they are and as of which
  * LSN, so a pin at the wrong version is seen at once. Random commits, pins at old points,
- * evictions, budgets, and losses of the volatile head.
+ * evictions, budgets, losses of the volatile head, and rewinds to any older moment.
  */
 #include "buffer/buffer.h"
 #include "harness.h"
 
-enum { PAGE_BYTES = 4096, PAGES = 60, POINTS = 6, VERSIONS_MAX = 20000 };
+enum {
+    PAGE_BYTES = 4096,
+    PAGES = 60,
+    POINTS = 6,
+    VERSIONS_MAX = 20000,
+    MOMENTS_MAX = 10000,
+    REWINDS_MAX = 400,
+};
 
-/* LSNs at which each page changed, ascending: all there is to know about it. */
+/* LSNs at which each page changed, ascending, abandoned ones too: with the rewinds this is all
+ * there is to know about it. */
 typedef struct page_history {
     aur_lsn *lsns;
     size_t count;
@@ -20,16 +28,32 @@ typedef struct volume {
     aur_lsn hardened;
     bool stuck; /* hardening does not go on */
     aur_buffer *buffer;
-    aur_lsn points[POINTS];
+    aur_lsn points[POINTS]; /* ascending */
     size_t point_count;
+    aur_lsn moments[MOMENTS_MAX]; /* at which head stood, ascending */
+    size_t moment_count;
+    aur_rewind rewinds[REWINDS_MAX];
+    size_t rewind_count;
 } volume;
 
-/* Newest change at or below `point`, 0 when there is none. */
-static aur_lsn version_at(const page_history *page, aur_lsn point) {
-    aur_lsn lsn = 0;
-    for (size_t at = 0; at < page->count && page->lsns[at] <= point; at++)
-        lsn = page->lsns[at];
-    return lsn;
+/* Newest change that a read at `point` sees, 0 when there is none. */
+static aur_lsn version_at(const volume *volume, aur_page_id page_id, aur_lsn point) {
+    const page_history *page = &volume->pages[page_id];
+    size_t at = page->count;
+    while (at > 0 &&
+           !aur_history_visible(volume->rewinds, volume->rewind_count, point, page->lsns[at - 1]))
+        at--;
+    return at == 0 ? 0 : page->lsns[at - 1];
+}
+
+static void move_head(volume *volume, aur_lsn head) {
+    volume->head = head;
+    CHECK(volume->moment_count < MOMENTS_MAX);
+    volume->moments[volume->moment_count++] = head;
+}
+
+static aur_lsn newest_rewind(const volume *volume) {
+    return volume->rewind_count == 0 ? 0 : volume->rewinds[volume->rewind_count - 1].at;
 }
 
 static void make_page(uint8_t *bytes, aur_page_id page_id, aur_lsn lsn) {
@@ -50,7 +74,7 @@ static aur_status read_page(void *context, aur_page_id page_id, aur_lsn read_poi
     volume *volume = context;
     (void)error;
     aur_lsn point = read_point < volume->hardened ? read_point : volume->hardened;
-    aur_lsn lsn = version_at(&volume->pages[page_id], point);
+    aur_lsn lsn = version_at(volume, page_id, point);
     if (lsn == 0)
         return AUR_NOT_FOUND;
     make_page(page, page_id, lsn);
@@ -69,7 +93,7 @@ static aur_status harden(void *context, aur_error *error) {
 
 static void open_volume(volume *volume, uint64_t budget_bytes) {
     memset(volume, 0, sizeof *volume);
-    volume->head = 1;
+    move_head(volume, 1);
     aur_page_source source = {volume, read_page, hardened, harden};
     for (size_t page = 0; page < PAGES; page++)
         volume->pages[page].lsns = malloc(VERSIONS_MAX * sizeof(aur_lsn));
@@ -86,15 +110,16 @@ static void close_volume(volume *volume) {
 static void change(volume *volume, aur_lsn start, aur_lsn lsn, aur_page_id page_id) {
     page_history *page = &volume->pages[page_id];
     aur_page_ref ref = {NULL, NULL};
-    if (page->count == 0 || random_below(5) == 0) {
+    const aur_lsn newest = version_at(volume, page_id, lsn);
+    if (newest == 0 || random_below(5) == 0) {
         CHECK_OK(aur_buffer_create_page(volume->buffer, page_id, start, &ref, NULL));
     } else {
         if (random_below(2) == 0) {
             CHECK_OK(aur_buffer_pin_head(volume->buffer, page_id, &ref, NULL));
-            check_page(ref.page, page_id, page->lsns[page->count - 1]);
+            check_page(ref.page, page_id, newest);
         }
         CHECK_OK(aur_buffer_modify(volume->buffer, page_id, start, &ref, NULL));
-        check_page(ref.page, page_id, page->lsns[page->count - 1]);
+        check_page(ref.page, page_id, newest);
     }
     make_page(ref.page, page_id, lsn);
     page->lsns[page->count++] = lsn;
@@ -109,7 +134,7 @@ static void commit(volume *volume) {
     aur_lsn lsn = start;
     for (size_t changes = 1 + random_below(20); changes > 0; changes--)
         change(volume, start, ++lsn, random_below(PAGES));
-    volume->head = lsn;
+    move_head(volume, lsn);
     if (volume->hardened > lsn || random_below(3) == 0)
         volume->hardened = lsn; /* harden went ahead, or caught up */
     aur_lsn points[POINTS + 1];
@@ -118,15 +143,22 @@ static void commit(volume *volume) {
     aur_buffer_publish(volume->buffer, points, volume->point_count + 1);
 }
 
+/* Now, or some moment of the past that storage has. */
 static void keep_point(volume *volume) {
+    aur_lsn lsn = volume->moments[random_below(volume->moment_count)];
+    if (lsn > volume->hardened || random_below(3) != 0)
+        lsn = volume->head;
     if (volume->point_count == POINTS) {
         memmove(volume->points, volume->points + 1, (POINTS - 1) * sizeof(aur_lsn));
         volume->point_count--;
     }
-    volume->points[volume->point_count++] = volume->head;
+    size_t at = volume->point_count++;
+    for (; at > 0 && volume->points[at - 1] > lsn; at--)
+        volume->points[at] = volume->points[at - 1];
+    volume->points[at] = lsn;
 }
 
-static void read_some(volume *volume) {
+static void read_pages(volume *volume, bool may_commit) {
     aur_page_ref held[8];
     aur_page_id pages[8];
     aur_lsn lsns[8];
@@ -136,7 +168,7 @@ static void read_some(volume *volume) {
         aur_lsn point = choice < volume->point_count ? volume->points[choice] : volume->head;
         aur_page_id page_id = random_below(PAGES);
         bool cached_only = random_below(3) == 0;
-        aur_lsn expected = version_at(&volume->pages[page_id], point);
+        aur_lsn expected = version_at(volume, page_id, point);
         aur_page_ref ref = {NULL, NULL};
         aur_status status = aur_buffer_pin(volume->buffer, page_id, point, cached_only, &ref, NULL);
         if (cached_only && status == AUR_WOULD_BLOCK)
@@ -149,7 +181,7 @@ static void read_some(volume *volume) {
         pages[count] = page_id;
         lsns[count++] = expected;
     }
-    if (random_below(4) == 0)
+    if (may_commit && random_below(4) == 0)
         commit(volume); /* B3: what is pinned stays as it is */
     while (count > 0) {
         count--;
@@ -165,8 +197,13 @@ static void read_some(volume *volume) {
 static void lose_head(volume *volume) {
     if (volume->point_count == 0)
         return;
-    volume->point_count = 1 + random_below(volume->point_count);
-    aur_lsn lsn = volume->points[volume->point_count - 1];
+    const size_t kept = 1 + random_below(volume->point_count);
+    aur_lsn lsn = volume->points[kept - 1];
+    if (lsn <= newest_rewind(volume))
+        return; /* VDL has never been below */
+    volume->point_count = kept;
+    while (volume->moments[volume->moment_count - 1] > lsn)
+        volume->moment_count--;
     for (size_t page = 0; page < PAGES; page++) {
         page_history *history = &volume->pages[page];
         while (history->count > 0 && history->lsns[history->count - 1] > lsn)
@@ -174,7 +211,28 @@ static void lose_head(volume *volume) {
     }
     volume->head += 1000;
     volume->hardened = lsn;
-    aur_buffer_discard_above(volume->buffer, lsn);
+    CHECK_OK(aur_buffer_restart(volume->buffer, lsn, volume->rewinds, volume->rewind_count));
+}
+
+/* Everything is durable, and history goes on from any moment. Half of the time the pool hears of it
+ * only when service starts again. */
+static void rewind_to_some(volume *volume) {
+    if (volume->rewind_count == REWINDS_MAX)
+        return;
+    const aur_rewind rewind = {.at = volume->head,
+                               .to = volume->moments[random_below(volume->moment_count)],
+                               .kind = AUR_REWIND_BACKTRACK};
+    volume->hardened = volume->head;
+    volume->rewinds[volume->rewind_count++] = rewind; /* storage knows first */
+    read_pages(volume, false);
+    if (random_below(2) == 0)
+        CHECK_OK(aur_buffer_rewind(volume->buffer, &rewind));
+    else
+        CHECK_OK(aur_buffer_restart(volume->buffer, rewind.at + 1, volume->rewinds,
+                                    volume->rewind_count));
+    read_pages(volume, false);
+    move_head(volume, rewind.at + 1);
+    volume->hardened = volume->head;
 }
 
 static void check_counts(volume *volume, uint64_t overshoot_bytes) {
@@ -186,13 +244,15 @@ static void check_counts(volume *volume, uint64_t overshoot_bytes) {
 }
 
 static void run_model(uint64_t budget_bytes, bool is_steady, uint64_t overshoot_bytes) {
-    volume volume;
+    static volume volume;
     open_volume(&volume, budget_bytes);
     for (size_t round = 0; round < 6000; round++) {
         commit(&volume);
-        read_some(&volume);
+        read_pages(&volume, true);
         if (random_below(10) == 0)
             keep_point(&volume);
+        if (random_below(40) == 0)
+            rewind_to_some(&volume);
         if (random_below(50) == 0)
             lose_head(&volume);
         if (!is_steady && random_below(50) == 0)

@@ -295,6 +295,122 @@ TEST(commit_times_never_go_back) {
     destroy_rig(&r);
 }
 
+static void record_rewind(rig *r, aur_lsn at, aur_lsn to, uint32_t copies) {
+    const aur_rewind rewind = {.at = at, .to = to, .epoch = 1, .kind = AUR_REWIND_BACKTRACK};
+    aur_error error;
+    for (uint32_t group = 0; group < r->cluster.groups; group++) {
+        for (uint32_t copy = 0; copy < copies; copy++) {
+            CHECK_OK(aur_segment_rewind(r->cluster.segments[group][copy], &rewind, &error));
+        }
+    }
+}
+
+static aur_status confirm(rig *r, aur_lsn at, aur_lsn to) {
+    const aur_rewind rewind = {.at = at, .to = to};
+    aur_error error;
+    return aur_quorum_confirm_rewind(r->cluster.quorum, &rewind, &error);
+}
+
+TEST(after_a_rewind_the_log_goes_on_behind_a_moment_without_a_record) {
+    rig r;
+    uint64_t record_us = 0;
+    uint64_t frame_us = 0;
+    create_rig(&r, 2, 0, 0);
+    r.clock_us = 5000;
+    const aur_lsn first = commit_one(&r);
+    const aur_lsn second = commit_one(&r);
+    fixture_settle(&r.cluster);
+    CHECK_EQ_U64(aur_log_rewind_point(r.log), second);
+    record_rewind(&r, second, first, 4);
+    CHECK_OK(confirm(&r, second, first));
+    aur_log_rewound(r.log, second, 9000);
+    CHECK_EQ_U64(aur_log_head(r.log), second + 1);
+    CHECK_EQ_U64(aur_log_vdl(r.log), second + 1);
+    CHECK_EQ_U64(aur_log_vcl(r.log), second + 1);
+    CHECK_OK(poll(&r, second + 1));
+    CHECK_EQ_U64(begin(&r), second + 1);
+    CHECK_EQ_U64(append(&r, 0), second + 2);
+    CHECK_EQ_U64(aur_log_end(r.log), second + 2);
+    fixture_settle(&r.cluster);
+    CHECK_OK(poll(&r, second + 2));
+    /* Nobody committed before the rewind what comes after it. */
+    newest_times(&r, second, &record_us, &frame_us);
+    CHECK_EQ_U64(record_us, 9000);
+    /* The copies that had not recorded it do not count and are not asked any more. */
+    CHECK_EQ_U64(fixture_copy_state(&r.cluster, 0, 3), AUR_COPY_OK);
+    CHECK_EQ_U64(fixture_copy_state(&r.cluster, 0, 4), AUR_COPY_FAILED);
+    CHECK_EQ_U64(fixture_copy_state(&r.cluster, 1, 5), AUR_COPY_FAILED);
+    destroy_rig(&r);
+}
+
+TEST(a_rewind_without_a_write_quorum_is_not_confirmed) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    const aur_lsn first = commit_one(&r);
+    const aur_lsn second = commit_one(&r);
+    fixture_settle(&r.cluster);
+    record_rewind(&r, second, first, 3);
+    CHECK_STATUS(confirm(&r, second, first), AUR_ERR_QUORUM);
+    destroy_rig(&r);
+}
+
+/* Rewinds come in the order of `at`, also when a recovery has just skipped LSNs. */
+TEST(a_rewind_right_after_a_recovery_lies_above_what_that_skipped) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    const aur_lsn durable = commit_one(&r);
+    fixture_settle(&r.cluster);
+    start_log(&r, durable, durable + 100);
+    CHECK_EQ_U64(aur_log_moment(r.log, durable), durable);
+    CHECK_EQ_U64(aur_log_moment(r.log, durable + 99), durable);
+    CHECK_EQ_U64(aur_log_moment(r.log, durable + 100), durable + 100);
+    CHECK_EQ_U64(aur_log_rewind_point(r.log), durable + 100);
+    record_rewind(&r, durable + 100, 0, 6);
+    CHECK_OK(confirm(&r, durable + 100, 0));
+    aur_log_rewound(r.log, durable + 100, 0);
+    CHECK_EQ_U64(aur_log_vdl(r.log), durable + 101);
+    CHECK_EQ_U64(aur_log_rewind_point(r.log), durable + 101);
+    CHECK_EQ_U64(commit_one(&r), durable + 102);
+    destroy_rig(&r);
+}
+
+TEST(commits_are_found_by_time_and_by_lsn) {
+    rig r;
+    aur_commit_mark mark;
+    aur_error error;
+    aur_lsn lsns[20];
+    uint64_t count;
+    create_rig(&r, 3, 0, 0);
+    CHECK_STATUS(aur_quorum_commit_at_lsn(r.cluster.quorum, 100, &mark, &error), AUR_NOT_FOUND);
+    for (uint32_t i = 0; i < 20; i++) {
+        r.clock_us = 2000 + 10 * i;
+        begin(&r);
+        append(&r, (i % 3) * FIXTURE_GROUP_PAGES);
+        append(&r, (i * i % 3) * FIXTURE_GROUP_PAGES);
+        lsns[i] = aur_log_end(r.log);
+        if (i < 19) {
+            fixture_settle(&r.cluster);
+        }
+    }
+    aur_quorum *quorum = r.cluster.quorum;
+    CHECK_STATUS(aur_quorum_commit_at_time(quorum, 1999, &mark, &error), AUR_NOT_FOUND);
+    for (uint32_t i = 0; i < 19; i++) {
+        CHECK_OK(aur_quorum_commit_at_time(quorum, 2000 + 10 * i + i % 10, &mark, &error));
+        CHECK(mark.lsn == lsns[i] && mark.time_us == 2000 + 10 * i);
+        CHECK_OK(aur_quorum_commit_at_lsn(quorum, lsns[i] + (i < 18), &mark, &error));
+        CHECK(mark.lsn == lsns[i] && mark.time_us == 2000 + 10 * i);
+        CHECK_OK(aur_quorum_count_commits(quorum, lsns[i], UINT64_MAX, &count, &error));
+        CHECK_EQ_U64(count, 18 - i);
+    }
+    /* What is not durable is not told. */
+    CHECK_OK(aur_quorum_step(quorum, 19 % 3, 0));
+    CHECK_OK(aur_quorum_commit_at_time(quorum, UINT64_MAX, &mark, &error));
+    CHECK_EQ_U64(mark.lsn, lsns[18]);
+    CHECK_OK(aur_quorum_commit_at_lsn(quorum, UINT64_MAX, &mark, &error));
+    CHECK_EQ_U64(mark.lsn, lsns[18]);
+    destroy_rig(&r);
+}
+
 TEST(a_record_outside_the_volume_is_refused) {
     rig r;
     aur_lsn lsn;

@@ -20,7 +20,8 @@ enum {
 static const uint8_t fixture_volume_id[AUR_VOLUME_ID_BYTES] = {1, 2,  3,  4,  5,  6,  7,  8,
                                                                9, 10, 11, 12, 13, 14, 15, 16};
 
-HARNESS_SHARED uint32_t fixture_folders; /* made by all fixtures of the process */
+HARNESS_SHARED bool fixture_small_layers; /* so that little data makes layers */
+HARNESS_SHARED uint32_t fixture_folders;  /* made by all fixtures of the process */
 
 typedef struct fixture {
     uint32_t copies;
@@ -56,6 +57,10 @@ HARNESS_SHARED aur_segment *fixture_segment(fixture *cluster, uint32_t group, ui
     }
     aur_segment_default_options(&options);
     options.extent_bytes = 1 << 20;
+    if (fixture_small_layers) {
+        options.memtable_bytes = 64 << 10;
+        options.delta_bytes = 64 << 10;
+    }
     CHECK_OK(aur_segment_create(disk, &identity, 1, 0, &error));
     CHECK_OK(aur_segment_open(disk, &identity, &options, &segment, &error));
     cluster->disks[group][copy] = disk;

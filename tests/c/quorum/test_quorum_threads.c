@@ -73,6 +73,26 @@ static void await_scl(fixture *cluster, uint32_t group, uint32_t copy, aur_lsn l
     FAIL("copy %u of group %u does not reach LSN %" PRIu64, copy, group, lsn);
 }
 
+/* One copy builds layers, the others take them over: in the end all have the same. */
+static void await_same_layers(fixture *cluster, uint32_t group) {
+    for (int waited_ms = 0; waited_ms < PATIENCE_MS; waited_ms++) {
+        aur_segment_state first;
+        bool same = true;
+        aur_segment_get_state(cluster->segments[group][0], &first);
+        for (uint32_t copy = 1; copy < cluster->copies; copy++) {
+            aur_segment_state state;
+            aur_segment_get_state(cluster->segments[group][copy], &state);
+            same = same && state.flushed_lsn == first.flushed_lsn && state.layers == first.layers &&
+                   state.layer_bytes == first.layer_bytes;
+        }
+        if (same && first.layers > 0) {
+            return;
+        }
+        usleep(1000);
+    }
+    FAIL("the copies of group %u do not come to the same layers", group);
+}
+
 static aur_lsn ship_many(fixture *cluster, aur_lsn next, uint32_t boxcars, aur_lsn *last) {
     for (uint32_t i = 0; i < boxcars; i++) {
         const uint32_t records[] = {1 + i % 3, i % 2};
@@ -130,6 +150,42 @@ TEST(one_thread_a_copy) { run(AUR_DRIVE_THREADS, true); }
 TEST(one_ring_for_all_copies) { run(AUR_DRIVE_RING, true); }
 
 TEST(ring_hands_files_without_descriptor_to_threads) { run(AUR_DRIVE_RING, false); }
+
+TEST(copies_follow_the_one_that_builds_layers) {
+    fixture cluster;
+    observer watcher = {0};
+    pthread_t thread;
+    aur_lsn last[2] = {0, 0};
+    fixture_small_layers = true;
+    fixture_create(&cluster, AUR_DRIVE_RING, 6, 2, 64 * AUR_FRAME_ALIGN, true);
+    watcher.quorum = cluster.quorum;
+    fixture_start(&cluster, 0);
+    CHECK(pthread_create(&thread, NULL, observe, &watcher) == 0);
+    aur_lsn next = ship_many(&cluster, 1, BOXCARS, last);
+    await_same_layers(&cluster, 0);
+    await_same_layers(&cluster, 1);
+    delete_folder(&cluster, 0, 0); /* the one that builds: another takes its place */
+    await_state(&cluster, 0, 0, AUR_COPY_FAILED);
+    next = ship_many(&cluster, next, 2 * BOXCARS, last);
+    await(&cluster, next - 1);
+    await_same_layers(&cluster, 1);
+    aur_segment_state first;
+    aur_segment_state state;
+    for (int waited_ms = 0; waited_ms < PATIENCE_MS; waited_ms++) {
+        aur_segment_get_state(cluster.segments[0][1], &first);
+        aur_segment_get_state(cluster.segments[0][5], &state);
+        if (first.flushed_lsn == state.flushed_lsn && first.layer_bytes == state.layer_bytes)
+            break;
+        usleep(1000);
+    }
+    CHECK_EQ_U64(first.layer_bytes, state.layer_bytes);
+    aur_segment_get_state(cluster.segments[0][0], &state);
+    CHECK(first.flushed_lsn > state.flushed_lsn);
+    fixture_small_layers = false;
+    atomic_store(&watcher.stop, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    fixture_destroy(&cluster);
+}
 
 /* A group that is added while the others work. */
 TEST(groups_may_be_added_while_running) {

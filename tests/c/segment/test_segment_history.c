@@ -7,7 +7,7 @@
 #include "disk/faulty.h"
 #include "volume_model.h"
 
-enum { COPIES = 2, PINS_MAX = 6, STEPS = 1500 };
+enum { COPIES = 2, PINS_MAX = 6, STEPS = 800 };
 
 typedef struct history_world {
     volume_model *model;

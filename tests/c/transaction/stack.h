@@ -5,14 +5,13 @@
 #ifndef AURORA_TESTS_STACK_H
 #define AURORA_TESTS_STACK_H
 
-#include <aurora/engine.h>
-#include <aurora/transaction.h>
+#include <aurora/history.h>
 
 #include "disk/faulty.h"
 #include "harness.h"
 #include "segment/segment.h"
 
-enum { STACK_GROUPS_MAX = 16, STACK_COPIES = 6 };
+enum { STACK_GROUPS_MAX = 16, STACK_COPIES = 6, STACK_REWINDS_MAX = 60 };
 
 typedef struct stack {
     aur_engine_options options;
@@ -21,6 +20,8 @@ typedef struct stack {
     uint64_t epoch;
     aur_segment *segments[STACK_GROUPS_MAX][STACK_COPIES];
     aur_disk *disks[STACK_GROUPS_MAX][STACK_COPIES];
+    aur_rewind rewinds[STACK_REWINDS_MAX];
+    uint32_t rewind_count;
 } stack;
 
 HARNESS_SHARED aur_engine_options stack_options(uint32_t drive) {
@@ -103,41 +104,67 @@ HARNESS_SHARED void stack_close(stack *stack) {
     }
 }
 
-/* Commits whose LSN is above VDL are forgotten and service goes on at VDL, in a new epoch. */
+/* Records a rewind in every copy that lives. */
+HARNESS_SHARED void stack_record(stack *stack, const aur_rewind *rewind) {
+    aur_error error;
+    CHECK(stack->rewind_count < STACK_REWINDS_MAX);
+    stack->rewinds[stack->rewind_count++] = *rewind;
+    for (uint32_t group = 0; group < stack->groups; group++) {
+        for (uint32_t copy = 0; copy < STACK_COPIES; copy++) {
+            aur_segment_state state;
+            aur_segment *segment = stack->segments[group][copy];
+            aur_segment_get_state(segment, &state);
+            if (state.health != AUR_SEGMENT_FAILED) {
+                CHECK_OK(aur_segment_set_epoch(segment, stack->epoch, &error));
+                const aur_status rewound = aur_segment_rewind(segment, rewind, &error);
+                CHECK_MSG(rewound == AUR_OK, "rewind: %s", error.message);
+            }
+        }
+    }
+}
+
+/* The highest SCL of a group. */
+HARNESS_SHARED uint64_t stack_group_lsn(stack *stack, uint32_t group) {
+    uint64_t lsn = 0;
+    for (uint32_t copy = 0; copy < STACK_COPIES; copy++) {
+        aur_segment_state state;
+        aur_segment_get_state(stack->segments[group][copy], &state);
+        lsn = state.health != AUR_SEGMENT_FAILED && state.scl > lsn ? state.scl : lsn;
+    }
+    return lsn;
+}
+
+/* Commits whose LSN is above VDL are forgotten and service goes on at VDL, in a new epoch. A
+ * backtrack that is recorded, but that the engine was not told of, holds. */
 HARNESS_SHARED void stack_recover(stack *stack) {
     aur_engine_status status;
     aur_error error;
     uint64_t group_lsn[STACK_GROUPS_MAX] = {0};
     aur_engine_stop(stack->engine);
     aur_engine_get_status(stack->engine, &status);
+    const aur_rewind *newest =
+        stack->rewind_count == 0 ? NULL : &stack->rewinds[stack->rewind_count - 1];
+    if (newest != NULL && newest->kind == AUR_REWIND_BACKTRACK && newest->at >= status.vdl) {
+        status.vdl = newest->at + 1;
+    }
     stack->epoch++;
-    const aur_rewind rewind = {.at = status.next_lsn + AUR_LSN_ALLOCATION_LIMIT,
+    const uint64_t above = status.next_lsn > status.vdl ? status.next_lsn : status.vdl;
+    const aur_rewind rewind = {.at = above + AUR_LSN_ALLOCATION_LIMIT,
                                .to = status.vdl,
                                .epoch = stack->epoch,
                                .kind = AUR_REWIND_TRUNCATION};
+    stack_record(stack, &rewind);
     for (uint32_t group = 0; group < stack->groups; group++) {
-        for (uint32_t copy = 0; copy < STACK_COPIES; copy++) {
-            aur_segment_state state;
-            aur_segment *segment = stack->segments[group][copy];
-            aur_segment_get_state(segment, &state);
-            if (state.health == AUR_SEGMENT_FAILED) {
-                continue;
-            }
-            CHECK_OK(aur_segment_set_epoch(segment, stack->epoch, &error));
-            const aur_status rewound = aur_segment_rewind(segment, &rewind, &error);
-            CHECK_MSG(rewound == AUR_OK, "rewind: %s", error.message);
-            aur_segment_get_state(segment, &state);
-            if (state.scl > group_lsn[group]) {
-                group_lsn[group] = state.scl;
-            }
-        }
+        group_lsn[group] = stack_group_lsn(stack, group);
     }
     const aur_engine_start_point start = {.epoch = stack->epoch,
                                           .vdl = status.vdl,
                                           .next_lsn = rewind.at + 1,
                                           .time_us = status.durable_time_us,
                                           .groups = stack->groups,
-                                          .group_lsn = group_lsn};
+                                          .group_lsn = group_lsn,
+                                          .rewind_count = stack->rewind_count,
+                                          .rewinds = stack->rewinds};
     const aur_status started = aur_engine_start(stack->engine, &start, &error);
     CHECK_MSG(started == AUR_OK, "restart: %s", error.message);
 }
@@ -151,6 +178,22 @@ HARNESS_SHARED void stack_wait(stack *stack, uint64_t lsn) {
     }
     CHECK_MSG(status == AUR_OK, "waiting for LSN %" PRIu64 ": %s", lsn,
               status == AUR_TIMEOUT ? "too long" : error.message);
+}
+
+/* History goes on from `to`. Returns the LSN at which it left the present. */
+HARNESS_SHARED uint64_t stack_backtrack(stack *stack, uint64_t to) {
+    aur_error error;
+    uint64_t at = 0;
+    stack_settle(stack);
+    const aur_status held = aur_engine_hold(stack->engine, UINT64_C(10000000000), &at, &error);
+    CHECK_MSG(held == AUR_OK, "hold: %d %s", (int)held, error.message);
+    const aur_rewind rewind = {
+        .at = at, .to = to, .epoch = stack->epoch, .kind = AUR_REWIND_BACKTRACK};
+    stack_record(stack, &rewind);
+    const aur_status status = aur_engine_rewind(stack->engine, &rewind, &error);
+    CHECK_MSG(status == AUR_OK, "rewind: %d %s", (int)status, error.message);
+    aur_engine_release(stack->engine);
+    return at;
 }
 
 /* ---- short forms, with C strings for keys and values ---- */
@@ -201,8 +244,12 @@ HARNESS_SHARED bool reads(aur_transaction *transaction, aur_table *table, const 
     if (status == AUR_NOT_FOUND) {
         return expected == NULL;
     }
+    uint8_t *value = malloc(found.length + 1);
+    CHECK(value != NULL);
+    CHECK_OK(aur_found_read(&found, value, &error));
     const bool is_equal = expected != NULL && found.length == strlen(expected) &&
-                          memcmp(found.data, expected, found.length) == 0;
+                          memcmp(value, expected, found.length) == 0;
+    free(value);
     aur_found_release(&found);
     return is_equal;
 }

@@ -1,0 +1,216 @@
+"""What history costs: backtrack, views, clones, space, and overwriting without end."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from rocksdict import DBCompressionType, Options, Rdict
+
+import aurora_engine as aurora
+from benchmarks import workloads
+from benchmarks.measure import Figure, Goal
+
+NEAR_COMMITS = 10
+NO_WINDOW = timedelta(0)
+MIB = 1 << 20
+
+
+def _milliseconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return (time.perf_counter() - start) * 1000
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _commit_many(db: aurora.Database, count: int) -> int:
+    """``count`` commits of one record each; returns the LSN before the first."""
+    before = db.durable_lsn
+    lsn = before
+    for number in range(count):
+        transaction = db.begin()
+        transaction.put(workloads.key(number % 100_000), b"%d" % number)
+        lsn = transaction.commit(wait=False)
+    db.wait_durable(lsn)
+    return before
+
+
+def backtracks(folder: Path, commits: int, repetitions: int) -> list[Goal]:
+    """Going back over ten commits and over millions, and forward again."""
+    near: list[float] = []
+    far: list[float] = []
+    with aurora.open(folder / "backtrack") as db:
+        db.put(b"first", b"commit")
+        origin = _commit_many(db, commits)
+        for _ in range(repetitions):
+            close_by = _commit_many(db, NEAR_COMMITS)
+            for target, samples in ((close_by, near), (origin, far)):
+                undo = db.durable_lsn
+                samples.append(_milliseconds(partial(db.backtrack, to=target)))
+                assert (db.get(workloads.key(0)) is None) == (target == origin)
+                db.backtrack(to=undo)
+    few = Figure(f"over {NEAR_COMMITS} commits", "ms", near)
+    many = Figure(f"over {commits:,} commits", "ms", far)
+    return [
+        Goal("backtrack over few commits", few.median, "at most", 100, "ms", [few]),
+        Goal("backtrack over many commits", many.median, "at most", 100, "ms", [many]),
+        Goal(
+            "backtrack, many commits against few",
+            many.median / few.median,
+            "at most",
+            2,
+            "x",
+            [many, few],
+        ),
+    ]
+
+
+def views(folder: Path, records: int, commits: int, gets: int) -> list[Goal]:
+    """Reading a moment many commits ago, from a cache that does not have it."""
+    pairs = workloads.records(records)
+    source = random.Random(workloads.SEED)
+    keys = [source.choice(pairs)[0] for _ in range(gets)]
+    with aurora.open(folder / "views", cache_bytes=256 * MIB) as db:
+        for start in range(0, len(pairs), 10_000):
+            db.put_many(pairs[start : start + 10_000])
+        moment = _commit_many(db, commits)
+        with db.at(moment) as view:
+            first = Figure("first read", "ms", [_milliseconds(lambda: view.get(keys[0]))])
+            for key in keys:  # both caches warm
+                view.get(key)
+            with db.snapshot() as now:
+                for key in keys:
+                    now.get(key)
+                then = Figure("then", "gets/s", [_rate(view, keys) for _ in range(3)])
+                head = Figure("at the head", "gets/s", [_rate(now, keys) for _ in range(3)])
+    return [
+        Goal(f"first read {commits:,} commits ago", first.median, "at most", 10, "ms", [first]),
+        Goal(
+            "reads then against the head",
+            then.median / head.median,
+            "at least",
+            0.5,
+            "x",
+            [then, head],
+        ),
+    ]
+
+
+def _rate(view: aurora.Snapshot, keys: list[bytes]) -> float:
+    start = time.perf_counter()
+    for key in keys:
+        view.get(key)
+    return len(keys) / (time.perf_counter() - start)
+
+
+def _volume_of(folder: Path, mib: int) -> aurora.Database:
+    """A database with so many MiB of values that do not compress."""
+    db = aurora.open(folder)
+    source = random.Random(workloads.SEED)
+    for number in range(mib):
+        db.put_many((b"%08d %04d" % (number, part), source.randbytes(4096)) for part in range(256))
+    db.compact()
+    return db
+
+
+def clones(folder: Path, small_mib: int, large_mib: int, repetitions: int) -> list[Goal]:
+    """Cloning a small and a large volume, on a file system with hard links."""
+    figures = []
+    for mib in (small_mib, large_mib):
+        samples = []
+        with _volume_of(folder / f"parent {mib}", mib) as db:
+            for number in range(repetitions):
+                start = time.perf_counter()
+                clone = db.clone(folder / f"clone {mib} {number}")
+                samples.append((time.perf_counter() - start) * 1000)
+                assert clone.get(b"%08d %04d" % (mib - 1, 255)) is not None
+                clone.close()
+        figures.append(Figure(f"of {mib} MiB", "ms", samples))
+    small, large = figures
+    return [
+        Goal("clone of a large volume", large.median, "at most", 200, "ms", [large]),
+        Goal(
+            "clone, large against small",
+            large.median / small.median,
+            "at most",
+            2,
+            "x",
+            [large, small],
+        ),
+    ]
+
+
+def space(folder: Path, records: int) -> list[Goal]:
+    """Bytes a copy of the same records after compaction, without history."""
+    pairs = workloads.records(records)
+    ours = folder / "space"
+    with aurora.open(ours, backtrack_window=NO_WINDOW) as db:
+        for start in range(0, len(pairs), 10_000):
+            db.put_many(pairs[start : start + 10_000])
+        time.sleep(1)  # the window moves on
+        db.compact()
+        status = db.status()
+        copy = max(segment.layer_bytes for segment in status.segments)
+    theirs = folder / "space rocksdb"
+    options = Options(raw_mode=True)
+    options.set_compression_type(DBCompressionType.zstd())
+    peer = Rdict(str(theirs), options)
+    for key, value in pairs:
+        peer[key] = value
+    peer.flush()
+    peer.compact_range(None, None)
+    peer.close()
+    aurora_mib = Figure("one copy", "MiB", [copy / MIB])
+    peer_mib = Figure("RocksDB, zstd", "MiB", [_bytes_of(theirs) / MIB])
+    return [
+        Goal(
+            "size after compaction against RocksDB",
+            aurora_mib.median / peer_mib.median,
+            "at most",
+            1,
+            "x",
+            [aurora_mib, peer_mib],
+        )
+    ]
+
+
+def overwrites(folder: Path, cache_mib: int, seconds: float) -> list[Goal]:
+    """Random overwrites of data ten times the cache: does it stay as fast as it begins?"""
+    records = 10 * cache_mib * MIB // 128
+    source = random.Random(workloads.SEED)
+    slices: list[float] = []
+    with aurora.open(
+        folder / "overwrites", cache_bytes=cache_mib * MIB, backtrack_window=timedelta(seconds=10)
+    ) as db:
+        for start in range(0, records, 10_000):
+            db.put_many(_some(source, range(start, min(start + 10_000, records))))
+        slice_s = seconds / 5
+        for _ in range(5):
+            done = 0
+            start_s = time.perf_counter()
+            while time.perf_counter() - start_s < slice_s:
+                db.put_many(_some(source, (source.randrange(records) for _ in range(1000))))
+                done += 1000
+            slices.append(done / (time.perf_counter() - start_s))
+    rate = Figure("rate by fifths of the time", "puts/s", slices)
+    return [
+        Goal(
+            "overwriting ten times the cache, last fifth against first",
+            slices[-1] / slices[0],
+            "at least",
+            0.7,
+            "x",
+            [rate],
+        )
+    ]
+
+
+def _some(source: random.Random, numbers: Iterator[int] | range) -> list[tuple[bytes, bytes]]:
+    return [(workloads.key(number), workloads.value(source)) for number in numbers]

@@ -1,0 +1,213 @@
+"""Clones: volumes of their own that share their parent's layers (docs/internals/history.md)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aurora_engine._ext.disk import Disk
+from aurora_engine._ext.records import RewindRecord
+from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.segment_snapshot import Snapshot
+from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError, StorageIOError
+from aurora_engine.options import Topology
+from aurora_engine.volume.layout import (
+    CLONING_NAME,
+    LOCK_NAME,
+    METADATA_NAME,
+    Layout,
+    Metadata,
+    finish,
+    mark_cloning,
+    new_volume_id,
+)
+from aurora_engine.volume.lock import WriterLock
+from aurora_engine.volume.members import identity_of, in_parallel
+from aurora_engine.volume.messages import Place
+
+Progress = Callable[[int, int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a clone is made from: a moment of a volume, and the copies as they were at VDL."""
+
+    metadata: Metadata
+    copies: Mapping[Place, Snapshot]
+    vdl: int
+    rewind: RewindRecord | None
+    """Where it is to begin, if not at ``vdl``."""
+
+    @property
+    def lsn(self) -> int:
+        """The moment that the clone begins with."""
+        return self.vdl if self.rewind is None else self.rewind.to
+
+
+def make_clone(
+    origin: Origin, root: Path, topology: Topology | None, progress: Progress | None
+) -> None:
+    """Makes the clone in ``root``: its segments first, its metadata last.
+
+    Raises
+    ------
+    ValueError
+        If there is a volume already.
+    CorruptionError
+        If there are other files.
+    DatabaseLockedError
+        If another process is at work there.
+    StorageIOError, VolumeFullError
+        If the file system refuses, or ``progress`` stopped it. Nothing is left behind then.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageIOError(
+            error.errno, f"cannot make the clone's directory ({error.strerror})", str(root)
+        ) from error
+    lock = WriterLock(root / LOCK_NAME)
+    try:
+        _require_room(root)
+        layout = Layout(root, _metadata_of_clone(origin, topology))
+        mark_cloning(root, origin.metadata.volume_id)
+        try:
+            _clone_segments(origin, layout, progress)
+            layout.write_metadata()
+        except BaseException:
+            _remove(layout)
+            raise
+        finish(root, CLONING_NAME)
+    finally:
+        lock.release()
+
+
+def _require_room(root: Path) -> None:
+    """Makes sure that nothing is there but what a clone that was cut short has left."""
+    names = {entry.name for entry in root.iterdir()}
+    if METADATA_NAME in names:
+        raise ValueError(f"there is a volume in {root} already; clone to another directory")
+    foreign = sorted(names - {LOCK_NAME, f"{CLONING_NAME}.replacing"})
+    if foreign and CLONING_NAME not in names:
+        raise CorruptionError(
+            f"{root} holds other files ({', '.join(foreign[:3])}): "
+            "clone to an empty or new directory"
+        )
+
+
+def _metadata_of_clone(origin: Origin, topology: Topology | None) -> Metadata:
+    parent = origin.metadata
+    # Folders of the parent outside of its directory are the parent's own.
+    zones = tuple((name, name) for name, _ in parent.zones)
+    return replace(
+        parent,
+        volume_id=new_volume_id(),
+        parent_id=parent.volume_id,
+        parent_lsn=origin.lsn,
+        zones=zones if topology is None else topology.folders(),
+        copies_per_zone=parent.copies_per_zone if topology is None else topology.copies_per_zone,
+        revision=1,
+    )
+
+
+def _clone_segments(origin: Origin, layout: Layout, progress: Progress | None) -> None:
+    watch = _Watch(progress)
+    for leftover in {layout.segment_folder(*place) for place in layout.places()}:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+    def clone(place: Place) -> AuroraError | None:
+        try:
+            disk = Disk.posix(os.fsencode(layout.segment_folder(*place)), create=True)
+            try:
+                source_of(origin, place).clone(
+                    disk, identity_of(layout, place), origin.vdl, origin.rewind, watch.of(place)
+                )
+            finally:
+                disk.close()
+        except AuroraError as error:
+            return error
+        return None
+
+    for error in in_parallel(clone, list(layout.places())):
+        if error is not None:
+            raise error
+
+
+def source_of(origin: Origin, place: Place) -> Snapshot:
+    """The parent's copy from which a clone's copy is made: the one at its place, or another.
+
+    Raises
+    ------
+    QuorumLostError
+        If no whole copy of the group is there.
+    """
+    group, copy = place
+    own = origin.copies.get((group, copy % origin.metadata.copies))
+    if own is not None:
+        return own
+    others = [snapshot for (of, _), snapshot in origin.copies.items() if of == group]
+    if not others:
+        raise QuorumLostError(
+            f"no whole copy of protection group {group} is there to be cloned; repair first"
+        )
+    return others[copy % len(others)]
+
+
+@contextmanager
+def pinned_copies(segments: Mapping[Place, Segment]) -> Iterator[dict[Place, Snapshot]]:
+    """The copies that are whole, as they are now; commits are held meanwhile.
+
+    Of each group those that reach furthest: what is durable is in all of them.
+    """
+    states = {place: segment.state() for place, segment in segments.items()}
+    furthest: dict[int, int] = {}
+    for (group, _), state in states.items():
+        furthest[group] = max(furthest.get(group, 0), state.scl)
+    whole = [
+        place
+        for place, state in states.items()
+        if state.health == "ok" and state.scl == furthest[place[0]]
+    ]
+    with ExitStack() as stack:
+        pinned = {}
+        for place in whole:
+            pinned[place] = Snapshot(segments[place])
+            stack.callback(pinned[place].release)
+        yield pinned
+
+
+def _remove(layout: Layout) -> None:
+    for place in layout.places():
+        shutil.rmtree(layout.segment_folder(*place), ignore_errors=True)
+    for index in range(len(layout.metadata.zones)):
+        folder = layout.zone_folder(index)
+        (folder / METADATA_NAME).unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+    (layout.root / METADATA_NAME).unlink(missing_ok=True)
+    (layout.root / CLONING_NAME).unlink(missing_ok=True)
+
+
+class _Watch:
+    """Adds up the progress of copies that are made at the same time."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._seen: dict[Place, tuple[int, int]] = {}
+
+    def of(self, place: Place) -> Progress:
+        """The progress of one copy."""
+
+        def go_on(done: int, total: int) -> bool:
+            with self._lock:
+                self._seen[place] = done, total
+                sums = [sum(each) for each in zip(*self._seen.values(), strict=True)]
+                return self._progress is None or self._progress(sums[0], sums[1])
+
+        return go_on

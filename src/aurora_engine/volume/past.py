@@ -1,0 +1,358 @@
+"""The past of an opened volume: views of it, going back to it, and how much of it is kept.
+
+The decisions are made by `history` and `retention`, which do no I/O; here they meet the engine and
+the copies.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Any, Protocol
+
+from aurora_engine._ext.engine import Engine
+from aurora_engine._ext.records import RewindRecord
+from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.transaction import Txn
+from aurora_engine.errors import AuroraError, QuorumLostError, SnapshotTooOldError
+from aurora_engine.options import Topology
+from aurora_engine.types import At, Rewind
+from aurora_engine.volume.backtracks import record, rewind_of
+from aurora_engine.volume.clones import Origin, make_clone, pinned_copies
+from aurora_engine.volume.history import BACKTRACK, Bounds, History, Moment, who_asks
+from aurora_engine.volume.layout import Metadata
+from aurora_engine.volume.lineage import Lineage
+from aurora_engine.volume.messages import Place
+from aurora_engine.volume.retention import Cause, CopyUsage, Retention, Usage
+
+_log = logging.getLogger("aurora_engine.volume")
+
+HOLD_S = 30.0
+"""How long a backtrack waits for what was committed to become durable."""
+
+RETENTION_S = 0.5
+"""How often it is looked at where the window begins."""
+
+
+class Keeper(Protocol):
+    """What the past needs of the volume, called with the volume's lock held."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the volume is."""
+
+    @property
+    def segments(self) -> Mapping[Place, Segment]:
+        """The open copies."""
+
+    def change_metadata(self, **changes: Any) -> None:
+        """Writes the metadata anew, durably."""
+
+    def give_up(self, place: Place, error: AuroraError) -> None:
+        """Takes a copy out of service."""
+
+    def recover_in_place(self) -> None:
+        """Recovers over the open copies; the engine goes on where that says."""
+
+    def heal(self, refusal: QuorumLostError) -> bool:
+        """Tries to bring the write path back; whether it serves writes now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is retained at one moment, for reports."""
+
+    bounds: Bounds
+    oldest: Moment
+    usage: Usage
+    limit: int
+
+
+class Past:
+    """The past of one volume.
+
+    Thread rule: every method from any thread. The volume's lock is held where history changes, so
+    that neither a monitor nor a repair comes in between. `still`, taken before it, keeps history
+    from being rewritten for longer.
+    """
+
+    def __init__(self, keeper: Keeper, engine: Engine, lock: RLock) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._lock = lock
+        self._history = History(())
+        self._rewriting = RLock()
+        self._looked_at = 0.0
+        self._cause: Cause = "window"
+        metadata = keeper.metadata
+        self._retention = Retention(
+            timedelta(seconds=metadata.backtrack_window_s), metadata.history_bytes
+        )
+
+    def served(self, rewinds: Lineage) -> None:
+        """The engine was started, or started again, with these rewinds."""
+        self._history = History(rewinds)
+        # What some copy has collected already, no copy is asked for any more.
+        states = [segment.state() for segment in self._keeper.segments.values()]
+        self._engine.horizon = max((state.horizon for state in states), default=0)
+
+    def bounds(self) -> Bounds:
+        """What can be asked for now."""
+        horizon = self._engine.horizon
+        return Bounds(
+            horizon,
+            self._engine.status().vdl,
+            time.time_ns() // 1000,
+            self._keeper.metadata.created_us,
+            tuple(self._engine.pins(horizon)),
+        )
+
+    # ---- looking ----
+
+    def resolve(self, at: At) -> int:
+        """The LSN of a moment; raises as `History.resolve` does."""
+        return self._history.resolve(at, self._engine, self.bounds())
+
+    def moment(self, lsn: int) -> Moment:
+        """A moment, and since when it was the present."""
+        bounds = self.bounds()
+        found = self._history.at_lsn(self._engine, lsn)
+        return Moment(lsn, bounds.created_us if found is None else found.time_us)
+
+    def view(self, at: At) -> Txn:
+        """A read-only transaction at a moment.
+
+        Raises
+        ------
+        TypeError, ValueError, SnapshotTooOldError
+            If there is no such moment, or not any more.
+        """
+        lsn = self.resolve(at)
+        try:
+            return self._engine.view(lsn)
+        except SnapshotTooOldError as refused:
+            # The horizon passed it just now.
+            raise self._history.too_old(str(at), self._engine, self.bounds()) from refused
+
+    @contextmanager
+    def pinned(self, at: At) -> Iterator[int]:
+        """The LSN of a moment, which is retained until the end of the block."""
+        view = self.view(at)
+        try:
+            yield view.read_point
+        finally:
+            view.rollback()
+
+    def rewinds(self) -> list[Rewind]:
+        """The backtracks that were made, oldest first."""
+        return [rewind_of(each) for each in self._history.backtracks]
+
+    @property
+    def history(self) -> History:
+        """The rewinds of the volume."""
+        return self._history
+
+    # ---- going back ----
+
+    def still(self) -> AbstractContextManager[object]:
+        """Nobody makes a backtrack inside of the block."""
+        return self._rewriting
+
+    def clone(
+        self,
+        root: Path,
+        at: At | None,
+        topology: Topology | None,
+        progress: Callable[[int, int], bool] | None,
+    ) -> None:
+        """Makes a volume of its own out of a moment; to be called while `still`.
+
+        Raises
+        ------
+        TypeError, ValueError, SnapshotTooOldError
+            As with `view`.
+        ValueError, StorageIOError, VolumeFullError, CorruptionError, DatabaseLockedError
+            As `make_clone` says.
+        """
+        with ExitStack() as stack:
+            with self._lock, self._held() as rewind_point:
+                if at is None:
+                    vdl, rewind = self._engine.durable_lsn, None
+                else:
+                    lsn = stack.enter_context(self.pinned(at))
+                    vdl, rewind = rewind_point, self._draft(rewind_point, lsn)
+                copies = stack.enter_context(pinned_copies(self._keeper.segments))
+            make_clone(Origin(self._keeper.metadata, copies, vdl, rewind), root, topology, progress)
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """Commits wait until the end of the block; yields VDL, up to which all is durable."""
+        try:
+            held = self._hold()
+        except QuorumLostError:
+            # Nothing is committed then anyway, and what is durable can be read. Rewinds come in the
+            # order of their LSNs, above what the last recovery skipped.
+            skipped = max((rewind.at for rewind in self._history.rewinds), default=0)
+            vdl = self._engine.durable_lsn
+            yield vdl if vdl > skipped else skipped + 1
+            return
+        try:
+            yield held
+        finally:
+            self._engine.release()
+
+    def backtrack(self, to: At, *, dry_run: bool) -> Rewind:
+        """Makes a moment the present again; O(1) in distance and size.
+
+        Raises
+        ------
+        TypeError, ValueError, SnapshotTooOldError
+            As with `view`. Nothing was done.
+        VolumeFullError
+            If so many backtracks are retained that no more can be recorded. Nothing was done.
+        QuorumLostError
+            If too few copies can record it. With ``in_doubt`` set, it may have been done all the
+            same: the next recovery decides.
+        """
+        with self.still(), self._lock, self.pinned(to) as lsn:
+            if dry_run:
+                return rewind_of(self._draft(self._engine.status().vdl, lsn), dry_run=True)
+            made = self._rewind(lsn)
+        _log.info("backtracked from LSN %d to LSN %d", made.at, made.to)
+        return rewind_of(made)
+
+    def _draft(self, here: int, to: int) -> RewindRecord:
+        newest = self._history.at_lsn(self._engine, here)
+        return RewindRecord(
+            at=here,
+            to=to,
+            epoch=self._engine.status().epoch,
+            time_us=max(time.time_ns() // 1000, newest.time_us if newest is not None else 0),
+            kind=BACKTRACK,
+            lost_commits=self._history.commits_left_behind(self._engine, here, to),
+            who=who_asks(),
+        )
+
+    def _rewind(self, to: int) -> RewindRecord:
+        """Holds commits, records the rewind in every copy, and lets the engine go on from it."""
+        metadata = self._keeper.metadata
+        here = self._hold()
+        in_doubt = False
+        try:
+            made = self._draft(here, to)
+            in_doubt = True
+            recorded = record(
+                self._keeper.segments, made, groups=metadata.groups, copies=metadata.copies
+            )
+            if recorded.refused is not None:
+                in_doubt = False
+                raise recorded.refused
+            for place, error in recorded.failures.items():
+                self._keeper.give_up(place, error)
+            if recorded.certain:
+                self._engine.rewind(made)
+                in_doubt = False
+                self._history = History((*self._history.rewinds, made))
+                return made
+        finally:
+            if in_doubt:
+                # A recovery may find it on one copy only, and finish it: no commit may come before.
+                self._engine.stop()
+            self._engine.release()
+        return self._settle(made, recorded.failures)
+
+    def _hold(self) -> int:
+        try:
+            return self._engine.hold(HOLD_S)
+        except QuorumLostError as refusal:
+            if not self._keeper.heal(refusal):
+                raise
+        return self._engine.hold(HOLD_S)
+
+    def _settle(self, made: RewindRecord, failures: Mapping[Place, AuroraError]) -> RewindRecord:
+        """Too few copies have it: a recovery in place decides whether it was made.
+
+        Raises
+        ------
+        QuorumLostError
+            If it was not, or if the recovery has too few copies itself.
+        """
+        reasons = "; ".join(f"copy {copy} of group {g}: {e}" for (g, copy), e in failures.items())
+        refused = QuorumLostError(
+            f"the backtrack from LSN {made.at} to LSN {made.to} could not be recorded by enough "
+            f"copies ({reasons}). Bring copies back; status() says which are there"
+        )
+        try:
+            self._keeper.recover_in_place()
+        except AuroraError as error:
+            refused.in_doubt = True
+            raise refused from error
+        if any(
+            (r.kind, r.at, r.to) == (made.kind, made.at, made.to) for r in self._history.rewinds
+        ):
+            return made
+        raise refused
+
+    # ---- keeping ----
+
+    @property
+    def retention(self) -> Retention:
+        """The policy in force."""
+        return self._retention
+
+    def kept(self) -> Kept:
+        """What is retained now."""
+        bounds, usage = self.bounds(), self._usage()
+        return Kept(
+            bounds,
+            self._history.oldest(self._engine, bounds),
+            usage,
+            self._retention.limit(usage.live_bytes),
+        )
+
+    def _usage(self) -> Usage:
+        states = [segment.state() for segment in self._keeper.segments.values()]
+        return Usage.of(
+            CopyUsage(s.identity.group, s.horizon, s.live_bytes, s.history_bytes - s.delta_bytes)
+            for s in states
+        )
+
+    def set_window(self, window: timedelta) -> None:
+        """Changes how far back every moment is kept, for now and for later openings."""
+        with self._lock:
+            self._keeper.change_metadata(backtrack_window_s=window.total_seconds())
+            self._retention = replace(self._retention, window=window)
+            self._move_horizon()
+
+    def set_history_bytes(self, limit: int | None) -> None:
+        """Changes the limit of history, for now and for later openings."""
+        with self._lock:
+            self._keeper.change_metadata(history_bytes=limit)
+            self._retention = replace(self._retention, history_bytes=limit)
+            self._move_horizon()
+
+    def tick(self, now_s: float) -> None:
+        """Moves the horizon on, now and then; the monitor calls it."""
+        if now_s - self._looked_at < RETENTION_S:
+            return
+        self._looked_at = now_s
+        with self._lock:
+            self._move_horizon()
+
+    def _move_horizon(self) -> None:
+        bounds = self.bounds()
+        decision = self._retention.decide(self._history, self._engine, bounds, self._usage())
+        if decision is not None:
+            self._engine.horizon = decision.horizon
+            self._cause = decision.cause
+
+    @property
+    def cause(self) -> Cause:
+        """Why the oldest moment that is retained is not an older one."""
+        return self._cause if self._engine.horizon > 0 else "creation"

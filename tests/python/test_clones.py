@@ -1,0 +1,155 @@
+"""Clones: of now and of then, clones of clones, deleted in any order, cut short."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.volumes import COPIES, all_good, assert_holds, assert_writable, fill, seeded, until
+
+import aurora_engine as aurora
+
+
+def test_a_clone_and_its_parent_part(tmp_path: Path) -> None:
+    rng = seeded("clone")
+    with aurora.open(tmp_path / "parent") as db:
+        contents = fill(db, rng)
+        db.compact()
+        with db.clone(tmp_path / "clone") as clone:
+            theirs = contents.copy()
+            assert_holds(clone, theirs)
+            assert clone.status().parent_id == db.status().volume_id != clone.status().volume_id
+            assert clone.status().parent_lsn == db.durable_lsn
+            assert len(clone.status().segments) == COPIES
+            assert_writable(clone, theirs, b"clone")
+            assert_writable(db, contents, b"parent")
+            assert_holds(clone, theirs)
+            assert clone.verify().ok
+        assert_holds(db, contents)
+        assert db.verify().ok
+    with aurora.open(tmp_path / "clone") as clone:
+        assert_holds(clone, theirs)
+        until(lambda: all_good(clone), "all copies are good")
+
+
+def test_a_clone_of_the_past_and_its_way_forward(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "parent") as db:
+        lsns = [db.put(b"n", b"%d" % n) for n in range(20)]
+        db.compact()
+        last = db.put(b"n", b"last")
+        with db.clone(tmp_path / "clone", at=lsns[7]) as clone:
+            assert clone[b"n"] == b"7"
+            assert clone.status().parent_lsn == lsns[7]
+            with clone.at(lsns[3]) as view:
+                assert view[b"n"] == b"3"
+            assert clone.history()[-1].to_lsn == lsns[7]
+            clone.backtrack(last)
+            assert clone[b"n"] == b"last"
+        assert db[b"n"] == b"last"
+        assert db.history() == []
+
+
+@pytest.mark.parametrize("order", ["oldest first", "newest first"])
+def test_clones_of_clones_removed_in_any_order(tmp_path: Path, order: str) -> None:
+    rng = seeded("generations")
+    paths = [tmp_path / str(n) for n in range(5)]
+    expected = []
+    db = aurora.open(paths[0])
+    contents = fill(db, rng)
+    db.compact()
+    for number, path in enumerate(paths[1:]):
+        assert_writable(db, contents, b"%d" % number)
+        expected.append(contents.copy())
+        db.close()
+        with aurora.open(paths[number]) as parent:
+            db = parent.clone(path)
+    db.close()
+    expected.append(contents)
+    left = list(zip(paths, expected, strict=True))
+    if order == "newest first":
+        left.reverse()
+    while left:
+        for path, holds in left:
+            with aurora.open(path) as each:
+                assert_holds(each, holds)
+                assert each.verify().ok
+        shutil.rmtree(left.pop(0)[0])
+
+
+def test_a_clone_shares_its_parents_layers(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "parent") as db:
+        db.put_many((b"%06d" % n, os.urandom(200)) for n in range(20_000))
+        db.compact()
+        assert db.status().own_bytes == db.status().disk_bytes
+        with db.clone(tmp_path / "clone") as clone:
+            layers = sum(segment.layer_bytes for segment in clone.status().segments)
+            assert layers > 6 * 4_000_000
+            for each in (db, clone):
+                status = each.status()
+                # But for what each has flushed since.
+                assert status.own_bytes <= status.disk_bytes - 0.95 * layers
+        shutil.rmtree(tmp_path / "clone")
+        assert db.status().own_bytes == db.status().disk_bytes
+
+
+def test_where_a_clone_cannot_be_made(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "parent") as db:
+        lsn = db.put(b"k", b"v")
+        db.clone(tmp_path / "clone").close()
+        with pytest.raises(ValueError, match="already"):
+            db.clone(tmp_path / "clone")
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "letter").touch()
+        with pytest.raises(aurora.CorruptionError, match="letter"):
+            db.clone(tmp_path / "full")
+        with pytest.raises(aurora.DatabaseLockedError):
+            db.clone(tmp_path / "parent")
+        with pytest.raises(ValueError, match="future"):
+            db.clone(tmp_path / "later", at=lsn + 1000)
+        with pytest.raises(aurora.StorageIOError):
+            db.clone("/proc/nowhere/clone")
+        assert not (tmp_path / "later").exists()
+
+
+def test_zones_of_a_clone_may_lie_elsewhere(tmp_path: Path) -> None:
+    zones = {name: str(tmp_path / f"disk {name}") for name in "abc"}
+    with aurora.open(tmp_path / "parent", topology=aurora.Topology(zones)) as db:
+        db[b"k"] = b"v"
+        with db.clone(tmp_path / "inside") as clone:
+            assert clone[b"k"] == b"v"
+            inside = str(tmp_path / "inside")
+            assert all(each.path.startswith(inside) for each in clone.status().segments)
+        with db.clone(tmp_path / "outside", topology=aurora.Topology(zones)) as clone:
+            assert clone[b"k"] == b"v"
+            assert clone.verify().ok
+        assert db.verify().ok
+
+
+def test_a_clone_that_was_cut_short_says_so_and_is_begun_anew(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "parent") as db:
+        db[b"k"] = b"v"
+        db.clone(tmp_path / "clone").close()
+        # What a crash before its last step leaves.
+        (tmp_path / "clone" / "volume.cloning").write_text("00" * 16)
+        for metadata in (tmp_path / "clone").rglob("volume.json"):
+            metadata.unlink()
+        for create in (True, False):
+            with pytest.raises(aurora.CorruptionError, match="cut short"):
+                aurora.open(tmp_path / "clone", create=create)
+        with db.clone(tmp_path / "clone") as clone:
+            assert clone[b"k"] == b"v"
+            assert clone.verify().ok
+    assert not (tmp_path / "clone" / "volume.cloning").exists()
+
+
+def test_a_clone_while_writes_go_on_and_with_copies_away(tmp_path: Path) -> None:
+    with aurora.open(tmp_path / "parent") as db:
+        rows = [(b"%05d" % n, b"x" * 300) for n in range(3000)]
+        db.put_many(rows)
+        for copy in (1, 4):
+            shutil.rmtree(next((tmp_path / "parent").glob(f"*/group-00000-copy-{copy}")))
+        with db.clone(tmp_path / "clone") as clone:
+            assert dict(clone.scan()) == dict(rows)
+            assert all_good(clone)
