@@ -4,7 +4,13 @@ from typing import final
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.frame import Frame
 from aurora_engine._ext.handle import Handle
-from aurora_engine._ext.records import CommitMark, RewindRecord, SegmentIdentity, SegmentState, VerifyCounts
+from aurora_engine._ext.records import (
+    CommitMark,
+    RewindRecord,
+    SegmentIdentity,
+    SegmentState,
+    VerifyCounts,
+)
 from aurora_engine.errors import AuroraError
 
 @final

@@ -248,27 +248,30 @@ def _check_end(log: HotLog, manifest: Manifest, folder: Path, findings: Findings
         if manifest.proven > log.scl
         else f"a later frame knows of VDL {beyond}"
     )
-    reason = _reason_at(log)
+    file, offset, reason = _break_behind(log, log.end_file or str(folder), log.end_offset)
     findings.add(
-        log.end_file or str(folder),
-        log.end_offset if log.end_file else None,
+        file,
+        offset,
         f"the hot log breaks off behind LSN {log.scl}, although {known}: {reason}",
     )
 
 
-def _reason_at(log: HotLog) -> str:
-    for extent in log.extents:
-        if extent.file != log.end_file:
-            continue
-        frame = extent.frames.get(log.end_offset)
+def _break_behind(log: HotLog, file: str, offset: int) -> tuple[str, int | None, str]:
+    """Where the frame that should follow is hurt, and how: right there, or in a later extent."""
+    places = [(extent, offset) for extent in log.extents if extent.file == file]
+    if not places:
+        return file, None, "no extent is there"
+    here = places[0][0].sequence
+    places += [(extent, ALIGN) for extent in log.extents if extent.sequence > here]
+    for extent, at in places:
+        frame = extent.frames.get(at)
         if frame is not None and frame.problem is not None:
-            return frame.problem.what
-        if frame is not None:
-            return f"the frame there follows LSN {frame.header.prev}"
-        if log.end_offset in extent.broken:
-            return extent.broken[log.end_offset].what
-        return "no frame is there"
-    return "no extent is there"
+            return extent.file, at, frame.problem.what
+        if at in extent.broken:
+            return extent.file, at, extent.broken[at].what
+        if at not in extent.frames and extent.sequence > here and extent.live:
+            return extent.file, at, "no frame is there, but later ones are"
+    return file, offset, "no frame is there"
 
 
 def _check_flushed(log: HotLog, manifest: Manifest, findings: Findings) -> None:
@@ -292,11 +295,12 @@ def _check_flushed(log: HotLog, manifest: Manifest, findings: Findings) -> None:
         frame = kept[frame.header.last]
     last = frame.header.last
     if last < manifest.flushed:
+        file, offset, reason = _break_behind(log, frame.file, frame.offset + frame.header.padded)
         findings.add(
-            frame.file,
-            frame.offset + frame.header.padded,
-            f"the frame that follows LSN {last} is missing or broken, although later ones up to "
-            f"{manifest.flushed} were there",
+            file,
+            offset,
+            f"the frame that follows LSN {last} is lost, although later ones up to "
+            f"{manifest.flushed} were there: {reason}",
         )
 
 

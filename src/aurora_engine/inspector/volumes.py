@@ -31,9 +31,8 @@ class Copy(NamedTuple):
 
 def is_volume(path: Path) -> bool:
     """Whether the folder holds a volume, or what is left of one."""
-    return (
-        any((path / name).exists() for name in (NAME, CREATING_NAME, CLONING_NAME))
-        or any(path.glob("*/group-*-copy-*"))
+    return any((path / name).exists() for name in (NAME, CREATING_NAME, CLONING_NAME)) or any(
+        path.glob("*/group-*-copy-*")
     )
 
 
