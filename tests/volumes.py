@@ -94,6 +94,16 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 3.0) -> Non
         time.sleep(0.01)
 
 
+def compact_all(db: aurora.Database) -> None:
+    """Compacts until every copy has all of its log in layers: each hears of VDL a little later."""
+
+    def compacted() -> bool:
+        db.compact()
+        return all(segment.unflushed_bytes == 0 for segment in db.status().segments)
+
+    until(compacted, "every copy has its log in layers", 10)
+
+
 def all_good(db: aurora.Database) -> bool:
     """Whether every copy is there, whole, and has caught up."""
     return all(segment.state == "ok" for segment in db.status().segments)

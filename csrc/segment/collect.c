@@ -112,6 +112,29 @@ aur_lsn auri_segment_collector_lowest_root(const auri_collector *collector) {
     return collector->candidates[0].root; /* they are ascending */
 }
 
+static bool is_common(const auri_collector *collector, aur_lsn lsn) {
+    for (uint32_t at = 0; at < collector->candidate_count; at++) {
+        const aur_lsn root = collector->candidates[at].root;
+        if (lsn > root || !aur_history_visible(collector->view->rewinds,
+                                               collector->view->rewind_count, root, lsn)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+aur_lsn auri_segment_collector_common(const auri_collector *collector) {
+    const auri_view *view = collector->view;
+    aur_lsn common = 0;
+    /* Histories part where a rewind goes back to, or they do not part at all. */
+    for (uint32_t at = 0; at < view->rewind_count; at++) {
+        const aur_lsn lsn = view->rewinds[at].to;
+        common = lsn > common && is_common(collector, lsn) ? lsn : common;
+    }
+    const aur_lsn lowest = auri_segment_collector_lowest_root(collector);
+    return is_common(collector, lowest) ? lowest : common;
+}
+
 /* ---- Writing ---- */
 
 static aur_status put_image(auri_collector *collector, auri_layer_writer *writer,

@@ -327,10 +327,11 @@ static aur_status take_record(aur_segment *segment, auri_cursor *input, aur_erro
 
 /* ---- Ending ---- */
 
-/* What a chronicle takes over: commits above the horizon, and the newest one at or below it. */
+/* What a chronicle takes over: commits after the history that all retained moments share, and the
+ * newest one in it. */
 typedef struct chronicle_run {
     auri_layer_writer *writer;
-    aur_lsn horizon;
+    aur_lsn common;
     aur_commit_mark anchor;
     bool has_anchor;
     uint64_t commits;
@@ -347,7 +348,7 @@ static aur_status put_anchor(chronicle_run *run, aur_error *error) {
 
 static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_error *error) {
     chronicle_run *run = context;
-    if (commit->lsn <= run->horizon) {
+    if (commit->lsn <= run->common) {
         run->anchor = *commit;
         run->has_anchor = true;
         return AUR_OK;
@@ -364,7 +365,7 @@ static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_
  * have none. */
 static aur_status write_chronicle(aur_segment *segment, auri_layer *const *removed, uint32_t count,
                                   auri_layer **output_out, aur_error *error) {
-    chronicle_run run = {.horizon = auri_segment_collector_horizon(segment->compaction->collector)};
+    chronicle_run run = {.common = auri_segment_collector_common(segment->compaction->collector)};
     auri_layer_info info;
     aur_lsn complete_lsn = 0;
     aur_status status =
@@ -400,12 +401,12 @@ static aur_lsn lowest_complete(const auri_view *view, const auri_compaction *com
 }
 
 /* Lists what goes: the part, deltas that every part has, and, with them, a small chronicle that is
- * written anew and old ones that lie below the horizon. Chronicle inputs come last in
+ * written anew and old ones that are not needed. Chronicle inputs come last in
  * removed[1..*with_commits), newest first. */
 static uint32_t list_removed(const auri_view *view, const auri_compaction *compaction,
                              auri_layer **removed, uint32_t *first_commits, uint32_t *commits) {
     const aur_lsn lowest = lowest_complete(view, compaction);
-    const aur_lsn horizon = auri_segment_collector_horizon(compaction->collector);
+    const aur_lsn common = auri_segment_collector_common(compaction->collector);
     uint32_t count = 0;
     if (compaction->part != NULL) {
         removed[count++] = compaction->part;
@@ -421,7 +422,7 @@ static uint32_t list_removed(const auri_view *view, const auri_compaction *compa
     for (uint32_t at = chronicles; at < view->layer_count && *commits > 0; at++) {
         const auri_layer_info *info = &view->layers[at]->info;
         const bool joins = at == chronicles && info->size_bytes < CHRONICLE_BYTES_SMALL;
-        const bool is_past = at > chronicles && view->layers[at - 1]->info.first_lsn <= horizon;
+        const bool is_past = at > chronicles && view->layers[at - 1]->info.first_lsn <= common;
         *commits += joins;
         if (joins || is_past) {
             removed[count++] = view->layers[at];

@@ -280,6 +280,8 @@ aur_status auri_segment_collector_end_page(auri_collector *collector, auri_layer
                                            aur_error *error) AUR_CHECKED;
 aur_lsn auri_segment_collector_horizon(const auri_collector *collector);
 aur_lsn auri_segment_collector_lowest_root(const auri_collector *collector);
+/* The highest moment known up to which all retained moments have the same history. */
+aur_lsn auri_segment_collector_common(const auri_collector *collector);
 void auri_segment_collector_close(auri_collector *collector);
 
 /* An image record of `page` at `lsn` in `out`, which has room for AUR_RECORD_BYTES_MAX. */

@@ -101,6 +101,8 @@ class PastVerbs:
             As with `at`. Nothing was done.
         VolumeFullError
             If thousands of backtracks are retained already. Nothing was done.
+        TimeoutError
+            If what was committed did not become durable in time. Nothing was done.
         QuorumLostError
             If too few copies could record it; with ``in_doubt`` set, it may have been done all the
             same.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.verbs import ReadVerbs
-from aurora_engine.volume.history import time_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +66,7 @@ class Snapshot(ViewVerbs):
     @property
     def time(self) -> datetime:
         """Since when that was the present, in UTC: the time of its newest commit."""
-        return time_of(self._volume.past.moment(self._source.read_point).time_us)
+        return self._volume.past.time(self._source.read_point)
 
     def table(self, name: str) -> SnapshotTable:
         """A table as it was.

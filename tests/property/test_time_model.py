@@ -166,9 +166,11 @@ class World:
         self.made = clone.history()
 
     def change_retention(self) -> None:
-        window = self.rng.choice((WIDE, WIDE, timedelta(0), timedelta(seconds=0.05)))
+        """Gives up what is older than a moment ago, and is wide open again at once."""
+        window = self.rng.choice((timedelta(0), timedelta(seconds=0.05), timedelta(seconds=0.5)))
         self.db.set_backtrack_window(window)
         assert self.db.status().backtrack_window == window
+        self.db.set_backtrack_window(WIDE)
 
     def compact(self) -> None:
         self.db.compact()

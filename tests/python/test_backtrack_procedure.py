@@ -59,7 +59,7 @@ class FakeEngine:
     def count_commits(self, after: int, upto: int) -> int:
         return upto // 10 - after // 10
 
-    def hold(self, timeout_s: float) -> int:
+    def hold(self, timeout: float) -> int:
         self.calls.append("hold")
         if self.refusals:
             raise self.refusals.pop()

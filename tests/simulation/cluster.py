@@ -230,6 +230,7 @@ class Cluster(PastActions):
             self.crash(power_cut=self.source.random() < 0.5)
 
     def _commit(self, transaction: Txn, writes: dict[bytes, bytes | None]) -> None:
+        head = self.engine.status().head
         while True:
             try:
                 lsn = transaction.commit(False)
@@ -239,7 +240,8 @@ class Cluster(PastActions):
             except QuorumLostError as refused:
                 self.note("refused", str(refused))
                 return
-        if lsn > (self.model.commits[-1][0] if self.model.commits else 0):
+        if lsn > head:
+            # Else it had nothing to change.
             self.model.commit(lsn, writes)
         self.note("commit", lsn, len(writes))
 
@@ -509,6 +511,7 @@ class Cluster(PastActions):
 
         The first must never complete a write again (I4).
         """
+        self.close_views()
         self._zombies.append((self.engine, self.engine.status().vdl))
         self.engine = self._new_engine()
         self.note("fail over")

@@ -40,6 +40,3 @@ cdef int settle(Engine engine, uint64_t lsn, aur_status waited, aur_error *error
 
 # Turns AUR_NEEDS_GROUPS and failures of a write into exceptions.
 cdef int check_write(Engine engine, aur_status status, const aur_error *error) except -1
-
-# Longest wait without a look for signals.
-cdef uint64_t SLICE_NS

@@ -54,7 +54,7 @@ from aurora_engine._ext.caurora cimport (
     aur_table,
 )
 from aurora_engine._ext.handle cimport Handle, forked, free_children, refuse, require, wait_idle
-from aurora_engine._ext.history cimport EngineHistory, fill_rewind
+from aurora_engine._ext.history cimport SLICE_NS, EngineHistory, fill_rewind
 from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
 
@@ -62,9 +62,6 @@ from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified,
 from aurora_engine._ext.status import STATUSES as _STATUSES
 from aurora_engine._ext.status import exception_for
 from aurora_engine.errors import AuroraError
-
-# A wait comes back this often to look for signals.
-cdef uint64_t SLICE_NS = 100_000_000
 
 cdef dict DRIVES = {
     "ring": <int>AUR_ENGINE_DRIVE_RING,
@@ -274,13 +271,10 @@ cdef class Engine(EngineHistory):
             engage(self, self._groups, copy, segment)
         self._groups += 1
 
-    def start(
-        self, uint64_t epoch, uint64_t vdl, uint64_t next_lsn, uint64_t time_us, group_lsns,
-        rewinds=()
-    ):
-        """Starts, or restarts after `stop`, at a recovered point, with each group's last LSN.
-
-        `rewinds` are all that are recorded, in the order of their `at`.
+    def start(self, uint64_t epoch, uint64_t vdl, uint64_t next_lsn, uint64_t time_us, group_lsns,
+              rewinds=()):
+        """Starts, or restarts after `stop`, at a recovered point, with each group's last LSN, and
+        all rewinds that are recorded, in the order of their `at`.
         """
         cdef aur_engine_start_point point
         cdef aur_error error

@@ -1,7 +1,10 @@
+from typing_extensions import disjoint_base
+
 from aurora_engine._ext.handle import Handle
 from aurora_engine._ext.records import CommitMark, RewindRecord
 from aurora_engine._ext.transaction import Txn
 
+@disjoint_base
 class EngineHistory(Handle):
     def view(self, lsn: int) -> Txn: ...
     @property

@@ -13,7 +13,6 @@ from aurora_engine._ext.caurora cimport (
     AUR_NOT_FOUND,
     AUR_OK,
     AUR_REWIND_WHO_BYTES,
-    AUR_TIMEOUT,
     aur_engine_commit_at_lsn,
     aur_engine_commit_at_time,
     aur_engine_count_commits,

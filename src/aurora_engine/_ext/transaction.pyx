@@ -50,7 +50,6 @@ from aurora_engine._ext.caurora cimport (
     aur_transaction_table_name,
 )
 from aurora_engine._ext.engine cimport (
-    SLICE_NS,
     Engine,
     TableHandle,
     check_write,
@@ -60,6 +59,7 @@ from aurora_engine._ext.engine cimport (
     wrap_table,
 )
 from aurora_engine._ext.handle cimport Handle, adopt, forked, free_children, orphan, require
+from aurora_engine._ext.history cimport SLICE_NS
 from aurora_engine._ext.status cimport check, error_clear
 
 # Values longer than this are copied without the interpreter lock.

@@ -286,8 +286,13 @@ def _check_flushed(log: HotLog, manifest: Manifest, findings: Findings) -> None:
         for frame in extent.live:
             header = frame.header
             dropped = is_truncated(manifest.rewinds, header.last, header.epoch)
-            if header.last <= manifest.flushed and not dropped and frame.problem is None:
-                kept.setdefault(header.prev, frame)
+            if header.last > manifest.flushed or dropped or frame.problem is not None:
+                continue
+            # Of two that follow one LSN the newer epoch counts: a truncation that the manifest
+            # knows no more has dropped the other.
+            other = kept.get(header.prev)
+            if other is None or other.header.epoch < header.epoch:
+                kept[header.prev] = frame
     if not kept:
         return
     frame = kept[min(kept)]

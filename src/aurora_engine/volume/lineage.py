@@ -12,8 +12,8 @@ from aurora_engine._ext.records import RewindRecord
 from aurora_engine.volume.history import BACKTRACK, TRUNCATION
 from aurora_engine.volume.messages import Surveyed
 
-REWINDS_KEPT = 4096
-"""A segment keeps at most so many; of more it forgets old truncations (docs/format/segment.md)."""
+REWINDS_KEPT = 64
+"""A segment keeps that many of the newest; older ones it may forget (docs/format/segment.md)."""
 
 Lineage = tuple[RewindRecord, ...]
 """Rewinds of one history, oldest first."""
@@ -85,6 +85,6 @@ def left_lineage(segment: Surveyed, lineage: Sequence[RewindRecord]) -> bool:
     leaves such copies: what they dropped, or annulled, may have been kept.
     """
     known = {_same(rewind) for rewind in lineage}
-    # A full list has forgotten some, maybe others than this segment's.
+    # A long list may have forgotten some, maybe others than this segment's.
     oldest = lineage[0].at if len(lineage) >= REWINDS_KEPT else 0
     return any(r.at >= oldest and _same(r) not in known for r in segment.rewinds)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from aurora_engine.options import Topology
 from aurora_engine.types import At, Rewind
 from aurora_engine.volume.backtracks import record, rewind_of
 from aurora_engine.volume.clones import Origin, make_clone, pinned_copies
-from aurora_engine.volume.history import BACKTRACK, Bounds, History, Moment, who_asks
+from aurora_engine.volume.history import BACKTRACK, Bounds, History, Moment, time_of, who_asks
 from aurora_engine.volume.layout import Metadata
 from aurora_engine.volume.lineage import Lineage
 from aurora_engine.volume.messages import Place
@@ -125,6 +125,10 @@ class Past:
         found = self._history.at_lsn(self._engine, lsn)
         return Moment(lsn, bounds.created_us if found is None else found.time_us)
 
+    def time(self, lsn: int) -> datetime:
+        """Since when a moment was the present, in UTC."""
+        return time_of(self.moment(lsn).time_us)
+
     def view(self, at: At) -> Txn:
         """A read-only transaction at a moment.
 
@@ -216,6 +220,8 @@ class Past:
             As with `view`. Nothing was done.
         VolumeFullError
             If so many backtracks are retained that no more can be recorded. Nothing was done.
+        TimeoutError
+            If what was committed did not become durable in time. Nothing was done.
         QuorumLostError
             If too few copies can record it. With ``in_doubt`` set, it may have been done all the
             same: the next recovery decides.

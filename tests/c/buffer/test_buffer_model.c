@@ -34,6 +34,7 @@ typedef struct volume {
     size_t moment_count;
     aur_rewind rewinds[REWINDS_MAX];
     size_t rewind_count;
+    const aur_rewind *pending; /* the pool hears of it in the middle of the next read */
 } volume;
 
 /* Newest change that a read at `point` sees, 0 when there is none. */
@@ -73,6 +74,10 @@ static aur_status read_page(void *context, aur_page_id page_id, aur_lsn read_poi
                             aur_error *error) {
     volume *volume = context;
     (void)error;
+    if (volume->pending != NULL) {
+        CHECK_OK(aur_buffer_rewind(volume->buffer, volume->pending));
+        volume->pending = NULL;
+    }
     aur_lsn point = read_point < volume->hardened ? read_point : volume->hardened;
     aur_lsn lsn = version_at(volume, page_id, point);
     if (lsn == 0)
@@ -214,8 +219,8 @@ static void lose_head(volume *volume) {
     CHECK_OK(aur_buffer_restart(volume->buffer, lsn, volume->rewinds, volume->rewind_count));
 }
 
-/* Everything is durable, and history goes on from any moment. Half of the time the pool hears of it
- * only when service starts again. */
+/* Everything is durable, and history goes on from any moment. The pool hears of it at once, while
+ * it reads, or only when service starts again. */
 static void rewind_to_some(volume *volume) {
     if (volume->rewind_count == REWINDS_MAX)
         return;
@@ -225,8 +230,14 @@ static void rewind_to_some(volume *volume) {
     volume->hardened = volume->head;
     volume->rewinds[volume->rewind_count++] = rewind; /* storage knows first */
     read_pages(volume, false);
-    if (random_below(2) == 0)
-        CHECK_OK(aur_buffer_rewind(volume->buffer, &rewind));
+    const uint64_t choice = random_below(3);
+    if (choice == 0) {
+        volume->pending = &rewind;
+        read_pages(volume, false);
+        volume->pending = NULL;
+    }
+    if (choice < 2)
+        CHECK_OK(aur_buffer_rewind(volume->buffer, &rewind)); /* once more does no harm */
     else
         CHECK_OK(aur_buffer_restart(volume->buffer, rewind.at + 1, volume->rewinds,
                                     volume->rewind_count));

@@ -354,8 +354,8 @@ static void rewind_in_doubt(void) {
     const aur_rewind rewind = {
         .at = at, .to = states[chosen].lsn, .epoch = world.epoch, .kind = AUR_REWIND_BACKTRACK};
     stack_record(&world, &rewind);
-    check_some_view();
     aur_engine_release(world.engine);
+    check_some_view();
     stack_recover(&world);
     push_state(&states[chosen], at + 1);
 }
