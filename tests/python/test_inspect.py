@@ -106,7 +106,7 @@ def assert_same_pages(folder: Path, rng: random.Random, count: int) -> None:
             page_id = rng.choice(pages)
             moment = rng.choice([segment.newest_moment, rng.choice(lsns or [0])])
             if rng.random() < 0.3:
-                first = min(layer.first_lsn for layer in segment.manifest.layers or [])
+                first = min((layer.first_lsn for layer in segment.manifest.layers), default=0)
                 moment = rng.randrange(first, segment.newest_moment + 1)
             expected: bytes | str | None
             try:

@@ -254,8 +254,18 @@ def _extent(request: Request, findings: Findings) -> Extent:
     extent = read_extent(request.path, _beside(request, findings), findings)
     if extent.problem is not None:
         findings.damage.append(extent.problem)
-    findings.damage += extent.broken.values()
-    findings.damage += [frame.problem for frame in extent.live if frame.problem is not None]
+    good = [frame.offset for frame in extent.live if frame.problem is None]
+    broken = extent.broken | {
+        frame.offset: frame.problem for frame in extent.live if frame.problem is not None
+    }
+    for offset, found in sorted(broken.items()):
+        if good and offset < good[-1]:
+            findings.damage.append(found)
+        else:
+            findings.notes.append(
+                f"{found}: a write that was cut short, or damage; inspect {request.path.parent} to "
+                "tell"
+            )
     return extent
 
 
