@@ -89,14 +89,14 @@ static uint64_t garbage_bytes(const auri_layer_info *part, aur_lsn horizon) {
     return (uint64_t)(share * (double)history);
 }
 
-static bool has_garbage(const auri_layer_info *part, aur_lsn horizon, bool everything) {
-    if (everything) {
-        return part->size_bytes > part->live_bytes && horizon > part->horizon;
+static bool has_garbage(const auri_layer_info *part, aur_lsn horizon, const auri_goal *goal) {
+    if (goal != NULL) {
+        return part->size_bytes > part->live_bytes && goal->horizon > part->horizon;
     }
     return garbage_bytes(part, horizon) > part->size_bytes / GARBAGE_SHARE;
 }
 
-static bool too_many_deltas(const aur_segment *segment, const auri_view *view, bool everything) {
+static bool too_many_deltas(const aur_segment *segment, const auri_view *view) {
     uint64_t delta_bytes = 0;
     uint64_t base_bytes = 0;
     for (uint32_t at = 0; at < view->delta_count; at++) {
@@ -108,28 +108,35 @@ static bool too_many_deltas(const aur_segment *segment, const auri_view *view, b
     const uint64_t share = base_bytes / DELTA_SHARE;
     const uint64_t limit =
         share > segment->options.delta_bytes ? share : segment->options.delta_bytes;
-    return view->delta_count > 0 && (everything || delta_bytes > limit);
+    return view->delta_count > 0 && delta_bytes > limit;
 }
 
-/* Index of the part to compact; base_count when there is none to be. Without a base its only part
- * is one that does not exist yet. */
-static uint32_t choose_part(const aur_segment *segment, const auri_view *view, aur_lsn horizon,
-                            bool everything) {
+/* Up to where every part should have the deltas now; 0: where they are. */
+static aur_lsn wanted_lsn(const aur_segment *segment, const auri_view *view,
+                          const auri_goal *goal) {
+    if (view->delta_count == 0) {
+        return 0;
+    }
+    if (goal != NULL) {
+        return goal->complete_lsn;
+    }
+    return too_many_deltas(segment, view) ? view->layers[0]->info.complete_lsn : 0;
+}
+
+/* Index of the part to compact; base_count when there is none to be. */
+static uint32_t choose_part(const auri_view *view, aur_lsn wanted, aur_lsn horizon,
+                            const auri_goal *goal) {
     auri_layer *const *parts = view->layers + view->delta_count;
-    const bool wants_deltas = too_many_deltas(segment, view, everything);
-    const aur_lsn newest = view->delta_count == 0 ? 0 : view->layers[0]->info.complete_lsn;
     uint32_t chosen = view->base_count;
-    if (wants_deltas) {
-        for (uint32_t at = 0; at < view->base_count; at++) {
-            if (parts[at]->info.complete_lsn < newest &&
-                (chosen == view->base_count ||
-                 parts[at]->info.complete_lsn < parts[chosen]->info.complete_lsn)) {
-                chosen = at;
-            }
+    for (uint32_t at = 0; at < view->base_count; at++) {
+        if (parts[at]->info.complete_lsn < wanted &&
+            (chosen == view->base_count ||
+             parts[at]->info.complete_lsn < parts[chosen]->info.complete_lsn)) {
+            chosen = at;
         }
     }
     for (uint32_t at = 0; at < view->base_count && chosen == view->base_count; at++) {
-        if (has_garbage(&parts[at]->info, horizon, everything)) {
+        if (has_garbage(&parts[at]->info, horizon, goal)) {
             chosen = at;
         }
     }
@@ -174,12 +181,11 @@ static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
 }
 
 /* A part above which no delta has a page of it is the same up to a later LSN. */
-static bool stays_as_it_is(const auri_compaction *compaction, bool everything) {
+static bool stays_as_it_is(const auri_compaction *compaction, const auri_goal *goal) {
     const auri_layer *part = compaction->part;
     const uint32_t own = part != NULL && part->info.records > 0;
     return part != NULL && compaction->input_count == own &&
-           !has_garbage(&part->info, auri_segment_collector_horizon(compaction->collector),
-                        everything);
+           !has_garbage(&part->info, auri_segment_collector_horizon(compaction->collector), goal);
 }
 
 static aur_status keep_output(auri_compaction *compaction, auri_layer *output) {
@@ -207,8 +213,8 @@ static aur_status open_output(aur_segment *segment, const auri_layer_info *info,
     return status;
 }
 
-static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index, bool everything,
-                        aur_error *error) {
+static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index,
+                        const auri_goal *goal, aur_error *error) {
     auri_compaction *compaction = calloc(1, sizeof *compaction);
     if (compaction == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
@@ -233,7 +239,7 @@ static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index, b
         compaction_free(compaction);
         return status;
     }
-    compaction->stays = stays_as_it_is(compaction, everything);
+    compaction->stays = stays_as_it_is(compaction, goal);
     segment->compaction = compaction;
     return AUR_OK;
 }
@@ -518,14 +524,17 @@ static aur_status advance(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-aur_status auri_segment_compact_step(aur_segment *segment, bool everything, aur_error *error) {
+aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,
+                                     aur_error *error) {
     if (segment->compaction == NULL) {
         auri_view *view = auri_segment_pin_view(segment);
-        const uint32_t index = choose_part(segment, view, horizon_of(segment), everything);
-        const bool is_first = view->base_count == 0 && too_many_deltas(segment, view, everything);
+        const aur_lsn wanted = wanted_lsn(segment, view, goal);
+        const uint32_t index = choose_part(view, wanted, horizon_of(segment), goal);
+        /* Without a base its only part is one that does not exist yet. */
+        const bool is_first = view->base_count == 0 && wanted > 0;
         aur_status status = AUR_NOT_FOUND;
         if (index < view->base_count || is_first) {
-            status = begin(segment, view, index, everything, error);
+            status = begin(segment, view, index, goal, error);
         }
         auri_segment_view_release(view);
         if (status != AUR_OK) {

@@ -59,13 +59,15 @@ aur_status aur_segment_retain(aur_segment *segment, const aur_retention *retenti
         memcpy(points, retention->points, retention->count * sizeof *points);
     }
     pthread_mutex_lock(&segment->lock);
-    aur_lsn *old = segment->points;
-    segment->points = points;
-    segment->point_count = retention->count;
-    segment->horizon =
-        retention->horizon > segment->horizon ? retention->horizon : segment->horizon;
+    if (retention->horizon >= segment->horizon) {
+        aur_lsn *old = segment->points;
+        segment->points = points;
+        segment->point_count = retention->count;
+        segment->horizon = retention->horizon;
+        points = old;
+    }
     pthread_mutex_unlock(&segment->lock);
-    free(old);
+    free(points);
     return AUR_OK;
 }
 
@@ -226,7 +228,7 @@ static aur_status drop_frames(aur_segment *segment, const aur_rewind *rewind, au
 
 /* Makes room for one more when there are very many: the oldest truncation goes, whose frames the
  * log has long overwritten. Backtracks hide what is kept, and cannot go. */
-static aur_status make_room(auri_manifest *draft, const aur_rewind *rewind, aur_error *error) {
+static aur_status make_room(auri_manifest *draft, uint32_t kind, aur_error *error) {
     uint32_t oldest = 0;
     if (draft->rewind_count < AURI_REWINDS_MAX) {
         return AUR_OK;
@@ -234,7 +236,10 @@ static aur_status make_room(auri_manifest *draft, const aur_rewind *rewind, aur_
     while (oldest < draft->rewind_count && draft->rewinds[oldest].kind != AUR_REWIND_TRUNCATION) {
         oldest++;
     }
-    if (oldest == draft->rewind_count || rewind->kind == AUR_REWIND_BACKTRACK) {
+    if (oldest == draft->rewind_count && kind == AUR_REWIND_TRUNCATION) {
+        return AUR_OK; /* a recovery is never refused */
+    }
+    if (oldest == draft->rewind_count) {
         return aur_fail(error, AUR_ERR_FULL,
                         "%u rewinds are still retained: wait until the backtrack window has passed "
                         "them, or make it shorter",
@@ -265,7 +270,7 @@ static aur_status record_rewind(aur_segment *segment, const aur_rewind *rewind, 
     if (status != AUR_OK) {
         return status;
     }
-    status = make_room(&draft, rewind, error);
+    status = make_room(&draft, rewind->kind, error);
     if (status != AUR_OK) {
         auri_segment_manifest_free(&draft);
         return status;

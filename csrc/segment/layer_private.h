@@ -134,7 +134,9 @@ typedef struct auri_layer {
     uint32_t root_count;
     uint8_t *bitmap; /* one bit for each page from info.first_page on */
     uint64_t bitmap_bytes;
-    auri_pointer commit_index; /* pointers to blocks of commits */
+    auri_pointer commit_index;    /* pointers to blocks of commits */
+    struct auri_layer *successor; /* the same file under a newer entry: as long as this one is read,
+                                     that one's file stays. Set once, when it is replaced. */
 } auri_layer;
 
 void auri_segment_layer_name(uint64_t number, char name[AURI_NAME_BYTES]);

@@ -101,6 +101,7 @@ void auri_segment_layer_release(auri_layer *layer) {
     if (layer->file != NULL) {
         aur_file_close(layer->file);
     }
+    auri_segment_layer_release(layer->successor);
     pthread_mutex_destroy(&layer->load_lock);
     free(layer->root);
     free(layer->bitmap);

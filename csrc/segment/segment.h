@@ -114,8 +114,9 @@ AUR_API aur_status aur_segment_set_epoch(aur_segment *segment, aur_epoch epoch,
 AUR_API void aur_segment_set_vdl(aur_segment *segment, aur_lsn vdl);
 
 /* Which moments must stay readable: every one from `horizon` on, and `points` below it, ascending
- * (docs/internals/history.md). Nothing is collected before the first call. The horizon only rises;
- * the points are those of the newest call. */
+ * (docs/internals/history.md). Nothing is collected before the first call. A call with a lower
+ * horizon than an earlier one comes late, and changes nothing: points that were pinned since lie
+ * between. */
 typedef struct aur_retention {
     aur_lsn horizon;
     const aur_lsn *points;

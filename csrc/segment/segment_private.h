@@ -255,9 +255,15 @@ aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *
 aur_status auri_segment_merge_step(aur_segment *segment, aur_error *error) AUR_CHECKED;
 void auri_segment_merge_abort(aur_segment *segment);
 
-/* Compacts a base part that has too many deltas above it, or too much that may be collected.
- * `everything`: any that has some. */
-aur_status auri_segment_compact_step(aur_segment *segment, bool everything,
+/* Where compacting is to come to, when somebody asks for it. */
+typedef struct auri_goal {
+    aur_lsn complete_lsn; /* every part has the deltas up to here */
+    aur_lsn horizon;      /* and was collected with this horizon, if it has history at all */
+} auri_goal;
+
+/* Compacts a base part that has too many deltas above it, or too much that may be collected; with a
+ * goal (else NULL), one that has not come to it. */
+aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,
                                      aur_error *error) AUR_CHECKED;
 void auri_segment_compact_abort(aur_segment *segment);
 

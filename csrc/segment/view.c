@@ -106,13 +106,14 @@ static bool is_among(const auri_layer *layer, auri_layer *const *layers, uint32_
     return false;
 }
 
-static bool is_named_among(uint64_t number, auri_layer *const *layers, uint32_t count) {
-    for (uint32_t at = 0; at < count; at++) {
-        if (layers[at]->info.number == number) {
-            return true;
+/* The added layer that has the same file; NULL: none. */
+static auri_layer *find_successor(const auri_layer *layer, const auri_layer_change *change) {
+    for (uint32_t at = 0; at < change->added_count; at++) {
+        if (change->added[at]->info.number == layer->info.number) {
+            return change->added[at];
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Room for `count` more layers that wait to be removed. */
@@ -218,8 +219,13 @@ static aur_status drop_flushed(aur_segment *segment, aur_lsn flushed_lsn) {
 static void retire(aur_segment *segment, const auri_layer_change *change) {
     for (uint32_t at = 0; at < change->removed_count; at++) {
         auri_layer *layer = change->removed[at];
-        if (layer->info.size_bytes > 0 &&
-            !is_named_among(layer->info.number, change->added, change->added_count)) {
+        auri_layer *successor = find_successor(layer, change);
+        if (layer->info.size_bytes == 0) {
+            continue;
+        }
+        if (successor != NULL) {
+            layer->successor = auri_segment_layer_acquire(successor);
+        } else {
             segment->obsolete[segment->obsolete_count++] = auri_segment_layer_acquire(layer);
         }
     }

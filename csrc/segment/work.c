@@ -23,7 +23,7 @@ static aur_status rearrange(aur_segment *segment, aur_error *error) {
     }
     aur_status status = auri_segment_merge_step(segment, error);
     if (status == AUR_NOT_FOUND) {
-        status = auri_segment_compact_step(segment, false, error);
+        status = auri_segment_compact_step(segment, NULL, error);
     }
     /* Inputs that are damaged do not get better: nothing is tried again until reopened. */
     segment->merge_blocked = status == AUR_ERR_CORRUPT;
@@ -79,23 +79,33 @@ aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader, aur_err
     return judge(segment, status, &failure, error);
 }
 
-static aur_status compact(aur_segment *segment, aur_error *error) {
+/* Everything that VDL covers goes into layers, and with what there is then the goal is set. */
+static aur_status set_goal(aur_segment *segment, auri_goal *goal, aur_error *error) {
     aur_status status = AUR_OK;
     auri_segment_merge_abort(segment);
     auri_segment_compact_abort(segment);
     while (status == AUR_OK) {
         status = auri_segment_flush(segment, true, error);
     }
-    while (status == AUR_OK || status == AUR_NOT_FOUND) {
-        status = auri_segment_compact_step(segment, true, error);
+    pthread_mutex_lock(&segment->lock);
+    *goal = (auri_goal){segment->manifest.flushed_lsn, segment->horizon};
+    pthread_mutex_unlock(&segment->lock);
+    return status == AUR_NOT_FOUND ? AUR_OK : status;
+}
+
+/* The lock is given up between the steps, so that flushes come in between. */
+static aur_status compact(aur_segment *segment, aur_error *error) {
+    auri_goal goal;
+    pthread_mutex_lock(&segment->work_lock);
+    aur_status status = set_goal(segment, &goal, error);
+    pthread_mutex_unlock(&segment->work_lock);
+    while (status == AUR_OK) {
+        pthread_mutex_lock(&segment->work_lock);
+        status = auri_segment_remove_obsolete(segment, error);
         if (status == AUR_NOT_FOUND) {
-            break;
+            status = auri_segment_compact_step(segment, &goal, error);
         }
-    }
-    if (status == AUR_NOT_FOUND) {
-        do {
-            status = auri_segment_remove_obsolete(segment, error);
-        } while (status == AUR_OK);
+        pthread_mutex_unlock(&segment->work_lock);
     }
     return status == AUR_NOT_FOUND ? AUR_OK : status;
 }
@@ -103,12 +113,6 @@ static aur_status compact(aur_segment *segment, aur_error *error) {
 aur_status aur_segment_compact(aur_segment *segment, aur_error *error) {
     aur_error failure;
     aur_error_clear(&failure);
-    aur_status status = auri_segment_writable(segment, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    pthread_mutex_lock(&segment->work_lock);
-    status = compact(segment, &failure);
-    pthread_mutex_unlock(&segment->work_lock);
-    return judge(segment, status, &failure, error);
+    const aur_status status = auri_segment_writable(segment, error);
+    return status == AUR_OK ? judge(segment, compact(segment, &failure), &failure, error) : status;
 }

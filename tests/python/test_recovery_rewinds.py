@@ -11,7 +11,12 @@ from tests.volumes import seeded
 from aurora_engine._ext.records import FrameInfo, RewindRecord
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.volume.history import BACKTRACK, TRUNCATION, History
-from aurora_engine.volume.lineage import left_lineage, lineage_of, missed_rewinds
+from aurora_engine.volume.lineage import (
+    REWINDS_KEPT,
+    left_lineage,
+    lineage_of,
+    missed_rewinds,
+)
 from aurora_engine.volume.messages import Place, Promise
 from aurora_engine.volume.recovery import LSN_ALLOCATION_LIMIT, Recovered, Recovery
 
@@ -277,3 +282,14 @@ def test_a_group_that_was_added_later_knows_only_what_came_since() -> None:
     again, _ = run(segments, groups=2)
     assert isinstance(again.outcome, Recovered)
     assert len(again.outcome.members) == 2 * COPIES
+
+
+def test_copies_forget_old_rewinds_each_by_itself() -> None:
+    """Only the newest ones are in every list; a copy may still know an older one."""
+    rewinds = [RewindRecord(100 * n, 100 * n - 50, n, 0, TRUNCATION) for n in range(1, 100)]
+    segments = volume([9] * COPIES)
+    for copy, segment in enumerate(segments.values()):
+        segment.epoch = 99
+        kept = [r for n, r in enumerate(rewinds[:-REWINDS_KEPT]) if n % 6 != copy]
+        segment.rewinds += kept + rewinds[-REWINDS_KEPT:]
+    assert len(recovered(segments).members) == COPIES

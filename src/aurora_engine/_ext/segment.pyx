@@ -266,7 +266,9 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
+        if check(status, &error) == AUR_NOT_FOUND:
+            return None
+        return CommitMark(mark.lsn, mark.time_us)
 
     def commit_at_lsn(self, uint64_t lsn):
         """(LSN, time) of the newest commit at or below an LSN, or None."""
@@ -279,7 +281,9 @@ cdef class Segment(Handle):
         with nogil:
             status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
         self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(mark.lsn, mark.time_us)
+        if check(status, &error) == AUR_NOT_FOUND:
+            return None
+        return CommitMark(mark.lsn, mark.time_us)
 
     def count_commits(self, uint64_t after, uint64_t upto):
         """How many commits there are with after < LSN <= upto."""

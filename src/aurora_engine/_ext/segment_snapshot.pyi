@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import final
+from typing import Self, final
 
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import RewindRecord, SegmentIdentity
@@ -7,7 +7,7 @@ from aurora_engine._ext.segment import Segment
 
 @final
 class Snapshot:
-    def __init__(self, segment: Segment) -> None: ...
+    def __new__(cls, segment: Segment) -> Self: ...
     def clone(
         self,
         disk: Disk,

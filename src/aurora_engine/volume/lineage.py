@@ -85,6 +85,6 @@ def left_lineage(segment: Surveyed, lineage: Sequence[RewindRecord]) -> bool:
     leaves such copies: what they dropped, or annulled, may have been kept.
     """
     known = {_same(rewind) for rewind in lineage}
-    # A long list may have forgotten some, maybe others than this segment's.
-    oldest = lineage[0].at if len(lineage) >= REWINDS_KEPT else 0
+    # Of those before the newest, each copy forgets by itself what no retained moment needs.
+    oldest = lineage[-REWINDS_KEPT].at if len(lineage) >= REWINDS_KEPT else 0
     return any(r.at >= oldest and _same(r) not in known for r in segment.rewinds)

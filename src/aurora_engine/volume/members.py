@@ -222,15 +222,6 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def compacted(segment: Segment) -> AuroraError | None:
-    """Flushes and merges a segment's layers; why it could not be done."""
-    try:
-        segment.compact()
-    except AuroraError as error:
-        return error
-    return None
-
-
 def may_return(error: AuroraError | None) -> bool:
     """Whether a copy that failed so may be opened again as it is.
 

@@ -358,6 +358,16 @@ class Past:
             self._engine.horizon = decision.horizon
             self._cause = decision.cause
 
+    def tell_segments(self) -> None:
+        """Moves the horizon on, and tells the segments now, not when the storage worker comes by."""
+        with self._lock:
+            self._move_horizon()
+            # In this order: nobody can pin a moment below a horizon that is passed.
+            horizon = self._engine.horizon
+            pins = self._engine.pins(horizon)
+            for segment in self._keeper.segments.values():
+                segment.retain(horizon, pins)
+
     @property
     def cause(self) -> Cause:
         """Why the oldest moment that is retained is not an older one."""

@@ -17,12 +17,12 @@ from aurora_engine.errors import AuroraError, FencedError, QuorumLostError, Volu
 from aurora_engine.options import OpenOptions, Topology
 from aurora_engine.types import At, RetentionReport, VerifyReport, VolumeStatus
 from aurora_engine.volume import report
+from aurora_engine.volume.compaction import compact_copies
 from aurora_engine.volume.layout import Layout, Metadata
 from aurora_engine.volume.lineage import lineage_of
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import (
     Driver,
-    compacted,
     copy_segment,
     create_segment,
     discard_unused,
@@ -538,24 +538,18 @@ class Volume:
             return verified
 
     def compact(self) -> None:
-        """Flushes and merges the layers of every copy.
+        """Flushes and compacts the layers of every copy.
 
         A copy that is damaged, full or away is left to `status` and `repair`: only when so few
         copies of a group are left that it could not be written either, the reason is raised.
         """
         with self._lock:
-            places = list(self._segments)
-            errors = in_parallel(compacted, [self._segments[place] for place in places])
+            self.past.tell_segments()
+            failed = compact_copies(self._segments)
+            done = Counter(group for group, copy in self._segments if (group, copy) not in failed)
             metadata = self._layout.metadata
-        done: Counter[int] = Counter()
-        failed: dict[int, AuroraError] = {}
-        for (group, copy), error in zip(places, errors, strict=True):
-            if error is None:
-                done[group] += 1
-            else:
-                failed.setdefault(group, error)
-                _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
-        for group, error in failed.items():
+        for (group, copy), error in failed.items():
+            _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
             if done[group] < write_quorum(metadata.copies):
                 raise error
 
