@@ -61,6 +61,7 @@ aur_status aur_segment_pin(aur_segment *segment, aur_segment_snapshot **snapshot
     snapshot->slots = auri_segment_hot_slots(segment, &snapshot->slot_count);
     snapshot->manifest.proven_scl = segment->scl;
     snapshot->manifest.vdl = segment->vdl;
+    snapshot->manifest.next_layer = segment->next_layer;
     pthread_mutex_unlock(&segment->lock);
     if (status != AUR_OK || snapshot->slots == NULL) {
         aur_segment_unpin(snapshot);

@@ -55,6 +55,18 @@ static bool same_rewinds(const auri_view *left, const auri_view *right) {
     return true;
 }
 
+/* Whether a layer that is to be taken over bears the number of another one that is here: its file
+ * would take the other's place. */
+static bool clashes(aur_segment *segment, const auri_view *own, const auri_view *leaders) {
+    for (uint32_t at = 0; at < leaders->layer_count; at++) {
+        const auri_layer_info *info = &leaders->layers[at]->info;
+        if (!has_file(own, info) && auri_segment_has_number(segment, info->number)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether the follower may have the leader's layers: what they hold it must have acknowledged, or
  * its SCL would run ahead of what it was sent. */
 static bool can_follow(aur_segment *segment, const auri_view *own, const follow_run *run) {
@@ -63,7 +75,8 @@ static bool can_follow(aur_segment *segment, const auri_view *own, const follow_
     const bool is_behind = segment->manifest.flushed_lsn <= run->flushed_lsn &&
                            (segment->frozen == NULL || segment->frozen->limit <= run->flushed_lsn);
     pthread_mutex_unlock(&segment->lock);
-    return has_frames && is_behind && same_rewinds(own, run->view);
+    return has_frames && is_behind && same_rewinds(own, run->view) &&
+           !clashes(segment, own, run->view);
 }
 
 static aur_status take_over(aur_segment *segment, const auri_view *own, auri_layer *layer,

@@ -22,6 +22,7 @@ enum {
     AURI_BLOCK_BYTES_MAX = 16 << 20, /* a reader refuses more */
     AURI_INDEX_ENTRIES = 128,        /* pointers in one index block */
     AURI_COMMITS_PER_BLOCK = 512,    /* all blocks of commits but a layer's last have so many */
+    AURI_NUMBER_MIX_BITS = 24,       /* of a layer's number; above them it counts */
 };
 
 enum auri_layer_kind {

@@ -116,6 +116,29 @@ static auri_layer *find_successor(const auri_layer *layer, const auri_layer_chan
     return NULL;
 }
 
+bool auri_segment_has_number(aur_segment *segment, uint64_t number) {
+    bool found = false;
+    auri_view *view = auri_segment_pin_view(segment);
+    for (uint32_t at = 0; at < view->layer_count && !found; at++) {
+        found = view->layers[at]->info.number == number && view->layers[at]->info.size_bytes > 0;
+    }
+    for (uint32_t at = 0; at < segment->obsolete_count && !found; at++) {
+        found = segment->obsolete[at]->info.number == number;
+    }
+    auri_segment_view_release(view);
+    return found;
+}
+
+/* Layers that are taken over count too. */
+static void note_numbers(aur_segment *segment, const auri_layer_change *change) {
+    pthread_mutex_lock(&segment->lock);
+    for (uint32_t at = 0; at < change->added_count; at++) {
+        const uint64_t count = change->added[at]->info.number >> AURI_NUMBER_MIX_BITS;
+        segment->next_layer = count >= segment->next_layer ? count + 1 : segment->next_layer;
+    }
+    pthread_mutex_unlock(&segment->lock);
+}
+
 /* Room for `count` more layers that wait to be removed. */
 static aur_status reserve_obsolete(aur_segment *segment, uint32_t count) {
     const uint32_t wanted = segment->obsolete_count + count;
@@ -238,6 +261,7 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     if (reserve_obsolete(segment, change->removed_count) != AUR_OK) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
     }
+    note_numbers(segment, change);
     pthread_mutex_lock(&segment->manifest_lock);
     aur_status status = auri_segment_draft(segment, &draft, error);
     if (status == AUR_OK) {
