@@ -62,7 +62,17 @@ def left_lineage(segment: Surveyed, lineage: Sequence[RewindRecord]) -> bool:
     such copies: what they dropped may have been kept. (Lists are cut at their old end.)
     """
     oldest = lineage[0].epoch if lineage else 0
-    return any(r.epoch >= oldest and r not in lineage for r in segment.rewinds)
+    happened = {_meaning(rewind) for rewind in lineage}
+    return any(r.epoch >= oldest and _meaning(r) not in happened for r in segment.rewinds)
+
+
+def _meaning(rewind: RewindRecord) -> tuple[int, int, int, int]:
+    """What a rewind does to history; when it was made does not count.
+
+    Two recoveries that open different copies for reading only come to the same rewind, and neither
+    can know of the other.
+    """
+    return rewind.at, rewind.to, rewind.epoch, rewind.kind
 
 
 def _newest_epoch(rewinds: Sequence[RewindRecord]) -> int:
