@@ -106,6 +106,19 @@ cdef int fill_identity(aur_segment_identity *out, identity) except -1:
     return 0
 
 
+# Around a call that gives the GIL up: who closes the handle meanwhile waits for the calls in it.
+cdef inline int enter(Segment segment, aur_error *error) except -1:
+    require(segment)
+    error_clear(error)
+    segment._calls += 1
+    return 0
+
+
+cdef inline int leave(Segment segment, aur_status status, const aur_error *error) except -1:
+    segment._calls -= 1
+    return check(status, error)
+
+
 @cython.final
 @cython.no_gc
 cdef class Segment(Handle):
@@ -246,13 +259,10 @@ cdef class Segment(Handle):
         """
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_set_epoch(self._segment, epoch, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def set_vdl(self, uint64_t vdl, uint64_t lowest_read_point):
         """Tells it of a VDL and of the lowest read point in use."""
@@ -320,13 +330,10 @@ cdef class Segment(Handle):
         cdef aur_frame *frame = NULL
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_next_frame(self._segment, after, &frame, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
         if status == AUR_NOT_FOUND:
             return None
         if status == AUR_GAP:
@@ -346,13 +353,10 @@ cdef class Segment(Handle):
         cdef uint64_t scl = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_append(self._segment, frame._frame, &scl, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_GAP:
+        if leave(self, status, &error) == AUR_GAP:
             raise LogGap(f"{frame!r} does not link to the segment's last record")
         return scl
 
@@ -361,13 +365,10 @@ cdef class Segment(Handle):
         cdef uint64_t scl = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_fill(self._segment, frame._frame, sender_epoch, &scl, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_GAP:
+        if leave(self, status, &error) == AUR_GAP:
             raise LogGap(f"{frame!r} does not link to the segment's last record")
         return scl
 
@@ -404,37 +405,28 @@ cdef class Segment(Handle):
         """
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_check(self._segment, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def work(self):
         """One unit of background work; whether there was any."""
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_work(self._segment, &error)
-        self._calls -= 1
-        return check(status, &error) == AUR_OK
+        return leave(self, status, &error) == AUR_OK
 
     def compact(self):
         """Flushes and merges everything into as few layers as possible."""
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_compact(self._segment, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def verify(self):
         """Reads and checks every byte of the segment; returns the counts and every damage found."""
