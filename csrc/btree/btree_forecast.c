@@ -189,7 +189,7 @@ aur_status aur_tree_forecast_put(aur_tree_forecast *forecast, const uint8_t *key
         bool found = false;
         aur_status status = move_path(forecast, wanted, &ref, error);
         if (status == AUR_OK) {
-            status = auri_leaf_search(ref.page, wanted, &slot, &found, error);
+            status = auri_leaf_search(ref.page, wanted, AURI_EXPECT_NOTHING, &slot, &found, error);
         }
         if (status == AUR_OK && found) {
             uint32_t old;
