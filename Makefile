@@ -98,6 +98,12 @@ asan: ## C tests with address, leak and undefined-behaviour checks
 tsan: ## C tests with the race detector
 	@$(MAKE) c PRESET=tsan
 
+.PHONY: test-eio
+test-eio: setup ## real file systems that answer EIO under a running database; as root
+	@tools/install_system.sh eio
+	@$(call say,EIO from the operating system)
+	@$(PY) -m pytest -rs tests/python/test_faults_eio.py
+
 .PHONY: asan-python
 asan-python: setup ## the quick Python tests over an AddressSanitizer build of the core
 	@$(call say,Python tests under AddressSanitizer)

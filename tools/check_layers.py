@@ -2,7 +2,8 @@
 
 Data goes one way, down. The tables below are the architecture; a line of code that breaks them
 fails the build. C: each folder of csrc/ is a layer. Python: the command line knows the face, the
-face knows volume/, volume/ knows _ext, and errors, types and options know nothing above them.
+face knows volume/, volume/ knows _ext, and errors, types and options know nothing above them. The
+inspector knows nothing of ours, and only the command line knows it.
 
 Usage: ``python -m tools.check_layers``.
 """
@@ -52,9 +53,11 @@ THIRD_PARTY = {
 }
 
 # Python parts from the bottom up; a part may import itself and the ones before it.
-PYTHON_PARTS = ("base", "_ext", "volume", "face", "cli")
+PYTHON_PARTS = ("inspector", "base", "_ext", "volume", "face", "cli")
 PYTHON_BASE_MODULES = {"errors", "types", "options", "protocols"}
 CLI_ONLY_PACKAGES = {"click", "rich"}
+# Second implementations of what the core has: they check the core, nothing else may rest on them.
+INSPECTOR_ONLY_PACKAGES = {"xxhash", "zstandard"}
 PACKAGE = "aurora_engine"
 
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
@@ -113,7 +116,7 @@ def part_of(module: str) -> str:
         return "face"
     if names[0] in PYTHON_BASE_MODULES:
         return "base"
-    if names[0] in {"_ext", "volume"}:
+    if names[0] in {"_ext", "volume", "inspector"}:
         return names[0]
     if names[0] in {"cli", "__main__"}:
         return "cli"
@@ -152,9 +155,13 @@ def import_problem(module: str, target: str) -> str | None:
     here = part_of(module)
     if target.split(".")[0] in CLI_ONLY_PACKAGES and here != "cli":
         return f"{target} is imported only by the command line"
+    if target.split(".")[0] in INSPECTOR_ONLY_PACKAGES and here != "inspector":
+        return f"{target} is imported only by the inspector"
     if target.split(".")[0] != PACKAGE:
         return None
     there = part_of(target)
+    if there == "inspector" and here not in {"inspector", "cli"}:
+        return f"{target} is for the command line"
     if PYTHON_PARTS.index(there) > PYTHON_PARTS.index(here):
         return f"{here} may not import {there} ({target})"
     return None

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Install what the system lacks, by trying what is needed rather than by asking which packages are there.
 #
-#   tools/install_system.sh build [fuzz] [cross] [cache]
+#   tools/install_system.sh build [fuzz] [cross] [cache] [eio]
 #
 # build: C compiler, Python headers and venv, pkg-config, liburing    fuzz: clang with libFuzzer
 # cross: aarch64 compiler and qemu-user                               cache: ccache
+# eio: mkfs.ext4 and mount, for file systems that fail
 set -euo pipefail
 
 missing=()
@@ -43,6 +44,10 @@ for feature in "$@"; do
         ;;
     cache)
         command -v ccache >/dev/null || need ccache
+        ;;
+    eio)
+        PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || need e2fsprogs
+        command -v mount >/dev/null || need mount
         ;;
     *)
         echo "unknown feature: $feature" >&2

@@ -136,8 +136,46 @@ aur_status aur_tree_add_count(aur_writer *writer, const aur_tree *tree, int64_t 
 /* Frees every page of the tree, its root too. */
 aur_status aur_tree_drop(aur_writer *writer, const aur_tree *tree, aur_error *error) AUR_CHECKED;
 
-/* Upper bound of pages that putting these bytes could allocate; for growing the volume ahead. */
+/* Upper bound of pages that putting these bytes could allocate, whatever the tree looks like; for
+ * growing the volume ahead. Several times too high for small records: see the forecast. */
 uint64_t aur_tree_pages_needed(uint32_t page_bytes, uint64_t records, uint64_t value_bytes);
+/* The pages and the bitmap pages that they may bring along. */
+uint64_t aur_space_with_bitmaps(uint32_t page_bytes, uint64_t pages);
+
+/* A close upper bound, by looking at the pages of the head that the puts would change; for the
+ * writer, under the commit latch. Begin (tree NULL: one that will be made), put in ascending order
+ * of keys, end. */
+typedef struct auri_forecast_inflow {
+    uint64_t cells;
+    uint64_t bytes;
+} auri_forecast_inflow;
+
+typedef struct auri_forecast_node {
+    aur_page_id page_id;
+    uint64_t used;
+    uint64_t cell_max; /* longest cell and key, of those here and those to come */
+    uint64_t key_max;
+    bool at_edge; /* the last node of its level */
+    auri_forecast_inflow inside;
+    auri_forecast_inflow edge; /* behind everything that the tree holds */
+} auri_forecast_node;
+
+typedef struct aur_tree_forecast {
+    aur_reader reader;
+    aur_tree tree;
+    bool is_new;
+    bool has_path;
+    bool has_runs; /* some of the pages have to follow each other */
+    uint32_t height;
+    uint64_t pages;
+    auri_forecast_node node[AUR_TREE_DEPTH_MAX]; /* by level; 0 is the leaf */
+} aur_tree_forecast;
+
+void aur_tree_forecast_begin(aur_tree_forecast *forecast, const aur_reader *reader,
+                             const aur_tree *tree);
+aur_status aur_tree_forecast_put(aur_tree_forecast *forecast, const uint8_t *key, size_t key_bytes,
+                                 uint64_t value_bytes, aur_error *error) AUR_CHECKED;
+uint64_t aur_tree_forecast_end(aur_tree_forecast *forecast);
 
 /* Checks order, levels, owners, separators, counts, overflow runs, and that every page is marked in
  * the bitmap exactly once (`seen`, a bit per page, owned by the caller, may be NULL). */

@@ -10,6 +10,7 @@
  *   btree_cursor.c      scans both ways
  *   btree_path.c        the writer's way from the root to a leaf
  *   btree_put.c         put and splits
+ *   btree_forecast.c    the pages that a batch of puts can take
  *   btree_delete.c      delete, merges, a root that shrinks
  *   btree_table.c       create, count, drop
  *   btree_verify.c      the whole tree against its rules
@@ -210,6 +211,15 @@ static inline uint32_t auri_payload_bytes(uint32_t page_bytes) {
 static inline uint64_t auri_overflow_pages(uint32_t page_bytes, uint64_t value_bytes) {
     const uint64_t payload = auri_payload_bytes(page_bytes);
     return (value_bytes + payload - 1) / payload;
+}
+
+/* True iff key and value together go into the leaf. A value no longer than a reference always
+ * does: a reference would not be shorter. */
+static inline bool auri_is_inline(uint32_t page_bytes, uint32_t key_bytes, uint64_t value_bytes) {
+    const uint32_t quarter = auri_payload_bytes(page_bytes) / 4;
+    const uint32_t cell_max = quarter - AUR_CELL_HEADER_BYTES - AUR_SLOT_BYTES;
+    return value_bytes <= AUR_REFERENCE_BYTES ||
+           value_bytes + key_bytes + AUR_LEAF_CELL_KEY_AT <= cell_max;
 }
 
 /* Writes a value to a new run of overflow pages. */

@@ -259,15 +259,6 @@ aur_status auri_leaf_make_room(aur_writer *writer, const aur_tree *tree, auri_pa
     return split_leaf(writer, tree, path, key, error);
 }
 
-/* True iff key and value together go into the leaf. A value no longer than a reference always
- * does: a reference would not be shorter. */
-static bool is_inline(uint32_t page_bytes, uint32_t key_bytes, uint64_t value_bytes) {
-    const uint32_t quarter = auri_payload_bytes(page_bytes) / 4;
-    const uint32_t cell_max = quarter - AUR_CELL_HEADER_BYTES - AUR_SLOT_BYTES;
-    return value_bytes <= AUR_REFERENCE_BYTES ||
-           value_bytes + key_bytes + AUR_LEAF_CELL_KEY_AT <= cell_max;
-}
-
 /* Builds the leaf cell in space->cell, writing a long value to overflow pages first. */
 static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key key,
                              const uint8_t *value, uint64_t value_bytes, uint32_t *cell_bytes_out,
@@ -276,7 +267,7 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
     uint8_t *value_at = cell + AUR_LEAF_CELL_KEY_AT + key.length;
     uint32_t head = key.length;
     uint32_t tail = (uint32_t)value_bytes;
-    if (is_inline(writer->mtr->page_bytes, key.length, value_bytes)) {
+    if (auri_is_inline(writer->mtr->page_bytes, key.length, value_bytes)) {
         if (value_bytes > 0) {
             memcpy(value_at, value, value_bytes);
         }

@@ -126,6 +126,5 @@ uint64_t aur_tree_pages_needed(uint32_t page_bytes, uint64_t records, uint64_t v
     const uint64_t leaves = records;
     const uint64_t inner = records / 2 + 2 * AUR_TREE_DEPTH_MAX;
     const uint64_t overflow = auri_overflow_pages(page_bytes, value_bytes) + records;
-    const uint64_t pages = leaves + inner + overflow;
-    return pages + pages / auri_space_group_pages(page_bytes) + 1;
+    return aur_space_with_bitmaps(page_bytes, leaves + inner + overflow);
 }

@@ -399,3 +399,7 @@ aur_status aur_space_format(aur_mtr *mtr, aur_error *error) {
     }
     return status;
 }
+
+uint64_t aur_space_with_bitmaps(uint32_t page_bytes, uint64_t pages) {
+    return pages == 0 ? 0 : pages + pages / auri_space_group_pages(page_bytes) + 1;
+}

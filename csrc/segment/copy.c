@@ -11,9 +11,7 @@
 
 #include "segment/segment_private.h"
 
-/* A copy that is rebuilt gives its layers numbers that the lost one surely never came to: peers may
- * have taken layers over from it that the source has not seen. */
-enum { CHUNK_BYTES = 1 << 20, NUMBERS_SKIPPED = 1 << 20 };
+enum { CHUNK_BYTES = 1 << 20 };
 
 struct aur_segment_snapshot {
     aur_segment *source;
@@ -310,7 +308,6 @@ static aur_status prepare(copy_run *run, aur_lsn vdl, bool is_clone, aur_error *
     }
     run->manifest.identity = *run->identity;
     run->manifest.edition = 1;
-    run->manifest.next_layer += NUMBERS_SKIPPED;
     run->manifest.replay = (auri_log_position){.sequence = 1, .offset = AURI_EXTENT_HEADER_BYTES};
     for (uint32_t at = 0; at < run->manifest.layer_count; at++) {
         run->total_bytes += run->manifest.layers[at].size_bytes;

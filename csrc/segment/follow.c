@@ -28,22 +28,14 @@ static auri_layer *find_layer(const auri_view *view, const auri_layer_info *info
     return NULL;
 }
 
-/* A layer of that number, if perhaps under another entry, or waiting to be removed. Holds
- * work_lock.
- */
-static const auri_layer *find_number(const aur_segment *segment, const auri_view *view,
-                                     uint64_t number) {
+/* Whether the segment has the file, if perhaps under another entry. */
+static bool has_file(const auri_view *view, const auri_layer_info *info) {
     for (uint32_t at = 0; at < view->layer_count; at++) {
-        if (view->layers[at]->info.number == number) {
-            return view->layers[at];
+        if (auri_segment_same_layer(&view->layers[at]->info, info)) {
+            return true;
         }
     }
-    for (uint32_t at = 0; at < segment->obsolete_count; at++) {
-        if (segment->obsolete[at]->info.number == number) {
-            return segment->obsolete[at];
-        }
-    }
-    return NULL;
+    return info->size_bytes == 0;
 }
 
 /* Whether both know the same rewinds, but for old ones that one of them has dropped. */
@@ -63,6 +55,18 @@ static bool same_rewinds(const auri_view *left, const auri_view *right) {
     return true;
 }
 
+/* Whether a layer that is to be taken over bears the number of another one that is here: its file
+ * would take the other's place. */
+static bool clashes(aur_segment *segment, const auri_view *own, const auri_view *leaders) {
+    for (uint32_t at = 0; at < leaders->layer_count; at++) {
+        const auri_layer_info *info = &leaders->layers[at]->info;
+        if (!has_file(own, info) && auri_segment_has_number(segment, info->number)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether the follower may have the leader's layers: what they hold it must have acknowledged, or
  * its SCL would run ahead of what it was sent. */
 static bool can_follow(aur_segment *segment, const auri_view *own, const follow_run *run) {
@@ -71,23 +75,17 @@ static bool can_follow(aur_segment *segment, const auri_view *own, const follow_
     const bool is_behind = segment->manifest.flushed_lsn <= run->flushed_lsn &&
                            (segment->frozen == NULL || segment->frozen->limit <= run->flushed_lsn);
     pthread_mutex_unlock(&segment->lock);
-    return has_frames && is_behind && same_rewinds(own, run->view);
+    return has_frames && is_behind && same_rewinds(own, run->view) &&
+           !clashes(segment, own, run->view);
 }
 
 static aur_status take_over(aur_segment *segment, const auri_view *own, auri_layer *layer,
                             auri_layer **taken_out, aur_error *error) {
-    const auri_layer *known = find_number(segment, own, layer->info.number);
-    aur_status status = AUR_OK;
-    if (known == NULL && layer->info.size_bytes > 0) {
-        status = auri_segment_layer_copy(layer, segment->disk, NULL, NULL, error);
-    } else if (known != NULL && !auri_segment_same_layer(&known->info, &layer->info)) {
-        /* Its file would take the place of one that is read. A rebuild makes the copies agree. */
-        status = auri_segment_layer_damage(
-            known, 0, known->info.first_lsn,
-            "the layer is not the one of that number in other copies", error);
-    }
-    if (status != AUR_OK) {
-        return status;
+    if (!has_file(own, &layer->info)) {
+        const aur_status status = auri_segment_layer_copy(layer, segment->disk, NULL, NULL, error);
+        if (status != AUR_OK) {
+            return status;
+        }
     }
     return auri_segment_layer_open_new(segment, &layer->info, taken_out, error);
 }

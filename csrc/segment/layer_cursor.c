@@ -45,8 +45,7 @@ static aur_status next_block(auri_cursor *cursor, aur_error *error) {
     return auri_segment_layer_read_block(cursor->layer, &pointer, &cursor->data, error);
 }
 
-/* Whether a record may stand behind `last`: an image has the LSN of the record whose state it
- * holds.
+/* Whether a record may stand behind `last`: an image has the LSN of the record that it stands for.
  */
 static bool follows(const aur_record *last, const aur_record *record) {
     return record->page_id > last->page_id ||

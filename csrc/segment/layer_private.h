@@ -22,6 +22,7 @@ enum {
     AURI_BLOCK_BYTES_MAX = 16 << 20, /* a reader refuses more */
     AURI_INDEX_ENTRIES = 128,        /* pointers in one index block */
     AURI_COMMITS_PER_BLOCK = 512,    /* all blocks of commits but a layer's last have so many */
+    AURI_NUMBER_MIX_BITS = 24,       /* of a layer's number; above them it counts */
 };
 
 enum auri_layer_kind {
@@ -58,11 +59,6 @@ static inline bool auri_segment_same_layer(const auri_layer_info *left,
                                            const auri_layer_info *right) {
     return left->number == right->number && left->file_sum == right->file_sum &&
            left->size_bytes == right->size_bytes;
-}
-
-/* Numbers count up, and their low byte is the copy that built the layer. */
-static inline uint64_t auri_segment_number_after(const auri_layer_info *layer) {
-    return (layer->number >> 8) + 1;
 }
 
 /* Where a block is: the checksum is in the pointer, so a block that is stale or elsewhere fails.

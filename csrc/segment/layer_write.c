@@ -139,18 +139,28 @@ static aur_status put_header(auri_layer_writer *writer, aur_error *error) {
     return put_bytes(writer, head, sizeof head, error);
 }
 
-/* Numbers grow in a segment, above those of the layers that it took over, and two copies of a group
- * never give the same one to layers that they build, so a layer can be taken over under its name.
+/*
+ * A number names a file in all copies that take the layer over, so no two layers of a group may
+ * ever have the same one. The count is above that of every layer this copy has known; the rest
+ * mixes in who builds it and when, because a copy that was away or is made anew does not know all.
  */
 static uint64_t take_number(aur_segment *segment) {
     pthread_mutex_lock(&segment->lock);
-    const uint64_t number = segment->next_layer++ << 8 | (segment->identity.copy & 0xff);
+    const uint64_t count = segment->next_layer++;
+    const uint64_t circumstances[] = {count, segment->identity.copy, segment->manifest.epoch,
+                                      segment->manifest.edition, segment->scl};
     pthread_mutex_unlock(&segment->lock);
-    return number;
+    const uint64_t mix = aur_checksum(circumstances, sizeof circumstances, segment->volume_seed);
+    return count << AURI_NUMBER_MIX_BITS | (mix >> (64 - AURI_NUMBER_MIX_BITS));
 }
 
-static aur_status create_file(auri_layer_writer *writer, aur_error *error) {
+/* Makes the layer's file. AUR_ERR_INVALID: the segment has a layer of that number. */
+static aur_status create_file(aur_segment *segment, auri_layer_writer *writer, aur_error *error) {
     char name[AURI_NAME_BYTES];
+    if (auri_segment_has_number(segment, writer->info.number)) {
+        return aur_fail(error, AUR_ERR_INVALID, "layer %llu exists already",
+                        (unsigned long long)writer->info.number);
+    }
     auri_segment_layer_name(writer->info.number, name);
     /* A file of that name can only be one that a crash left and that could not be removed then. */
     const aur_status status = aur_disk_remove(writer->disk, name, error);
@@ -189,7 +199,7 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint32_t kind, u
         status = no_memory(error);
     }
     if (status == AUR_OK) {
-        status = create_file(writer, error);
+        status = create_file(segment, writer, error);
     }
     if (status == AUR_OK) {
         status = put_header(writer, error);

@@ -97,8 +97,7 @@ static aur_status read_frame(log_scan *scan, uint64_t offset, const aur_frame_he
         }
     }
     frame->header = *header;
-    if (status == AUR_OK &&
-        !AUR_PLANTED(segment->options.planted_bugs, AUR_BUG_TORN_FRAME | AUR_BUG_NO_CHECKSUM)) {
+    if (status == AUR_OK && !AUR_PLANTED(segment->options.planted_bugs, AUR_BUG_TORN_FRAME)) {
         status = aur_frame_check_payload(frame->bytes, header, segment->volume_seed);
     }
     if (status == AUR_OK) {

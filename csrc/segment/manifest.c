@@ -212,6 +212,33 @@ static void decode_layer(const uint8_t *in, auri_layer_info *layer) {
     layer->tier = aur_get32(in + AUR_LISTED_TIER_AT);
 }
 
+static int compare_numbers(const void *left, const void *right) {
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Whether no two layers name the same file. AUR_ERR_CORRUPT, AUR_ERR_MEMORY. */
+static aur_status check_numbers(const auri_manifest *manifest) {
+    uint64_t *numbers = malloc(((size_t)manifest->layer_count + 1) * sizeof *numbers);
+    uint32_t count = 0;
+    aur_status status = AUR_OK;
+    if (numbers == NULL) {
+        return AUR_ERR_MEMORY;
+    }
+    for (uint32_t at = 0; at < manifest->layer_count; at++) {
+        if (manifest->layers[at].size_bytes > 0) {
+            numbers[count++] = manifest->layers[at].number;
+        }
+    }
+    qsort(numbers, count, sizeof *numbers, compare_numbers);
+    for (uint32_t at = 1; at < count; at++) {
+        status = numbers[at] == numbers[at - 1] ? AUR_ERR_CORRUPT : status;
+    }
+    free(numbers);
+    return status;
+}
+
 /* What the checksum cannot tell: whether a later reader may rely on the numbers. */
 static bool is_sound(const auri_manifest *manifest) {
     const aur_segment_identity *identity = &manifest->identity;
@@ -271,9 +298,11 @@ static aur_status decode(const uint8_t *bytes, size_t length, auri_manifest *man
     for (uint32_t at = 0; at < manifest->layer_count; at++, in += AUR_LISTED_BYTES) {
         decode_layer(in, &manifest->layers[at]);
     }
-    if (!is_sound(manifest)) {
+    const aur_status numbers = check_numbers(manifest);
+    if (numbers != AUR_OK || !is_sound(manifest)) {
         auri_segment_manifest_free(manifest);
-        return damaged(error, "holds values out of range");
+        return numbers == AUR_ERR_MEMORY ? aur_fail(error, numbers, "no memory for the manifest")
+                                         : damaged(error, "holds values out of range");
     }
     return AUR_OK;
 }

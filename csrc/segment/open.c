@@ -173,12 +173,12 @@ static aur_lsn collected_horizon(const auri_manifest *manifest) {
     return horizon;
 }
 
-/* Above the number of each layer there is. */
-static uint64_t next_number(const auri_manifest *manifest) {
+/* A manifest from before layers were taken over may be behind what it lists. */
+static uint64_t next_layer(const auri_manifest *manifest) {
     uint64_t next = manifest->next_layer;
     for (uint32_t at = 0; at < manifest->layer_count; at++) {
-        const uint64_t after = auri_segment_number_after(&manifest->layers[at]);
-        next = after > next ? after : next;
+        const uint64_t count = manifest->layers[at].number >> AURI_NUMBER_MIX_BITS;
+        next = count >= next ? count + 1 : next;
     }
     return next;
 }
@@ -205,7 +205,7 @@ static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
     segment->vdl = manifest->vdl;
     segment->horizon = collected_horizon(manifest);
     segment->log.next_sequence = 1;
-    segment->next_layer = next_number(manifest);
+    segment->next_layer = next_layer(manifest);
     aur_error_clear(&segment->damage);
     return segment;
 }

@@ -121,6 +121,9 @@ aur_status auri_segment_keep_tail(aur_segment *segment, aur_lsn flushed_lsn) AUR
 /* Removes the file of one layer that is out of use. AUR_NOT_FOUND: none can be. Holds work_lock. */
 aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
+/* Whether a layer of that number is in the view, or waits for its removal. Holds work_lock. */
+bool auri_segment_has_number(aur_segment *segment, uint64_t number);
+
 /* A reference on the current view. */
 auri_view *auri_segment_pin_view(aur_segment *segment);
 
@@ -207,7 +210,7 @@ struct aur_segment {
     aur_lsn horizon; /* every moment from here on is retained */
     aur_lsn *points; /* and these below it, ascending */
     size_t point_count;
-    uint64_t next_layer; /* number for the next layer file */
+    uint64_t next_layer; /* above the count in the number of every layer known */
     void *unpackers[AURI_UNPACKERS];
     uint32_t unpacker_count;
     uint32_t health;

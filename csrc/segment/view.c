@@ -116,6 +116,29 @@ static auri_layer *find_successor(const auri_layer *layer, const auri_layer_chan
     return NULL;
 }
 
+bool auri_segment_has_number(aur_segment *segment, uint64_t number) {
+    bool found = false;
+    auri_view *view = auri_segment_pin_view(segment);
+    for (uint32_t at = 0; at < view->layer_count && !found; at++) {
+        found = view->layers[at]->info.number == number && view->layers[at]->info.size_bytes > 0;
+    }
+    for (uint32_t at = 0; at < segment->obsolete_count && !found; at++) {
+        found = segment->obsolete[at]->info.number == number;
+    }
+    auri_segment_view_release(view);
+    return found;
+}
+
+/* Layers that are taken over count too. */
+static void note_numbers(aur_segment *segment, const auri_layer_change *change) {
+    pthread_mutex_lock(&segment->lock);
+    for (uint32_t at = 0; at < change->added_count; at++) {
+        const uint64_t count = change->added[at]->info.number >> AURI_NUMBER_MIX_BITS;
+        segment->next_layer = count >= segment->next_layer ? count + 1 : segment->next_layer;
+    }
+    pthread_mutex_unlock(&segment->lock);
+}
+
 /* Room for `count` more layers that wait to be removed. */
 static aur_status reserve_obsolete(aur_segment *segment, uint32_t count) {
     const uint32_t wanted = segment->obsolete_count + count;
@@ -216,33 +239,6 @@ static aur_status drop_flushed(aur_segment *segment, aur_lsn flushed_lsn) {
     return status;
 }
 
-/* A layer of a peer may have any number: those given from now on are higher, so that no file is
- * ever made where one is. A rebuilt copy has its own earlier layers from peers. */
-static void pass_numbers(aur_segment *segment, const auri_layer_change *change) {
-    pthread_mutex_lock(&segment->lock);
-    for (uint32_t at = 0; at < change->added_count; at++) {
-        const uint64_t next = auri_segment_number_after(&change->added[at]->info);
-        segment->next_layer = next > segment->next_layer ? next : segment->next_layer;
-    }
-    pthread_mutex_unlock(&segment->lock);
-}
-
-/* A layer that waits to be removed may come back, when another copy leads that has it still: then
- * its file stays. */
-static void revive(aur_segment *segment, const auri_layer_change *change) {
-    for (uint32_t at = 0; at < segment->obsolete_count;) {
-        auri_layer *layer = segment->obsolete[at];
-        auri_layer *successor = find_successor(layer, change);
-        if (successor == NULL) {
-            at++;
-            continue;
-        }
-        layer->successor = auri_segment_layer_acquire(successor);
-        segment->obsolete[at] = segment->obsolete[--segment->obsolete_count];
-        auri_segment_layer_release(layer);
-    }
-}
-
 static void retire(aur_segment *segment, const auri_layer_change *change) {
     for (uint32_t at = 0; at < change->removed_count; at++) {
         auri_layer *layer = change->removed[at];
@@ -265,7 +261,7 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     if (reserve_obsolete(segment, change->removed_count) != AUR_OK) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
     }
-    pass_numbers(segment, change);
+    note_numbers(segment, change);
     pthread_mutex_lock(&segment->manifest_lock);
     aur_status status = auri_segment_draft(segment, &draft, error);
     if (status == AUR_OK) {
@@ -290,7 +286,6 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     }
     pthread_mutex_unlock(&segment->manifest_lock);
     if (status == AUR_OK) {
-        revive(segment, change);
         retire(segment, change);
     }
     return status;

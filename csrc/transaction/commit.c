@@ -16,6 +16,9 @@ enum {
     /* A new table takes its root and, with its catalog entry, may split pages of the catalog. */
     TABLE_RECORDS = 2,
     TABLE_BYTES = 2 * (AUR_TABLE_NAME_LIMIT + AUR_CATALOG_ENTRY_BYTES),
+    /* A new table's root, and a split on each level of a catalog that is six deep: with the longest
+     * names, on the smallest pages, that is more than a hundred thousand tables. */
+    TABLE_PAGES = 8,
 };
 
 /* ---- room ---- */
@@ -59,13 +62,33 @@ static uint64_t count_costly(const aur_transactions *transactions, uint64_t used
     return records < costly ? records : costly;
 }
 
-aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records, uint64_t bytes,
+/* The rough bounds do not fit: a look at the trees tells what the volume really has to have. Pages
+ * that need not follow each other may also be those that were freed inside. */
+static aur_status reserve_closely(aur_transactions *transactions, const auri_demand *demand,
+                                  uint64_t extent, uint64_t used, aur_error *error) {
+    const uint32_t page_bytes = transactions->options.page_bytes;
+    const uint64_t usable = usable_pages(transactions);
+    uint64_t pages = 0;
+    bool has_runs = false;
+    const aur_status status = demand->forecast(demand->context, &pages, &has_runs, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    pages = aur_space_with_bitmaps(page_bytes, pages);
+    const uint64_t from = has_runs ? extent : used;
+    transactions->slack_pages = usable > extent + pages ? usable - extent - pages : 0;
+    return from + pages <= usable ? AUR_OK
+                                  : look_for_room(transactions, from + pages, used + pages, error);
+}
+
+aur_status auri_commit_reserve(aur_transactions *transactions, const auri_demand *demand,
                                aur_error *error) {
     const uint32_t page_bytes = transactions->options.page_bytes;
+    const uint64_t records = demand->records;
     if (records == 0) {
         return AUR_OK;
     }
-    uint64_t needed = aur_tree_pages_needed(page_bytes, records, bytes);
+    uint64_t needed = aur_tree_pages_needed(page_bytes, records, demand->bytes);
     if (needed <= transactions->slack_pages) {
         transactions->slack_pages -= needed;
         return AUR_OK;
@@ -79,15 +102,14 @@ aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records,
     if (status != AUR_OK) {
         return status;
     }
-    const uint64_t costly = count_costly(transactions, used, records, bytes);
-    needed = aur_tree_pages_needed(page_bytes, costly, bytes);
+    const uint64_t costly = count_costly(transactions, used, records, demand->bytes);
+    needed = aur_tree_pages_needed(page_bytes, costly, demand->bytes);
     const uint64_t usable = usable_pages(transactions);
     if (extent + needed <= usable) {
         transactions->slack_pages = usable - extent - needed;
         return AUR_OK;
     }
-    transactions->slack_pages = 0;
-    return look_for_room(transactions, extent + needed, used + needed, error);
+    return reserve_closely(transactions, demand, extent, used, error);
 }
 
 /* ---- the mini-transaction ---- */
@@ -280,6 +302,39 @@ static aur_status check_reads(aur_transaction *transaction, aur_error *error) {
     return status == AUR_OK ? check_tables(transaction, error) : status;
 }
 
+static aur_status forecast_writes(const aur_transaction *transaction, const auri_use *use,
+                                  uint64_t *pages, bool *has_runs, aur_error *error) {
+    const aur_reader reader = auri_reader(transaction->transactions, AUR_LSN_MAX, false);
+    const bool is_new = is_created_here(transaction, use->table);
+    const auri_write *write = auri_write_map_first(&use->writes);
+    aur_tree_forecast forecast;
+    aur_status status = AUR_OK;
+    aur_tree_forecast_begin(&forecast, &reader, is_new ? NULL : &use->table->tree);
+    for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
+        if (!write->is_delete) {
+            status = aur_tree_forecast_put(&forecast, auri_write_key(write), write->key_bytes,
+                                           write->value_bytes, error);
+        }
+    }
+    *pages += aur_tree_forecast_end(&forecast);
+    *has_runs |= forecast.has_runs;
+    return status;
+}
+
+static aur_status forecast_transaction(void *context, uint64_t *pages, bool *has_runs,
+                                       aur_error *error) {
+    const aur_transaction *transaction = context;
+    aur_status status = AUR_OK;
+    for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
+        const auri_use *use = &transaction->uses[at];
+        if (use->has_writes && !use->is_dropped) {
+            status = forecast_writes(transaction, use, pages, has_runs, error);
+        }
+    }
+    *pages += transaction->change_count * TABLE_PAGES;
+    return status;
+}
+
 static aur_status reserve_room(aur_transaction *transaction, aur_error *error) {
     uint64_t records = 0;
     uint64_t bytes = 0;
@@ -294,7 +349,8 @@ static aur_status reserve_room(aur_transaction *transaction, aur_error *error) {
         records += TABLE_RECORDS;
         bytes += TABLE_BYTES + transaction->transactions->options.page_bytes;
     }
-    return auri_commit_reserve(transaction->transactions, records, bytes, error);
+    const auri_demand demand = {records, bytes, forecast_transaction, transaction};
+    return auri_commit_reserve(transaction->transactions, &demand, error);
 }
 
 /* A change that a later one of this transaction undoes: a created table that is dropped again. */

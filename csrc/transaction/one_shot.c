@@ -99,6 +99,25 @@ typedef struct one_write {
     size_t key_bytes;
 } one_write;
 
+/* One put, for the forecast of its pages. */
+typedef struct one_put {
+    const aur_transactions *transactions;
+    const one_write *write;
+    uint64_t value_bytes;
+} one_put;
+
+static aur_status forecast_put(void *context, uint64_t *pages, bool *has_runs, aur_error *error) {
+    const one_put *put = context;
+    const aur_reader reader = auri_reader(put->transactions, AUR_LSN_MAX, false);
+    aur_tree_forecast forecast;
+    aur_tree_forecast_begin(&forecast, &reader, &put->write->table->tree);
+    const aur_status status = aur_tree_forecast_put(&forecast, put->write->key,
+                                                    put->write->key_bytes, put->value_bytes, error);
+    *pages = aur_tree_forecast_end(&forecast);
+    *has_runs = forecast.has_runs;
+    return status;
+}
+
 static void record_write(void *context, auri_journal *journal, aur_lsn lsn) {
     const one_write *write = context;
     auri_journal_add(journal, lsn, write->table->tree.table, write->key, write->key_bytes);
@@ -119,7 +138,9 @@ static aur_status put_latched(aur_transactions *transactions, one_write *write,
     const aur_tree *tree = &write->table->tree;
     aur_status status = check_write(transactions, write->table, error);
     if (status == AUR_OK) {
-        status = auri_commit_reserve(transactions, 1, write->key_bytes + value_bytes, error);
+        one_put put = {transactions, write, value_bytes};
+        const auri_demand demand = {1, write->key_bytes + value_bytes, forecast_put, &put};
+        status = auri_commit_reserve(transactions, &demand, error);
     }
     if (status == AUR_OK) {
         status = auri_commit_begin(&commit, transactions, error);

@@ -148,9 +148,17 @@ typedef struct auri_commit {
     aur_writer writer;
 } auri_commit;
 
-/* Makes sure that `records` puts of `bytes` fit into the volume. AUR_NEEDS_GROUPS, AUR_ERR_FULL.
- * Latch held. */
-aur_status auri_commit_reserve(aur_transactions *transactions, uint64_t records, uint64_t bytes,
+/* What a commit puts, roughly; and, when it comes to that, how many pages it takes and whether some
+ * of them must follow each other. */
+typedef struct auri_demand {
+    uint64_t records;
+    uint64_t bytes;
+    aur_status (*forecast)(void *context, uint64_t *pages, bool *has_runs, aur_error *error);
+    void *context;
+} auri_demand;
+
+/* Makes sure that it fits into the volume. AUR_NEEDS_GROUPS, AUR_ERR_FULL. Latch held. */
+aur_status auri_commit_reserve(aur_transactions *transactions, const auri_demand *demand,
                                aur_error *error) AUR_CHECKED;
 
 /* Begins the mini-transaction of a commit. Latch held, here and below. */

@@ -16,7 +16,6 @@ from tests.volumes import (
     assert_holds,
     assert_writable,
     files_of,
-    fill,
     flip_bytes,
     named_damage,
     seeded,
@@ -28,22 +27,6 @@ import aurora_engine as aurora
 
 PAIRS = list(combinations(range(COPIES), 2))
 TRIPLES = list(combinations(range(COPIES), 3))
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Contents]:
-    """A closed volume and what it holds; tests work on copies of it."""
-    path = tmp_path_factory.mktemp("damage") / "original"
-    with aurora.open(path) as db:
-        contents = fill(db, seeded("original"))
-    return path, contents
-
-
-@pytest.fixture
-def volume(original: tuple[Path, Contents], tmp_path: Path) -> tuple[Path, Contents]:
-    path, contents = original
-    shutil.copytree(path, tmp_path / "volume")
-    return tmp_path / "volume", contents.copy()
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)

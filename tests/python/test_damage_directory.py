@@ -14,7 +14,6 @@ from tests.volumes import (
     all_good,
     assert_holds,
     assert_writable,
-    fill,
     flip_bytes,
     seeded,
     segment_folder,
@@ -22,14 +21,6 @@ from tests.volumes import (
 )
 
 import aurora_engine as aurora
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> tuple[Path, Contents]:
-    path = tmp_path / "volume"
-    with aurora.open(path) as db:
-        contents = fill(db, seeded("directory"))
-    return path, contents
 
 
 def assert_fine(path: Path, contents: Contents) -> None:

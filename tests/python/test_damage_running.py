@@ -15,7 +15,6 @@ from tests.volumes import (
     all_good,
     assert_holds,
     assert_writable,
-    fill,
     named_damage,
     seeded,
     segment_folder,
@@ -28,23 +27,14 @@ PAIRS = list(combinations(range(COPIES), 2))
 TRIPLES = list(combinations(range(COPIES), 3))
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Contents]:
-    path = tmp_path_factory.mktemp("damage") / "original"
-    with aurora.open(path) as db:
-        contents = fill(db, seeded("original"))
-    return path, contents
-
-
 @pytest.fixture
 def running(
-    original: tuple[Path, Contents], tmp_path: Path
+    volume: tuple[Path, Contents],
 ) -> Iterator[tuple[aurora.Database, Path, Contents]]:
     """An open database with a small cache, so that reads go to the copies."""
-    path, contents = original
-    shutil.copytree(path, tmp_path / "volume")
-    with aurora.open(tmp_path / "volume", cache_bytes=1 << 20) as db:
-        yield db, tmp_path / "volume", contents.copy()
+    path, contents = volume
+    with aurora.open(path, cache_bytes=1 << 20) as db:
+        yield db, path, contents
 
 
 def refuses_writes(db: aurora.Database, contents: Contents) -> bool:

@@ -55,7 +55,7 @@ class FakeSegment:
         return Surveyed(state, tuple(self.rewinds))
 
     def rewind(self, rewind: RewindRecord) -> None:
-        if rewind not in self.rewinds:
+        if all(known.at != rewind.at for known in self.rewinds):
             self.rewinds.append(rewind)
             if rewind.kind != TRUNCATION:
                 return
@@ -84,6 +84,7 @@ def run(
     groups: int = 1,
     dies: set[tuple[Place, type]] = frozenset(),
     dies_after: Callable[[list[Action]], bool] = lambda asked: False,
+    now_us: int = 5,
 ) -> tuple[Recovery, list[Action]]:
     """Carries a recovery out; ``dies`` says which segment fails at which action.
 
@@ -91,7 +92,7 @@ def run(
     Returns it and what it asked for.
     """
     source = random.Random(1)
-    machine = Recovery(groups=groups, copies=COPIES, places=segments, now_us=5)
+    machine = Recovery(groups=groups, copies=COPIES, places=segments, now_us=now_us)
     asked: list[Action] = []
     actions = machine.start()
     while actions and not dies_after(asked):
@@ -314,3 +315,19 @@ class TestTruncationThatReachedAMinority:
         assert isinstance(machine.outcome, QuorumLostError)
         assert "only 2 of 6" in str(machine.outcome)
         assert "must be rebuilt" in str(machine.outcome)
+
+
+def test_two_openings_for_reading_only_that_did_not_see_each_other_agree() -> None:
+    """Each half of the copies is recovered on its own: the same rewind twice, but for its time."""
+    segments = volume([4] * COPIES)
+    halves = ([0, 1, 2], [3, 4, 5])
+    for now_us, half in enumerate(halves):
+        machine, _ = run({(0, copy): segments[0, copy] for copy in half}, now_us=now_us)
+        assert isinstance(machine.outcome, Recovered)
+        assert not machine.outcome.writable
+    assert len({rewind for segment in segments.values() for rewind in segment.rewinds}) == 2
+    for mixed in ([0, 1, 3], [2, 4, 5], range(COPIES)):
+        machine, _ = run({(0, copy): segments[0, copy] for copy in mixed}, now_us=9)
+        assert isinstance(machine.outcome, Recovered)
+        assert machine.outcome.vdl == 4
+        assert machine.outcome.members == {(0, copy) for copy in mixed}

@@ -71,6 +71,19 @@ from aurora_engine._ext.records import (
 from aurora_engine.errors import StorageIOError
 
 
+# Around a call that gives the GIL up: who closes the handle meanwhile waits for the calls in it.
+cdef inline int enter(Segment segment, aur_error *error) except -1:
+    require(segment)
+    error_clear(error)
+    segment._calls += 1
+    return 0
+
+
+cdef inline int leave(Segment segment, aur_status status, const aur_error *error) except -1:
+    segment._calls -= 1
+    return check(status, error)
+
+
 @cython.final
 @cython.no_gc
 cdef class Segment(Handle):
@@ -220,13 +233,10 @@ cdef class Segment(Handle):
         """
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_set_epoch(self._segment, epoch, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def set_vdl(self, uint64_t vdl):
         """Tells it of a VDL."""
@@ -260,13 +270,10 @@ cdef class Segment(Handle):
         cdef aur_commit_mark mark
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_NOT_FOUND:
+        if leave(self, status, &error) == AUR_NOT_FOUND:
             return None
         return CommitMark(mark.lsn, mark.time_us)
 
@@ -275,13 +282,10 @@ cdef class Segment(Handle):
         cdef aur_commit_mark mark
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_NOT_FOUND:
+        if leave(self, status, &error) == AUR_NOT_FOUND:
             return None
         return CommitMark(mark.lsn, mark.time_us)
 
@@ -290,13 +294,10 @@ cdef class Segment(Handle):
         cdef uint64_t count = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_count_commits(self._segment, after, upto, &count, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
         return count
 
     def rewind(self, rewind):
@@ -318,8 +319,7 @@ cdef class Segment(Handle):
         self._calls += 1
         with nogil:
             status = aur_segment_rewind(self._segment, &parts, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def rewinds(self):
         """The rewinds it has recorded, oldest first."""
@@ -354,13 +354,10 @@ cdef class Segment(Handle):
         cdef aur_frame *frame = NULL
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_next_frame(self._segment, after, &frame, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
         if status == AUR_NOT_FOUND:
             return None
         if status == AUR_GAP:
@@ -380,13 +377,10 @@ cdef class Segment(Handle):
         cdef uint64_t scl = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_append(self._segment, frame._frame, &scl, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_GAP:
+        if leave(self, status, &error) == AUR_GAP:
             raise LogGap(f"{frame!r} does not link to the segment's last record")
         return scl
 
@@ -395,13 +389,10 @@ cdef class Segment(Handle):
         cdef uint64_t scl = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_fill(self._segment, frame._frame, sender_epoch, &scl, &error)
-        self._calls -= 1
-        if check(status, &error) == AUR_GAP:
+        if leave(self, status, &error) == AUR_GAP:
             raise LogGap(f"{frame!r} does not link to the segment's last record")
         return scl
 
@@ -438,25 +429,19 @@ cdef class Segment(Handle):
         """
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_check(self._segment, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def work(self):
         """One unit of background work; whether there was any."""
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_work(self._segment, &error)
-        self._calls -= 1
-        return check(status, &error) == AUR_OK
+        return leave(self, status, &error) == AUR_OK
 
     def follow(self, Segment leader not None):
         """Takes over what another copy of the group has built; whether there was any."""
@@ -477,13 +462,10 @@ cdef class Segment(Handle):
         """Flushes everything and collects what is not retained."""
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_compact(self._segment, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
 
     def verify(self):
         """Reads and checks every byte of the segment; returns the counts and every damage found."""

@@ -28,6 +28,7 @@ COMMANDS = (
     "explain-retention",
     "verify",
     "repair",
+    "inspect",
 )
 
 

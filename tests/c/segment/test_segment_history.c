@@ -189,9 +189,31 @@ static void reopen(history_world *world, size_t copy) {
     tell_retention(world);
 }
 
+/* A copy is lost and made anew from the other one. It knows no layer numbers but those that are
+ * left, and must give none of them to another layer. */
+static void rebuild(history_world *world) {
+    size_t lost = random_below(COPIES);
+    aur_segment_identity identity = world->model->identity;
+    aur_disk *disk;
+    aur_error error;
+    aur_error_clear(&error);
+    aur_segment_close(world->segments[lost]);
+    aur_disk_close(world->disks[lost]);
+    CHECK_OK(aur_disk_open_memory(&disk));
+    identity.copy = (uint32_t)lost;
+    CHECK_OK(aur_segment_copy(world->segments[1 - lost], disk, &identity, NULL, NULL, &error));
+    world->disks[lost] = disk;
+    world->segments[lost] = open_copy(world, lost);
+    tell_retention(world);
+}
+
 static void one_step(history_world *world) {
     aur_error error;
-    switch (random_below(12)) {
+    switch (random_below(13)) {
+    case 12:
+        if (random_below(3) == 0)
+            rebuild(world);
+        break;
     case 0:
         backtrack(world);
         break;

@@ -99,8 +99,8 @@ TEST(peers_keep_layers_of_a_copy_that_was_rebuilt) {
 }
 
 /* What was taken over from one copy is given up for what another has, which is further behind in
- * compacting, while somebody still reads the layers that come back. */
-TEST(peers_take_back_a_layer_that_waits_to_be_removed) {
+ * compacting, while somebody still reads the layers that are to come back. */
+TEST(peers_wait_for_a_layer_that_waits_to_be_removed) {
     volume_model *model = model_create();
     aur_disk *disks[3];
     aur_segment *segments[3];
@@ -122,7 +122,8 @@ TEST(peers_take_back_a_layer_that_waits_to_be_removed) {
     CHECK_OK(aur_segment_pin(segments[2], &reader, &error));
     compact(segments[1]);
     follow(segments[2], segments[1]); /* the old layers wait until the reader is done */
-    follow(segments[2], segments[0]); /* and come back */
+    CHECK_STATUS(aur_segment_follow(segments[2], segments[0], &error), AUR_NOT_FOUND);
+    check_sound(model, segments[2]);
     aur_segment_unpin(reader);
     follow(segments[2], segments[0]);
     for (size_t copy = 0; copy < 3; copy++)
