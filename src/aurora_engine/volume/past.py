@@ -359,7 +359,7 @@ class Past:
             self._cause = decision.cause
 
     def tell_segments(self) -> None:
-        """Moves the horizon on, and tells the segments now, not when the storage worker comes by."""
+        """Moves the horizon on, and tells the segments now rather than when a worker comes by."""
         with self._lock:
             self._move_horizon()
             # In this order: nobody can pin a moment below a horizon that is passed.
