@@ -81,23 +81,51 @@ void auri_segment_compact_abort(aur_segment *segment) {
 
 /* ---- What to compact ---- */
 
-/* Bytes of a part that could be collected, if its history is spread evenly over its LSNs. */
-static uint64_t garbage_bytes(const auri_layer_info *part, aur_lsn horizon) {
-    const uint64_t history = part->size_bytes - part->live_bytes;
-    const aur_lsn upto = horizon < part->complete_lsn ? horizon : part->complete_lsn;
-    if (history == 0 || upto <= part->horizon) {
-        return 0;
+/* The moments that are retained now: each from `horizon` on, and none below `lowest_root`. */
+typedef struct retained_span {
+    aur_lsn horizon;
+    aur_lsn lowest_root;
+} retained_span;
+
+static retained_span retained_now(aur_segment *segment, const auri_view *view) {
+    pthread_mutex_lock(&segment->lock);
+    retained_span span = {segment->horizon, segment->horizon};
+    for (size_t at = 0; at < segment->point_count; at++) {
+        span.lowest_root =
+            segment->points[at] < span.lowest_root ? segment->points[at] : span.lowest_root;
     }
-    const double share =
-        (double)(upto - part->horizon) / (double)(part->complete_lsn - part->horizon);
-    return (uint64_t)(share * (double)history);
+    pthread_mutex_unlock(&segment->lock);
+    for (uint32_t at = 0; at < view->rewind_count; at++) {
+        const aur_rewind *rewind = &view->rewinds[at];
+        if (rewind->at >= span.horizon && rewind->to < span.lowest_root) {
+            span.lowest_root = rewind->to;
+        }
+    }
+    return span;
 }
 
-static bool has_garbage(const auri_layer_info *part, aur_lsn horizon, const auri_goal *goal) {
+/* Which share of the LSNs in (from, end] lies at or below `upto`. */
+static double share_below(aur_lsn from, aur_lsn end, aur_lsn upto) {
+    const aur_lsn last = upto < end ? upto : end;
+    return last <= from ? 0.0 : (double)(last - from) / (double)(end - from);
+}
+
+/* Bytes of a part that could be collected, if its history is spread evenly over its LSNs: what the
+ * horizon has passed since, or what was retained below it and is not any more. */
+static uint64_t garbage_bytes(const auri_layer_info *part, const retained_span *now) {
+    const uint64_t history = part->size_bytes - part->live_bytes;
+    const double passed = share_below(part->horizon, part->complete_lsn, now->horizon);
+    const double released = share_below(part->lowest_root, part->complete_lsn, now->lowest_root);
+    return (uint64_t)((passed > released ? passed : released) * (double)history);
+}
+
+static bool has_garbage(const auri_layer_info *part, const retained_span *now,
+                        const auri_goal *goal) {
     if (goal != NULL) {
-        return part->size_bytes > part->live_bytes && goal->horizon > part->horizon;
+        return part->size_bytes > part->live_bytes &&
+               (goal->horizon > part->horizon || goal->lowest_root > part->lowest_root);
     }
-    return garbage_bytes(part, horizon) > part->size_bytes / GARBAGE_SHARE;
+    return garbage_bytes(part, now) > part->size_bytes / GARBAGE_SHARE;
 }
 
 static bool too_many_deltas(const aur_segment *segment, const auri_view *view) {
@@ -128,7 +156,7 @@ static aur_lsn wanted_lsn(const aur_segment *segment, const auri_view *view,
 }
 
 /* Index of the part to compact; base_count when there is none to be. */
-static uint32_t choose_part(const auri_view *view, aur_lsn wanted, aur_lsn horizon,
+static uint32_t choose_part(const auri_view *view, aur_lsn wanted, const retained_span *now,
                             const auri_goal *goal) {
     auri_layer *const *parts = view->layers + view->delta_count;
     uint32_t chosen = view->base_count;
@@ -140,18 +168,15 @@ static uint32_t choose_part(const auri_view *view, aur_lsn wanted, aur_lsn horiz
         }
     }
     for (uint32_t at = 0; at < view->base_count && chosen == view->base_count; at++) {
-        if (has_garbage(&parts[at]->info, horizon, goal)) {
+        if (has_garbage(&parts[at]->info, now, goal)) {
             chosen = at;
         }
     }
     return chosen;
 }
 
-static aur_lsn horizon_of(aur_segment *segment) {
-    pthread_mutex_lock(&segment->lock);
-    const aur_lsn horizon = segment->horizon;
-    pthread_mutex_unlock(&segment->lock);
-    return horizon;
+aur_lsn auri_segment_lowest_root(aur_segment *segment, const auri_view *view) {
+    return retained_now(segment, view).lowest_root;
 }
 
 /* ---- Beginning ---- */
@@ -188,8 +213,9 @@ static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
 static bool stays_as_it_is(const auri_compaction *compaction, const auri_goal *goal) {
     const auri_layer *part = compaction->part;
     const uint32_t own = part != NULL && part->info.records > 0;
-    return part != NULL && compaction->input_count == own &&
-           !has_garbage(&part->info, auri_segment_collector_horizon(compaction->collector), goal);
+    const retained_span now = {auri_segment_collector_horizon(compaction->collector),
+                               auri_segment_collector_lowest_root(compaction->collector)};
+    return part != NULL && compaction->input_count == own && !has_garbage(&part->info, &now, goal);
 }
 
 static aur_status keep_output(auri_compaction *compaction, auri_layer *output) {
@@ -467,6 +493,9 @@ static aur_status publish(aur_segment *segment, aur_error *error) {
         if (status == AUR_OK) {
             status = auri_segment_publish(segment, &change, error);
         }
+        if (status == AUR_OK) {
+            auri_segment_merge_abort_of(segment, removed, count);
+        }
     }
     auri_segment_layer_release(chronicle);
     auri_segment_view_release(view);
@@ -533,7 +562,8 @@ aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal
     if (segment->compaction == NULL) {
         auri_view *view = auri_segment_pin_view(segment);
         const aur_lsn wanted = wanted_lsn(segment, view, goal);
-        const uint32_t index = choose_part(view, wanted, horizon_of(segment), goal);
+        const retained_span now = retained_now(segment, view);
+        const uint32_t index = choose_part(view, wanted, &now, goal);
         /* Without a base its only part is one that does not exist yet. */
         const bool is_first = view->base_count == 0 && wanted > 0;
         aur_status status = AUR_NOT_FOUND;

@@ -32,6 +32,17 @@ void auri_segment_merge_abort(aur_segment *segment) {
     segment->merge = NULL;
 }
 
+void auri_segment_merge_abort_of(aur_segment *segment, auri_layer *const *removed, uint32_t count) {
+    const auri_merge *merge = segment->merge;
+    const uint32_t input_count = merge != NULL ? merge->input_count : 0;
+    for (uint32_t at = 0; at < input_count * count; at++) {
+        if (merge->inputs[at / count].layer == removed[at % count]) {
+            auri_segment_merge_abort(segment);
+            return;
+        }
+    }
+}
+
 /* Begins to merge `count` layers of the view from `first` on into one of `tier`. */
 static aur_status begin(aur_segment *segment, const auri_view *view, uint32_t first, uint32_t count,
                         uint32_t tier, aur_error *error) {

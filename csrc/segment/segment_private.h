@@ -258,12 +258,19 @@ aur_status auri_segment_layer_open_new(aur_segment *segment, const auri_layer_in
 aur_status auri_segment_flush(aur_segment *segment, bool everything, aur_error *error) AUR_CHECKED;
 aur_status auri_segment_merge_step(aur_segment *segment, aur_error *error) AUR_CHECKED;
 void auri_segment_merge_abort(aur_segment *segment);
+/* Aborts a merge that has one of these layers, which are in use no more: it would bring back what
+ * compacting has taken over. */
+void auri_segment_merge_abort_of(aur_segment *segment, auri_layer *const *removed, uint32_t count);
 
 /* Where compacting is to come to, when somebody asks for it. */
 typedef struct auri_goal {
     aur_lsn complete_lsn; /* every part has the deltas up to here */
-    aur_lsn horizon;      /* and was collected with this horizon, if it has history at all */
+    aur_lsn horizon;      /* and, if it has history at all, was collected with this horizon, */
+    aur_lsn lowest_root;  /* and when no moment below this one was retained */
 } auri_goal;
+
+/* The lowest moment that is retained now. */
+aur_lsn auri_segment_lowest_root(aur_segment *segment, const auri_view *view);
 
 /* Compacts a base part that has too many deltas above it, or too much that may be collected; with a
  * goal (else NULL), one that has not come to it. */

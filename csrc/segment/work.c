@@ -89,8 +89,11 @@ static aur_status set_goal(aur_segment *segment, auri_goal *goal, aur_error *err
     for (uint32_t flushes = 0; flushes < 2 && status == AUR_OK; flushes++) {
         status = auri_segment_flush(segment, true, error);
     }
+    auri_view *view = auri_segment_pin_view(segment);
+    const aur_lsn lowest_root = auri_segment_lowest_root(segment, view);
+    auri_segment_view_release(view);
     pthread_mutex_lock(&segment->lock);
-    *goal = (auri_goal){segment->manifest.flushed_lsn, segment->horizon};
+    *goal = (auri_goal){segment->manifest.flushed_lsn, segment->horizon, lowest_root};
     pthread_mutex_unlock(&segment->lock);
     return status == AUR_NOT_FOUND ? AUR_OK : status;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 import time
@@ -432,6 +433,46 @@ def test_history_is_given_up_when_the_window_is_closed(db: aurora.Database) -> N
     until(collected, "history is collected")
     assert layers(db.status()) < layers(before) / 2
     assert len(db) == 4000
+
+
+def test_what_a_view_kept_goes_when_it_is_closed(tmp_path: Path) -> None:
+    # Nothing is committed since, so that the horizon stays where it is.
+    with aurora.open(
+        tmp_path / "db", topology=aurora.Topology.single(), backtrack_window=timedelta(0)
+    ) as db:
+        for turn in range(2):
+            view = db.snapshot() if turn == 1 else None
+            db.put_many((b"%04d" % n, random.randbytes(300)) for n in range(4000))
+        assert view is not None
+        compact_all(db)
+        kept = db.status()
+        assert kept.history_used_bytes > kept.live_bytes / 2
+        view.close()
+        db.compact()
+        assert db.status().history_used_bytes < kept.history_used_bytes / 100
+        until(lambda: layers(db.status()) < 0.7 * layers(kept), "its bytes are given back")
+
+
+def test_compacting_while_layers_are_merged_leaves_nothing_behind(tmp_path: Path) -> None:
+    # A merge that began while compact() ran used to bring back what that had taken over.
+    for turn in range(6):
+        path = tmp_path / f"db{turn}"
+        with aurora.open(
+            path,
+            page_bytes=4096,
+            topology=aurora.Topology.single(),
+            backtrack_window=timedelta(0),
+        ) as db:
+            for _ in range(45):
+                keys = (b"%06d" % random.randrange(40000) for _ in range(1000))
+                db.put_many((key, random.randbytes(500)) for key in keys)
+            db.compact()
+
+            def files() -> int:
+                return sum(file.stat().st_size for file in path.glob("a/*/layer-*"))  # noqa: B023
+
+            until(lambda: files() == layers(db.status()), "obsolete layers are removed")
+            assert layers(db.status()) < 25_000_000
 
 
 def test_the_limit_cuts_the_window_short(tmp_path: Path) -> None:
