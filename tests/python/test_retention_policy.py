@@ -66,6 +66,16 @@ def test_a_cut_counts_records_and_not_what_recovery_cut_off() -> None:
     assert decision == Decision(500, "limit")
 
 
+def test_a_cut_inside_of_a_large_commit_takes_it_whole() -> None:
+    commits = FakeCommits([(n * 1000, START_US + n * SECOND) for n in range(1, 8)])
+    limited = Retention(timedelta(days=400), 100)
+    usage = Usage(collected=1000, live_bytes=0, history_bytes=101)
+    decision = limited.decide(History([]), commits, bounds(8, horizon=1000, vdl=7000), usage)
+    assert decision == Decision(2000, "limit")
+    stays = limited.decide(History([]), commits, bounds(8, horizon=7000, vdl=7000), usage)
+    assert stays is None
+
+
 @pytest.mark.parametrize("live", [0, 7 << 30])
 def test_the_default_limit_is_the_live_data_and_a_gibibyte(live: int) -> None:
     retention = Retention(timedelta(hours=72), None)

@@ -122,5 +122,27 @@ class Retention:
         kept = KEPT_SHARE * limit / usage.history_bytes
         records = history.records_between(bounds.horizon, bounds.vdl)
         cut = history.lsn_after(bounds.horizon, records - int(records * kept))
-        moment = history.at_lsn(commits, cut)
+        return _moment_past(history, commits, bounds, cut)
+
+
+def _moment_past(history: History, commits: Commits, bounds: Bounds, cut: int) -> int:
+    """The newest moment at or below ``cut``; if the horizon is there already, the next one.
+
+    A cut inside of a large commit would else change nothing, however often it is made.
+    """
+
+    def moment_at(lsn: int) -> int:
+        moment = history.at_lsn(commits, lsn)
         return moment.lsn if moment is not None else 0
+
+    passed = moment_at(cut)
+    if passed > bounds.horizon:
+        return passed
+    below, above = cut, bounds.vdl
+    while above - below > 1:
+        middle = (below + above) // 2
+        if moment_at(middle) > bounds.horizon:
+            above = middle
+        else:
+            below = middle
+    return moment_at(above)
