@@ -3,6 +3,7 @@
  *
  * I10 lives here: the first failed write or sync of a handle is the last one that is tried.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,10 +80,14 @@ aur_status auri_file_judge(const aur_file *file, bool linked, uint64_t actual_by
                         file->name, file->disk->path);
     }
     if (actual_bytes < expected_bytes) {
-        return aur_fail(error, AUR_ERR_IO,
-                        "%s in %.80s was cut to %llu bytes while it was in use; it had %llu",
-                        file->name, file->disk->path, (unsigned long long)actual_bytes,
-                        (unsigned long long)expected_bytes);
+        const aur_status status = aur_fail(
+            error, AUR_ERR_IO, "%s in %.80s was cut to %llu bytes while it was in use; it had %llu",
+            file->name, file->disk->path, (unsigned long long)actual_bytes,
+            (unsigned long long)expected_bytes);
+        if (error != NULL) {
+            error->system_errno = EIO; /* unlike a file that is away, it does not come back whole */
+        }
+        return status;
     }
     return AUR_OK;
 }
