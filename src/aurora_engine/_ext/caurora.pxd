@@ -403,10 +403,6 @@ cdef extern from "segment/segment.h" nogil:
         const uint64_t *points
         size_t count
 
-    ctypedef struct aur_commit_mark:
-        uint64_t lsn
-        uint64_t time_us
-
     ctypedef struct aur_segment_snapshot
 
     ctypedef struct aur_verify_counts:
@@ -442,15 +438,6 @@ cdef extern from "segment/segment.h" nogil:
         const aur_segment_identity *identity, uint64_t vdl, const aur_rewind *rewind,
         c_bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes) noexcept nogil,
         void *context, aur_error *error
-    )  # waits
-    aur_status aur_segment_commit_at_time(
-        aur_segment *segment, uint64_t time_us, aur_commit_mark *out, aur_error *error
-    )  # waits
-    aur_status aur_segment_commit_at_lsn(
-        aur_segment *segment, uint64_t lsn, aur_commit_mark *out, aur_error *error
-    )  # waits
-    aur_status aur_segment_count_commits(
-        aur_segment *segment, uint64_t after, uint64_t upto, uint64_t *count_out, aur_error *error
     )  # waits
     aur_status aur_segment_rewind(
         aur_segment *segment, const aur_rewind *rewind, aur_error *error

@@ -53,7 +53,16 @@ from aurora_engine._ext.caurora cimport (
     aur_status,
     aur_table,
 )
-from aurora_engine._ext.handle cimport Handle, forked, free_children, refuse, require, wait_idle
+from aurora_engine._ext.handle cimport (
+    Handle,
+    enter,
+    forked,
+    free_children,
+    leave,
+    refuse,
+    require,
+    wait_idle,
+)
 from aurora_engine._ext.history cimport SLICE_NS, EngineHistory, fill_rewind
 from aurora_engine._ext.segment cimport Segment
 from aurora_engine._ext.status cimport check, error_clear, exception_of, stored_exception
@@ -366,13 +375,10 @@ cdef class Engine(EngineHistory):
         """Manual drive: one piece of one segment's work; whether it had any."""
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_engine_step(self._engine, group, copy)
-        self._calls -= 1
-        return check(status, &error) == AUR_OK
+        return leave(self, status, &error) == AUR_OK
 
     def fileno(self):
         """A descriptor, readable when a copy or the quorum changed its state since `drain`."""
@@ -391,11 +397,6 @@ cdef class Engine(EngineHistory):
         with nogil:
             aur_engine_set_cache_bytes(self._engine, cache_bytes)
         self._calls -= 1
-
-    def groups_wanted(self):
-        """Protection groups that the volume must have before a refused commit is tried again."""
-        require(self)
-        return aur_engine_groups_wanted(self._engine)
 
     def copy_status(self, uint32_t group, uint32_t copy):
         """One copy as the quorum sees it."""
@@ -450,13 +451,10 @@ cdef class Engine(EngineHistory):
         cdef aur_engine_verified found
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_engine_verify(self._engine, &found, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
         return EngineVerified(found.tables, found.pages, found.records, found.leaked_pages)
 
     # ---- durability ----

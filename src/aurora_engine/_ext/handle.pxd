@@ -4,6 +4,9 @@
 from cpython.object cimport PyObject
 from posix.types cimport pid_t
 
+from aurora_engine._ext.caurora cimport aur_error, aur_status
+from aurora_engine._ext.status cimport check, error_clear
+
 # The process that runs now; kept by a handler of pthread_atfork, so that asking costs no system
 # call.
 cdef pid_t current_process
@@ -31,6 +34,18 @@ cdef inline int require(Handle handle) except -1:
     if handle._closed or handle._pid != current_process:
         return refuse(handle)
     return 0
+
+# Around a call that gives the GIL up: who closes the handle meanwhile waits for the calls in it.
+cdef inline int enter(Handle handle, aur_error *error) except -1:
+    require(handle)
+    error_clear(error)
+    handle._calls += 1
+    return 0
+
+# Ends it; returns an outcome or raises for an error, as `check`.
+cdef inline int leave(Handle handle, aur_status status, const aur_error *error) except -1:
+    handle._calls -= 1
+    return check(status, error)
 
 # For deallocation: the threads and locks behind a handle do not exist in a forked child, so nothing
 # is freed there.

@@ -26,7 +26,7 @@ from aurora_engine._ext.caurora cimport (
     aur_rewind,
     aur_status,
 )
-from aurora_engine._ext.handle cimport Handle, require
+from aurora_engine._ext.handle cimport Handle, enter, leave, require
 from aurora_engine._ext.status cimport check, error_clear
 
 from aurora_engine._ext.records import CommitMark, RewindRecord
@@ -124,13 +124,12 @@ cdef class EngineHistory(Handle):
         cdef uint64_t committed_us = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_engine_commit_at_time(self._engine, time_us, &lsn, &committed_us, &error)
-        self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(lsn, committed_us)
+        if leave(self, status, &error) == AUR_NOT_FOUND:
+            return None
+        return CommitMark(lsn, committed_us)
 
     def commit_at_lsn(self, uint64_t lsn):
         """The newest durable commit at or below an LSN, abandoned ones too; None: none retained."""
@@ -138,26 +137,22 @@ cdef class EngineHistory(Handle):
         cdef uint64_t committed_us = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_engine_commit_at_lsn(self._engine, lsn, &found, &committed_us, &error)
-        self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else CommitMark(found, committed_us)
+        if leave(self, status, &error) == AUR_NOT_FOUND:
+            return None
+        return CommitMark(found, committed_us)
 
     def count_commits(self, uint64_t after, uint64_t upto):
         """How many durable commits there are with after < LSN <= upto, abandoned ones too."""
         cdef uint64_t count = 0
         cdef aur_error error
         cdef aur_status status
-        require(self)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_engine_count_commits(self._engine, after, upto, &count, &error)
-        self._calls -= 1
-        check(status, &error)
+        leave(self, status, &error)
         return count
 
     # ---- going back ----

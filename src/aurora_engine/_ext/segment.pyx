@@ -18,15 +18,11 @@ from aurora_engine._ext.caurora cimport (
     AUR_TIMEOUT,
     aur_disk_acquire,
     aur_disk_close,
-    aur_commit_mark,
     aur_error,
     aur_frame,
     aur_retention,
     aur_rewind,
     aur_segment,
-    aur_segment_commit_at_lsn,
-    aur_segment_commit_at_time,
-    aur_segment_count_commits,
     aur_segment_fill,
     aur_segment_follow,
     aur_segment_append,
@@ -56,32 +52,18 @@ from aurora_engine._ext.caurora cimport (
 )
 from aurora_engine._ext.disk cimport Disk
 from aurora_engine._ext.frame cimport Frame, wrap as wrap_frame
-from aurora_engine._ext.handle cimport Handle, forked, require, wait_idle
+from aurora_engine._ext.handle cimport Handle, enter, forked, leave, require, wait_idle
 from aurora_engine._ext.history cimport fill_rewind, rewind_record
 from aurora_engine._ext.segment_parts cimport Listener, fill_identity, hear_damage, hear_progress
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import (
-    CommitMark,
     LogGap,
     SegmentIdentity,
     SegmentState,
     VerifyCounts,
 )
 from aurora_engine.errors import StorageIOError
-
-
-# Around a call that gives the GIL up: who closes the handle meanwhile waits for the calls in it.
-cdef inline int enter(Segment segment, aur_error *error) except -1:
-    require(segment)
-    error_clear(error)
-    segment._calls += 1
-    return 0
-
-
-cdef inline int leave(Segment segment, aur_status status, const aur_error *error) except -1:
-    segment._calls -= 1
-    return check(status, error)
 
 
 @cython.final
@@ -114,14 +96,11 @@ cdef class Segment(Handle):
         cdef aur_segment_identity parts
         cdef aur_error error
         cdef aur_status status
-        require(disk)
         fill_identity(&parts, identity)
-        error_clear(&error)
-        disk._calls += 1
+        enter(disk, &error)
         with nogil:
             status = aur_segment_create(disk._disk, &parts, epoch, base_lsn, &error)
-        disk._calls -= 1
-        check(status, &error)
+        leave(disk, status, &error)
 
     @staticmethod
     def open(
@@ -265,41 +244,6 @@ cdef class Segment(Handle):
             free(lsns)
         check(status, NULL)
 
-    def commit_at_time(self, uint64_t time_us):
-        """(LSN, time) of the newest commit at or before a time, or None."""
-        cdef aur_commit_mark mark
-        cdef aur_error error
-        cdef aur_status status
-        enter(self, &error)
-        with nogil:
-            status = aur_segment_commit_at_time(self._segment, time_us, &mark, &error)
-        if leave(self, status, &error) == AUR_NOT_FOUND:
-            return None
-        return CommitMark(mark.lsn, mark.time_us)
-
-    def commit_at_lsn(self, uint64_t lsn):
-        """(LSN, time) of the newest commit at or below an LSN, or None."""
-        cdef aur_commit_mark mark
-        cdef aur_error error
-        cdef aur_status status
-        enter(self, &error)
-        with nogil:
-            status = aur_segment_commit_at_lsn(self._segment, lsn, &mark, &error)
-        if leave(self, status, &error) == AUR_NOT_FOUND:
-            return None
-        return CommitMark(mark.lsn, mark.time_us)
-
-    def count_commits(self, uint64_t after, uint64_t upto):
-        """How many commits there are with after < LSN <= upto."""
-        cdef uint64_t count = 0
-        cdef aur_error error
-        cdef aur_status status
-        enter(self, &error)
-        with nogil:
-            status = aur_segment_count_commits(self._segment, after, upto, &count, &error)
-        leave(self, status, &error)
-        return count
-
     def rewind(self, rewind):
         """Durably records a rewind. Idempotent.
 
@@ -313,10 +257,8 @@ cdef class Segment(Handle):
         cdef aur_rewind parts
         cdef aur_error error
         cdef aur_status status
-        require(self)
         fill_rewind(rewind, &parts)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_rewind(self._segment, &parts, &error)
         leave(self, status, &error)
@@ -409,15 +351,12 @@ cdef class Segment(Handle):
         cdef aur_error error
         cdef aur_status status
         cdef uint8_t *target
-        require(self)
         page = PyBytes_FromStringAndSize(NULL, self._page_bytes)
         target = <uint8_t *>PyBytes_AS_STRING(page)
-        error_clear(&error)
-        self._calls += 1
+        enter(self, &error)
         with nogil:
             status = aur_segment_read_page(self._segment, page_id, read_point, target, &error)
-        self._calls -= 1
-        return None if check(status, &error) == AUR_NOT_FOUND else page
+        return None if leave(self, status, &error) == AUR_NOT_FOUND else page
 
     def check(self):
         """Looks whether its files are still there; the segment fails when not.

@@ -58,7 +58,16 @@ from aurora_engine._ext.engine cimport (
     table_of,
     wrap_table,
 )
-from aurora_engine._ext.handle cimport Handle, adopt, forked, free_children, orphan, require
+from aurora_engine._ext.handle cimport (
+    Handle,
+    adopt,
+    enter,
+    forked,
+    free_children,
+    leave,
+    orphan,
+    require,
+)
 from aurora_engine._ext.history cimport SLICE_NS
 from aurora_engine._ext.status cimport check, error_clear
 
@@ -298,13 +307,10 @@ cdef class Txn(Handle):
         cdef aur_status status
         names = []
         while True:
-            require(self)
-            error_clear(&error)
-            self._calls += 1
+            enter(self, &error)
             with nogil:
                 status = aur_transaction_table_name(self._transaction, index, name, &length, &error)
-            self._calls -= 1
-            if check(status, &error) == AUR_NOT_FOUND:
+            if leave(self, status, &error) == AUR_NOT_FOUND:
                 return names
             names.append(name[:length].decode("utf-8"))
             index += 1
