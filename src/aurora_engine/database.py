@@ -444,6 +444,9 @@ class Database(TableVerbs, PastVerbs):
         # Raises the error that says why it is not.
         self._source.durable_lsn  # noqa: B018
 
+    def _opened(self, volume: Volume) -> Self:
+        return type(self)(volume, "quorum" if self._waits else "async")
+
     def __enter__(self) -> Self:
         self._require_open()
         return self

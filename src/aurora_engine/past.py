@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aurora_engine.transaction import Transaction
-    from aurora_engine.types import At, Durability, RetentionReport, Rewind
+    from aurora_engine.types import At, RetentionReport, Rewind
     from aurora_engine.volume import Volume
 
 __all__: list[str] = []
@@ -23,23 +24,24 @@ __all__: list[str] = []
 _T = TypeVar("_T")
 
 
-class PastVerbs:
+class PastVerbs(ABC):
     """What a database does with its past; see `aurora_engine.Database`."""
 
     __slots__ = ()
 
     _volume: Volume
-    _waits: bool
 
-    def __init__(self, volume: Volume, durability: Durability) -> None:
-        raise NotImplementedError
-
+    @abstractmethod
     def _require_open(self) -> None:
-        raise NotImplementedError
+        """Raises if it is closed."""
 
+    @abstractmethod
+    def _opened(self, volume: Volume) -> Self:
+        """A database on another volume, with this one's options."""
+
+    @abstractmethod
     def transact(self, work: Callable[[Transaction], _T]) -> _T:
         """Runs a function in a transaction; `Database.transact`."""
-        raise NotImplementedError
 
     def at(self, at: At) -> Snapshot:
         """A read-only view of a moment of the past.
@@ -219,8 +221,7 @@ class PastVerbs:
         (b'shared', b'its own')
         """
         self._require_open()
-        volume = self._volume.clone(path, at=at, topology=topology, progress=progress)
-        return type(self)(volume, "quorum" if self._waits else "async")
+        return self._opened(self._volume.clone(path, at=at, topology=topology, progress=progress))
 
     def set_backtrack_window(self, window: timedelta) -> None:
         """Changes how far back history is kept, from now on and in later openings.

@@ -6,13 +6,32 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .damage import Damage
 
 STEP_BYTES = 1 << 20
 
 
-class StoredFile:
+class Closing:
+    """What is closed at the end of a with statement."""
+
+    def close(self) -> None:
+        """Closes its files. Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class StoredFile(Closing):
     """A file that is open for reading.
 
     Parameters
@@ -37,17 +56,6 @@ class StoredFile:
         except OSError as error:
             self.close()
             raise self._refused(error, None) from None
-
-    def __enter__(self) -> StoredFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the file. Idempotent."""

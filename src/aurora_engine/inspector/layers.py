@@ -7,12 +7,11 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from .checksums import checksum, place_seed, unpack, volume_seed
 from .damage import Damage, Place
-from .files import StoredFile
+from .files import Closing, StoredFile
 from .records import Record, decode_records
 
 HEADER = struct.Struct("<8sII16sQI12sQ")
@@ -69,7 +68,7 @@ class Footer(NamedTuple):
     sum: int
 
 
-class Layer:
+class Layer(Closing):
     """A layer's file, with its header and footer read and checked.
 
     Parameters
@@ -94,18 +93,11 @@ class Layer:
             self.seed = volume_seed(self.header.volume)
             self.footer = self._read_footer()
         except Damage:
-            self.file.close()
+            self.close()
             raise
 
-    def __enter__(self) -> Layer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Closes the file. Idempotent."""
         self.file.close()
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from .damage import Damage, Findings, Place, WrongUse
+from .files import Closing
 from .history import sees
 from .hot_log import HotLog, read_log
 from .layer_check import check_layer, check_listed, check_sum
@@ -19,7 +19,7 @@ MANIFEST_NAME = "manifest"
 RESERVE_NAME = "reserve"
 
 
-class Segment:
+class Segment(Closing):
     """One copy of one protection group, read from its folder.
 
     Parameters
@@ -43,17 +43,10 @@ class Segment:
         self.layers: dict[int, Layer] = {}
         self.lost: dict[int, Damage] = {}
 
-    def __enter__(self) -> Segment:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Closes the layers that were opened. Idempotent."""
         for layer in self.layers.values():
-            layer.file.close()
+            layer.close()
 
     @property
     def newest_moment(self) -> int:
