@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import RewindRecord, SegmentIdentity, SegmentState
 from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError, VolumeFullError
-from aurora_engine.volume.past import Past
+from aurora_engine.volume.past import Keeper, Past
 
 COPIES = 6
 HEAD = 100
@@ -105,7 +106,7 @@ class FakeKeeper:
         )
         self.segments = {(0, copy): FakeCopy(fails=copy < failing) for copy in range(COPIES)}
         self.engine = FakeEngine()
-        self.past = Past(self, self.engine, threading.RLock())  # type: ignore[arg-type]
+        self.past = Past(cast(Keeper, self), cast(Engine, self.engine), threading.RLock())
         self.given_up: list[tuple[int, int]] = []
         self.recovery: Any = None
         self.heals = True
@@ -182,13 +183,13 @@ def test_a_dry_run_holds_nobody() -> None:
     assert not any(copy.recorded for copy in keeper.segments.values())
 
 
-def test_an_interrupt_half_way_stops_writes() -> None:
+def test_an_interrupt_half_way_stops_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = FakeKeeper(0)
 
     def interrupted(record: RewindRecord) -> None:
         raise KeyboardInterrupt
 
-    keeper.engine.rewind = interrupted  # type: ignore[method-assign]
+    monkeypatch.setattr(keeper.engine, "rewind", interrupted)
     with pytest.raises(KeyboardInterrupt):
         keeper.past.backtrack(40, dry_run=False)
     assert keeper.engine.calls == ["hold", "stop", "release"]

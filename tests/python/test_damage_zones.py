@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.volumes import Contents, all_good, assert_holds, assert_writable, fill, seeded, until
 
 import aurora_engine as aurora
-
-SMALL = {"page_bytes": 4096, "protection_group_bytes": 64 * 4096}
 
 
 class Elsewhere:
@@ -100,14 +99,14 @@ def test_a_root_that_moved_stays_known(elsewhere: Elsewhere, tmp_path: Path) -> 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"{}")])
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "links lost"])
 def test_segments_without_metadata_are_not_built_over(
-    elsewhere: Elsewhere, damage: object, linked: bool
+    elsewhere: Elsewhere, damage: Callable[[Path], object], linked: bool
 ) -> None:
     """No metadata verifies anywhere: an error that names a place, and every byte stays."""
     kept = (elsewhere.root / "volume.json").read_bytes()
     shutil.rmtree(elsewhere.root)
     for disk in elsewhere.disks.values():
         (place,) = disk.iterdir()
-        damage(place / "volume.json")  # type: ignore[operator]
+        damage(place / "volume.json")
         if not linked:
             (place / "root").unlink()
     before = elsewhere.files()
@@ -136,7 +135,7 @@ def test_metadata_of_too_few_zones_proves_nothing(elsewhere: Elsewhere, tmp_path
 def test_metadata_from_before_a_growth_is_refused(tmp_path: Path) -> None:
     """It would cut off what stands in groups that it does not know of."""
     path = tmp_path / "volume"
-    with aurora.open(path, **SMALL) as db:  # type: ignore[arg-type]
+    with aurora.open(path, page_bytes=4096, protection_group_bytes=64 * 4096) as db:
         old = (path / "volume.json").read_bytes()
         db.put_many({b"%04d" % number: bytes(1000) for number in range(800)})
         assert db.status().protection_groups > 1

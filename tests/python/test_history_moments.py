@@ -6,6 +6,7 @@ import random
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from tests.volumes import seeded
@@ -177,9 +178,9 @@ def test_the_future_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [True, "now", 1.5, None, b"1"])
-def test_what_is_no_moment(wrong: object) -> None:
+def test_what_is_no_moment(wrong: Any) -> None:
     with pytest.raises(TypeError, match="LSN"):
-        History([]).resolve(wrong, COMMITS, bounds())  # type: ignore[arg-type]
+        History([]).resolve(wrong, COMMITS, bounds())
 
 
 def test_what_is_too_old_names_the_oldest_moment() -> None:

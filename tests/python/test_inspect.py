@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from aurora_engine._ext.segment import Segment as CoreSegment
 from aurora_engine.cli import main
 from aurora_engine.errors import SnapshotTooOldError
 from aurora_engine.inspector import packages
+from aurora_engine.inspector.checksums import unpack
 from aurora_engine.inspector.command import Request, inspect
 from aurora_engine.inspector.damage import Damage, Findings, WrongUse
 from aurora_engine.inspector.frames import HEADER as FRAME_HEADER
 from aurora_engine.inspector.frames import decode_header, decode_payload
-from aurora_engine.inspector.layer_check import check_layer
 from aurora_engine.inspector.layers import Layer
 from aurora_engine.inspector.manifest import decode_manifest
 from aurora_engine.inspector.metadata import decode_metadata
@@ -441,21 +442,25 @@ def test_hostile_bytes_raise_nothing_else(volume: Path, monkeypatch: pytest.Monk
     assert damaged > 400
 
 
-def test_a_layer_that_says_too_much_is_refused(volume: Path, tmp_path: Path) -> None:
-    """A compressed block whose frame says that it is huge takes no memory."""
-    import zstandard
-
+def test_what_only_begins_like_a_layer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "layer-0000000000000001"
     file.write_bytes(b"AURLAYER" + bytes(300))
-    with pytest.raises(Damage):
+    with pytest.raises(Damage, match="header of the layer fails its checksum"):
         Layer(file)
-    whole = next(f for f in sorted(segment_folder(volume, 0).glob("layer-*")))
-    with Layer(whole) as layer:
-        findings = Findings()
-        huge = zstandard.ZstdCompressor().compress(bytes(1 << 24))
-        layer.read_block = lambda pointer: huge  # type: ignore[method-assign]
-        check_layer(layer, None, findings)
-        assert findings.damage
+
+
+def test_a_block_that_says_that_it_is_huge_takes_no_memory() -> None:
+    import zstandard
+
+    huge = zstandard.ZstdCompressor().compress(bytes(1 << 26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Damage, match="does not decompress to 4096 bytes"):
+            unpack(huge, 4096, Place("hostile", 0))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
 
 
 # ---- the command

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.model import Violation
+from tests.simulation.past import PastActions
 from tests.simulation.storage import COPIES, GROUP_PAGES, LYING_FAULTS, Node
-from tests.simulation.world import LARGE_CACHE_BYTES, TORN_KEY, World
+from tests.simulation.world import LARGE_CACHE_BYTES, TORN_KEY
 
 from aurora_engine._ext.segment import Segment
 from aurora_engine._ext.transaction import Txn
@@ -24,7 +25,7 @@ BIG_VALUE_BYTES = 3 << 20
 TORN_VALUE_BYTES = 3000
 
 
-class Cluster(World):
+class Cluster(PastActions):
     """The world, its faults, and the schedule that picks from what the writer and they do."""
 
     # ---- faults ----
@@ -199,23 +200,6 @@ class Cluster(World):
         """The process is killed; what it wrote is there."""
         self.crash(power_cut=False)
 
-    def crash(self, *, power_cut: bool) -> None:
-        """The whole process dies, with or without its machine; it comes back and recovers."""
-        self._drop_engine()
-        for node in list(self.storage.nodes.values()):
-            if node.segment is None:
-                continue
-            if power_cut:
-                self.storage.power_cut(node)
-            else:
-                self.storage.close(node)
-            error = self.storage.open(node)
-            if error is not None:
-                self._must_be_suspect(node, error)
-        self.note("crash", power_cut)
-        self.engine = self._new_engine()
-        self.recover()
-
     def crash_inside_an_operation(self) -> None:
         """A disk loses power inside one of its next operations; the rest goes down with it."""
         node = self.source.choice(list(self.storage.nodes.values()))
@@ -317,11 +301,6 @@ class Cluster(World):
             zombie.close()
             zombie.destroy()
         self._zombies.clear()
-
-    def _drop_engine(self) -> None:
-        self.close_views()
-        self.engine.close()
-        self.engine.destroy()
 
     # ---- the schedule ----
 

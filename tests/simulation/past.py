@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.simulation.model import Model, State, Violation
-from tests.simulation.storage import COPIES, Node, Storage
+from tests.simulation.model import State, Violation
+from tests.simulation.storage import COPIES
+from tests.simulation.world import World
 
 from aurora_engine._ext.cursor import Cursor
-from aurora_engine._ext.engine import Engine, VirtualClock
 from aurora_engine._ext.records import RewindRecord
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import (
@@ -22,6 +21,7 @@ from aurora_engine.errors import (
 )
 from aurora_engine.volume.history import BACKTRACK, History
 from aurora_engine.volume.quorums import write_quorum
+from aurora_engine.volume.recovery import Recovery
 
 VIEWS_MAX = 4
 
@@ -35,31 +35,18 @@ class OpenView:
     expected: State
 
 
-class PastActions:
-    """Actions of a `Cluster` on the past."""
+class PastActions(World):
+    """The world, and what is done with its past."""
 
-    source: random.Random
-    model: Model
-    storage: Storage
-    engine: Engine
-    clock: VirtualClock
-    rewinds: list[RewindRecord]
-
-    def __init__(self) -> None:
-        self.rewinds = []
+    def __init__(
+        self, seed: int, *, planted_bugs: int = 0, recovery: type[Recovery] = Recovery
+    ) -> None:
         self._views: list[OpenView] = []
+        super().__init__(seed, planted_bugs=planted_bugs, recovery=recovery)
 
-    def note(self, *facts: object) -> None:
-        raise NotImplementedError
-
-    def settle(self) -> None:
-        raise NotImplementedError
-
-    def crash(self, *, power_cut: bool) -> None:
-        raise NotImplementedError
-
-    def _must_be_suspect(self, node: Node, error: AuroraError) -> None:
-        raise NotImplementedError
+    def _drop_engine(self) -> None:
+        self.close_views()
+        super()._drop_engine()
 
     # ---- views ----
 

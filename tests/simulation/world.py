@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable
 
 from tests.simulation.model import Model, Violation
-from tests.simulation.past import PastActions
 from tests.simulation.storage import (
     COPIES,
     GROUP_PAGES,
@@ -19,7 +18,7 @@ from tests.simulation.storage import (
 
 from aurora_engine._ext.cursor import Cursor
 from aurora_engine._ext.engine import Engine, VirtualClock
-from aurora_engine._ext.records import NeedsGroups
+from aurora_engine._ext.records import NeedsGroups, RewindRecord
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
 from aurora_engine.volume.history import History
@@ -33,7 +32,7 @@ KEYS = 400
 TORN_KEY = b"torn"
 
 
-class World(PastActions):
+class World:
     """The volume, its model, its writer, and the checks.
 
     Parameters
@@ -50,7 +49,6 @@ class World(PastActions):
     def __init__(
         self, seed: int, *, planted_bugs: int = 0, recovery: type[Recovery] = Recovery
     ) -> None:
-        super().__init__()
         self.source = random.Random(seed)
         self.model = Model()
         self.trace = hashlib.blake2b(digest_size=16)
@@ -64,6 +62,7 @@ class World(PastActions):
         self.engine = self._new_engine()
         self._zombies: list[tuple[Engine, int]] = []
         self._torn_values: set[bytes] = set()
+        self.rewinds: list[RewindRecord] = []
         self._commits = 0
         self.recover()
 
@@ -177,6 +176,27 @@ class World(PastActions):
             if source is not None:
                 self.storage.rebuild(self.storage.nodes[place], source)
         self.note("rebuilt behind", sorted(outcome.behind))
+
+    def crash(self, *, power_cut: bool) -> None:
+        """The whole process dies, with or without its machine; it comes back and recovers."""
+        self._drop_engine()
+        for node in list(self.storage.nodes.values()):
+            if node.segment is None:
+                continue
+            if power_cut:
+                self.storage.power_cut(node)
+            else:
+                self.storage.close(node)
+            error = self.storage.open(node)
+            if error is not None:
+                self._must_be_suspect(node, error)
+        self.note("crash", power_cut)
+        self.engine = self._new_engine()
+        self.recover()
+
+    def _drop_engine(self) -> None:
+        self.engine.close()
+        self.engine.destroy()
 
     # ---- the writer ----
 
