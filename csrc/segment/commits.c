@@ -86,7 +86,7 @@ static aur_status read_index(auri_layer *layer, auri_block_buffer *index, uint32
     return status;
 }
 
-/* What a search wants of commits: `wants` is true up to some point, and false after it. */
+/* What a search looks for: true of all commits up to some point, and false after it. */
 typedef bool commit_test(const aur_commit_mark *commit, uint64_t bound);
 
 static bool is_by_time(const aur_commit_mark *commit, uint64_t bound) {
@@ -181,20 +181,30 @@ aur_status auri_segment_layer_commits(auri_layer *layer, aur_lsn after, aur_lsn 
 
 /* ---- What is in memory ---- */
 
+bool auri_segment_frame_commit(const aur_frame *frame, size_t *at, aur_commit_mark *commit_out) {
+    const uint8_t *bytes = NULL;
+    *at = *at == 0 ? AUR_FRAME_BODY_AT : *at;
+    while (*at < frame->header.length && bytes == NULL) {
+        const uint8_t *record = frame->bytes + *at;
+        bytes = (record[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) != 0 ? record : NULL;
+        *at += aur_get32(record + AUR_RECORD_LENGTH_AT);
+    }
+    if (bytes == NULL) {
+        return false;
+    }
+    *commit_out =
+        (aur_commit_mark){aur_get64(bytes + AUR_RECORD_LSN_AT), aur_record_commit_time(bytes)};
+    return true;
+}
+
 /* Up to `floor` layers have the commits too. */
 static void search_memtable(const auri_memtable *table, aur_lsn floor, aur_lsn limit,
                             commit_search *search) {
     search->count = 0;
     for (uint32_t slot = 0; slot < table->slot_count; slot++) {
         const aur_frame *frame = table->slots[slot].frame;
-        for (size_t at = AUR_FRAME_BODY_AT; at < frame->header.length;
-             at += aur_get32(frame->bytes + at + AUR_RECORD_LENGTH_AT)) {
-            const uint8_t *bytes = frame->bytes + at;
-            if ((bytes[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) == 0) {
-                continue;
-            }
-            const aur_commit_mark commit = {aur_get64(bytes + AUR_RECORD_LSN_AT),
-                                            aur_record_commit_time(bytes)};
+        aur_commit_mark commit;
+        for (size_t at = 0; auri_segment_frame_commit(frame, &at, &commit);) {
             if (commit.lsn > limit || !search->test(&commit, search->bound)) {
                 return;
             }

@@ -87,21 +87,15 @@ typedef struct retained_span {
     aur_lsn lowest_root;
 } retained_span;
 
-static retained_span retained_now(aur_segment *segment, const auri_view *view) {
-    pthread_mutex_lock(&segment->lock);
-    retained_span span = {segment->horizon, segment->horizon};
-    for (size_t at = 0; at < segment->point_count; at++) {
-        span.lowest_root =
-            segment->points[at] < span.lowest_root ? segment->points[at] : span.lowest_root;
+static aur_status retained_now(aur_segment *segment, const auri_view *view, retained_span *out,
+                               aur_error *error) {
+    auri_roots roots;
+    if (auri_segment_roots(segment, view, &roots) != AUR_OK) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of moments");
     }
-    pthread_mutex_unlock(&segment->lock);
-    for (uint32_t at = 0; at < view->rewind_count; at++) {
-        const aur_rewind *rewind = &view->rewinds[at];
-        if (rewind->at >= span.horizon && rewind->to < span.lowest_root) {
-            span.lowest_root = rewind->to;
-        }
-    }
-    return span;
+    *out = (retained_span){roots.horizon, roots.lsns[0]};
+    free(roots.lsns);
+    return AUR_OK;
 }
 
 /* Which share of the LSNs in (from, end] lies at or below `upto`. */
@@ -173,10 +167,6 @@ static uint32_t choose_part(const auri_view *view, aur_lsn wanted, const retaine
         }
     }
     return chosen;
-}
-
-aur_lsn auri_segment_lowest_root(aur_segment *segment, const auri_view *view) {
-    return retained_now(segment, view).lowest_root;
 }
 
 /* ---- Beginning ---- */
@@ -437,8 +427,8 @@ static aur_lsn lowest_complete(const auri_view *view, const auri_compaction *com
 }
 
 /* Lists what goes: the part, deltas that every part has, and, with them, a small chronicle that is
- * written anew and old ones that are not needed. Chronicle inputs come last in
- * removed[1..*with_commits), newest first. */
+ * written anew and old ones that are not needed. Those whose commits the new chronicle takes over
+ * stand together, newest first: *commits of them, from *first_commits on. */
 static uint32_t list_removed(const auri_view *view, const auri_compaction *compaction,
                              auri_layer **removed, uint32_t *first_commits, uint32_t *commits) {
     const aur_lsn lowest = lowest_complete(view, compaction);
@@ -561,14 +551,15 @@ aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal
                                      aur_error *error) {
     if (segment->compaction == NULL) {
         auri_view *view = auri_segment_pin_view(segment);
-        const aur_lsn wanted = wanted_lsn(segment, view, goal);
-        const retained_span now = retained_now(segment, view);
-        const uint32_t index = choose_part(view, wanted, &now, goal);
-        /* Without a base its only part is one that does not exist yet. */
-        const bool is_first = view->base_count == 0 && wanted > 0;
-        aur_status status = AUR_NOT_FOUND;
-        if (index < view->base_count || is_first) {
-            status = begin(segment, view, index, goal, error);
+        retained_span now;
+        aur_status status = retained_now(segment, view, &now, error);
+        if (status == AUR_OK) {
+            const aur_lsn wanted = wanted_lsn(segment, view, goal);
+            const uint32_t index = choose_part(view, wanted, &now, goal);
+            /* Without a base its only part is one that does not exist yet. */
+            const bool is_first = view->base_count == 0 && wanted > 0;
+            status = index < view->base_count || is_first ? begin(segment, view, index, goal, error)
+                                                          : AUR_NOT_FOUND;
         }
         auri_segment_view_release(view);
         if (status != AUR_OK) {

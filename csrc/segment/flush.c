@@ -97,14 +97,9 @@ static aur_status add_commits(auri_layer_writer *writer, const auri_memtable *ta
     aur_status status = AUR_OK;
     for (uint32_t slot = 0; slot < table->slot_count; slot++) {
         const aur_frame *frame = table->slots[slot].frame;
-        for (size_t at = AUR_FRAME_BODY_AT; at < frame->header.length && status == AUR_OK;
-             at += aur_get32(frame->bytes + at + AUR_RECORD_LENGTH_AT)) {
-            const uint8_t *bytes = frame->bytes + at;
-            if ((bytes[AUR_RECORD_FLAGS_AT] & AUR_RECORD_CPL) != 0) {
-                const aur_commit_mark commit = {aur_get64(bytes + AUR_RECORD_LSN_AT),
-                                                aur_record_commit_time(bytes)};
-                status = auri_segment_layer_writer_commit(writer, &commit, error);
-            }
+        aur_commit_mark commit;
+        for (size_t at = 0; status == AUR_OK && auri_segment_frame_commit(frame, &at, &commit);) {
+            status = auri_segment_layer_writer_commit(writer, &commit, error);
         }
     }
     return status;

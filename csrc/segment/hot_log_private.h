@@ -157,6 +157,9 @@ uint64_t auri_segment_memtable_bytes(const auri_memtable *table);
 aur_status auri_segment_check_records(aur_frame *frame,
                                       const aur_segment_identity *identity) AUR_CHECKED;
 
+/* The next commit of a frame whose records were checked: *at begins at 0. False at its end. */
+bool auri_segment_frame_commit(const aur_frame *frame, size_t *at, aur_commit_mark *commit_out);
+
 /* Adds a frame whose records were checked; takes a reference. All or nothing: AUR_ERR_MEMORY. */
 aur_status auri_segment_memtable_add(auri_memtable *table, aur_frame *frame,
                                      auri_log_position position) AUR_CHECKED;

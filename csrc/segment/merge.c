@@ -32,13 +32,19 @@ void auri_segment_merge_abort(aur_segment *segment) {
     segment->merge = NULL;
 }
 
+static bool has_input(const auri_merge *merge, const auri_layer *layer) {
+    for (uint32_t at = 0; at < merge->input_count; at++) {
+        if (merge->inputs[at].layer == layer) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void auri_segment_merge_abort_of(aur_segment *segment, auri_layer *const *removed, uint32_t count) {
-    const auri_merge *merge = segment->merge;
-    const uint32_t input_count = merge != NULL ? merge->input_count : 0;
-    for (uint32_t at = 0; at < input_count * count; at++) {
-        if (merge->inputs[at / count].layer == removed[at % count]) {
+    for (uint32_t at = 0; at < count && segment->merge != NULL; at++) {
+        if (has_input(segment->merge, removed[at])) {
             auri_segment_merge_abort(segment);
-            return;
         }
     }
 }

@@ -269,9 +269,6 @@ typedef struct auri_goal {
     aur_lsn lowest_root;  /* and when no moment below this one was retained */
 } auri_goal;
 
-/* The lowest moment that is retained now. */
-aur_lsn auri_segment_lowest_root(aur_segment *segment, const auri_view *view);
-
 /* Compacts a base part that has too many deltas above it, or too much that may be collected; with a
  * goal (else NULL), one that has not come to it. */
 aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,

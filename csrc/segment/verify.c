@@ -280,9 +280,7 @@ static aur_status check_extents(aur_segment *segment, aur_error *error) {
 
 static aur_status check_layers(aur_segment *segment, aur_error *error) {
     aur_status status = AUR_OK;
-    pthread_mutex_lock(&segment->lock);
-    auri_view *view = auri_segment_view_acquire(segment->view);
-    pthread_mutex_unlock(&segment->lock);
+    auri_view *view = auri_segment_pin_view(segment);
     for (uint32_t at = 0; at < view->layer_count && status == AUR_OK; at++) {
         const auri_layer *layer = view->layers[at];
         /* One that was missing at open is known as damage. */

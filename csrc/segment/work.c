@@ -1,4 +1,6 @@
 /* What runs in the background: one unit at a time, the most urgent first. */
+#include <stdlib.h>
+
 #include "segment/segment_private.h"
 
 /* A write that failed fails the segment; damage that was met is noted. Lack of memory is neither.
@@ -89,13 +91,21 @@ static aur_status set_goal(aur_segment *segment, auri_goal *goal, aur_error *err
     for (uint32_t flushes = 0; flushes < 2 && status == AUR_OK; flushes++) {
         status = auri_segment_flush(segment, true, error);
     }
+    if (status < AUR_OK) {
+        return status;
+    }
+    auri_roots roots;
     auri_view *view = auri_segment_pin_view(segment);
-    const aur_lsn lowest_root = auri_segment_lowest_root(segment, view);
+    status = auri_segment_roots(segment, view, &roots);
     auri_segment_view_release(view);
+    if (status != AUR_OK) {
+        return aur_fail(error, status, "no memory for the list of moments");
+    }
     pthread_mutex_lock(&segment->lock);
-    *goal = (auri_goal){segment->manifest.flushed_lsn, segment->horizon, lowest_root};
+    *goal = (auri_goal){segment->manifest.flushed_lsn, roots.horizon, roots.lsns[0]};
     pthread_mutex_unlock(&segment->lock);
-    return status == AUR_NOT_FOUND ? AUR_OK : status;
+    free(roots.lsns);
+    return AUR_OK;
 }
 
 /* The lock is given up between the steps, so that flushes come in between. */

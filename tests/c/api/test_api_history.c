@@ -105,19 +105,26 @@ TEST(going_back_and_forward_again) {
     stack_close(&world);
 }
 
-TEST(a_rewind_without_a_write_quorum_stays_in_doubt_until_recovery) {
+/* Holds commits, and records a backtrack in the copies from `begin` on below `end`. */
+static aur_rewind record_backtrack(uint64_t to, uint32_t begin, uint32_t end) {
     aur_error error;
     uint64_t at;
+    CHECK_OK(hold(&at, &error));
+    const aur_rewind rewind = {
+        .at = at, .to = to, .epoch = world.epoch, .kind = AUR_REWIND_BACKTRACK};
+    for (uint32_t copy = begin; copy < end; copy++) {
+        CHECK_OK(aur_segment_rewind(world.segments[0][copy], &rewind, &error));
+    }
+    return rewind;
+}
+
+TEST(a_rewind_without_a_write_quorum_stays_in_doubt_until_recovery) {
+    aur_error error;
     uint64_t lsn;
     stack_open(&world, AUR_ENGINE_DRIVE_MANUAL);
     const uint64_t first = put_durably("k", "first");
     (void)put_durably("k", "second");
-    CHECK_OK(hold(&at, &error));
-    const aur_rewind rewind = {
-        .at = at, .to = first, .epoch = world.epoch, .kind = AUR_REWIND_BACKTRACK};
-    for (uint32_t copy = 0; copy < 3; copy++) {
-        CHECK_OK(aur_segment_rewind(world.segments[0][copy], &rewind, &error));
-    }
+    const aur_rewind rewind = record_backtrack(first, 0, 3);
     CHECK_STATUS(aur_engine_rewind(world.engine, &rewind, &error), AUR_ERR_QUORUM);
     aur_engine_release(world.engine);
     CHECK_STATUS(
@@ -140,16 +147,10 @@ TEST(a_rewind_without_a_write_quorum_stays_in_doubt_until_recovery) {
 TEST(a_copy_that_missed_the_rewind_serves_no_reads) {
     aur_error error;
     aur_engine_copy state;
-    uint64_t at;
     stack_open(&world, AUR_ENGINE_DRIVE_MANUAL);
     const uint64_t first = put_durably("k", "first");
     (void)put_durably("k", "second");
-    CHECK_OK(hold(&at, &error));
-    const aur_rewind rewind = {
-        .at = at, .to = first, .epoch = world.epoch, .kind = AUR_REWIND_BACKTRACK};
-    for (uint32_t copy = 2; copy < STACK_COPIES; copy++) {
-        CHECK_OK(aur_segment_rewind(world.segments[0][copy], &rewind, &error));
-    }
+    const aur_rewind rewind = record_backtrack(first, 2, STACK_COPIES);
     CHECK_OK(aur_engine_rewind(world.engine, &rewind, &error));
     aur_engine_release(world.engine);
     CHECK_OK(aur_engine_copy_status(world.engine, 0, 0, &state));
