@@ -89,6 +89,7 @@ typedef struct retained_span {
 
 static aur_status retained_now(aur_segment *segment, const auri_view *view, retained_span *out,
                                aur_error *error) {
+    *out = (retained_span){0, 0};
     auri_roots roots;
     if (auri_segment_roots(segment, view, &roots) != AUR_OK) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of moments");
