@@ -20,6 +20,7 @@ enum {
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
     UNFLUSHED_BYTES_RESUME = 5 << 20,
     ROUNDS_TO_TRIM = 8,
+    QUIET_ROUNDS = 50, /* so many ticks without an append, and there is time to tidy up */
 };
 
 void auri_background_stored(auri_copy *copy, uint64_t bytes) {
@@ -83,12 +84,32 @@ static auri_copy *choose_leader(auri_group *group) {
     return leader;
 }
 
+/* Whether every copy of the group is in service and has everything, and nothing was appended for a
+ * while. Lock held. */
+static bool is_quiet(const auri_group *group) {
+    bool quiet = group->quorum->background.quiet_rounds >= QUIET_ROUNDS;
+    for (uint32_t at = 0; at < group->quorum->options.copies; at++) {
+        const auri_copy *copy = &group->copies[at];
+        quiet &= copy->segment != NULL && !copy->failed && !copy->leaving &&
+                 copy->scl == group->copies[0].scl;
+    }
+    return quiet;
+}
+
+static aur_status work(aur_segment *segment, aur_segment *leader, bool tidy, aur_error *error) {
+    const aur_status status = leader == NULL ? aur_segment_work(segment, error)
+                                             : aur_segment_follow(segment, leader, error);
+    return status == AUR_NOT_FOUND && tidy ? aur_segment_tidy(segment, leader == NULL, error)
+                                           : status;
+}
+
 /* One unit of work for one copy: of its own (`leader` is NULL), or to follow the leader, who is
  * pinned. True when there may be more. Lock held, released meanwhile. */
 static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *retention) {
     aur_quorum *quorum = copy->group->quorum;
     const aur_lsn vdl = quorum->vdl;
     const bool throttled = copy->throttled;
+    const bool tidy = is_quiet(copy->group);
     aur_error error;
     if (copy->failed || !auri_copy_pin(copy)) {
         return false;
@@ -98,8 +119,7 @@ static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *r
     aur_segment_set_vdl(copy->segment, vdl);
     aur_status status = aur_segment_retain(copy->segment, retention);
     if (status == AUR_OK) {
-        status = leader == NULL ? aur_segment_work(copy->segment, &error)
-                                : aur_segment_follow(copy->segment, leader->segment, &error);
+        status = work(copy->segment, leader == NULL ? NULL : leader->segment, tidy, &error);
     }
     if (status != AUR_OK && status != AUR_NOT_FOUND) {
         fail_if_dead(copy, &error);
@@ -151,6 +171,8 @@ static aur_retention ask_retention(aur_quorum *quorum) {
 /* One unit for each copy. Lock held, released meanwhile: groups may be added, never removed. */
 static bool work_round(aur_quorum *quorum) {
     bool more = false;
+    const bool quiet = quorum->background.unworked_bytes == 0;
+    quorum->background.quiet_rounds = quiet ? quorum->background.quiet_rounds + 1 : 0;
     quorum->background.unworked_bytes = 0;
     for (uint32_t g = 0; g < quorum->group_count && !quorum->background.stopping; g++) {
         const aur_retention retention = ask_retention(quorum);

@@ -85,6 +85,7 @@ typedef struct auri_background {
     bool work_sleeping;
     bool stopping;
     uint64_t unworked_bytes; /* appended by all copies since the worker's last round */
+    uint32_t quiet_rounds;   /* the last ones, in which nothing was appended */
 } auri_background;
 
 struct aur_quorum {

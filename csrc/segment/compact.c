@@ -11,6 +11,7 @@
 
 enum {
     DELTA_SHARE = 6,                /* deltas may take one part in so many of what the base takes */
+    DELTA_SHARE_IDLE = 64,          /* the same while nothing is written */
     GARBAGE_SHARE = 4,              /* so may what could be collected, in a part */
     CHRONICLE_BYTES_SMALL = 1 << 20 /* the newest chronicle is written anew while it is smaller */
 };
@@ -123,7 +124,8 @@ static bool has_garbage(const auri_layer_info *part, const retained_span *now,
     return garbage_bytes(part, now) > part->size_bytes / GARBAGE_SHARE;
 }
 
-static bool too_many_deltas(const aur_segment *segment, const auri_view *view) {
+static bool too_many_deltas(const aur_segment *segment, const auri_view *view,
+                            auri_patience patience) {
     uint64_t delta_bytes = 0;
     uint64_t base_bytes = 0;
     for (uint32_t at = 0; at < view->delta_count; at++) {
@@ -132,22 +134,25 @@ static bool too_many_deltas(const aur_segment *segment, const auri_view *view) {
     for (uint32_t at = 0; at < view->base_count; at++) {
         base_bytes += view->layers[view->delta_count + at]->info.size_bytes;
     }
+    if (patience == AURI_IDLE) {
+        return delta_bytes > base_bytes / DELTA_SHARE_IDLE;
+    }
     const uint64_t share = base_bytes / DELTA_SHARE;
     const uint64_t limit =
         share > segment->options.delta_bytes ? share : segment->options.delta_bytes;
-    return view->delta_count > 0 && delta_bytes > limit;
+    return delta_bytes > limit;
 }
 
 /* Up to where every part should have the deltas now; 0: where they are. */
-static aur_lsn wanted_lsn(const aur_segment *segment, const auri_view *view,
-                          const auri_goal *goal) {
+static aur_lsn wanted_lsn(const aur_segment *segment, const auri_view *view, const auri_goal *goal,
+                          auri_patience patience) {
     if (view->delta_count == 0) {
         return 0;
     }
     if (goal != NULL) {
         return goal->complete_lsn;
     }
-    return too_many_deltas(segment, view) ? view->layers[0]->info.complete_lsn : 0;
+    return too_many_deltas(segment, view, patience) ? view->layers[0]->info.complete_lsn : 0;
 }
 
 /* Index of the part to compact; base_count when there is none to be. */
@@ -549,13 +554,13 @@ static aur_status advance(aur_segment *segment, aur_error *error) {
 }
 
 aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,
-                                     aur_error *error) {
+                                     auri_patience patience, aur_error *error) {
     if (segment->compaction == NULL) {
         auri_view *view = auri_segment_pin_view(segment);
         retained_span now;
         aur_status status = retained_now(segment, view, &now, error);
         if (status == AUR_OK) {
-            const aur_lsn wanted = wanted_lsn(segment, view, goal);
+            const aur_lsn wanted = wanted_lsn(segment, view, goal, patience);
             const uint32_t index = choose_part(view, wanted, &now, goal);
             /* Without a base its only part is one that does not exist yet. */
             const bool is_first = view->base_count == 0 && wanted > 0;

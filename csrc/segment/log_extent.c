@@ -9,6 +9,8 @@
 #include "base/assert.h"
 #include "segment/segment_private.h"
 
+enum { LARGE_SHARE = 2 }; /* a log that takes more than this part of one full extent is large */
+
 static const char MAGIC[8] = {'A', 'U', 'R', 'E', 'X', 'T', 'N', 'T'};
 
 void auri_segment_extent_name(uint64_t sequence, char name[AURI_NAME_BYTES]) {
@@ -248,13 +250,18 @@ aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **ex
     return AUR_OK;
 }
 
+static uint64_t first_size(const aur_segment *segment) {
+    const uint64_t full = segment->options.extent_bytes;
+    return full < AURI_FIRST_EXTENT_BYTES ? full : AURI_FIRST_EXTENT_BYTES;
+}
+
 /* Extents double up to the full size, so that a small volume stays small. Holds `lock`. */
 static uint64_t next_size(const aur_segment *segment) {
     const auri_log *log = &segment->log;
-    uint64_t size = AURI_FIRST_EXTENT_BYTES;
-    if (log->count > 0) {
-        size = 2 * log->extents[log->count - 1]->size_bytes;
+    if (log->count == 0) {
+        return first_size(segment);
     }
+    const uint64_t size = 2 * log->extents[log->count - 1]->size_bytes;
     return size < segment->options.extent_bytes ? size : segment->options.extent_bytes;
 }
 
@@ -282,7 +289,7 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
     return AUR_OK;
 }
 
-/* What log_maintain looks at. */
+/* What log_maintain and log_trim look at. */
 typedef struct log_census {
     auri_extent *oldest; /* the oldest extent that replay no longer needs */
     uint32_t flushed;    /* how many of those there are */
@@ -378,4 +385,90 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
         return discard(segment, flushed, error);
     }
     return census.wants_spare ? auri_segment_log_grow(segment, 0, error) : AUR_NOT_FOUND;
+}
+
+/* Whether every frame is in layers, and none is on its way. Holds `lock`. */
+static bool all_in_layers(const aur_segment *segment) {
+    return segment->pending_count == 0 && segment->frozen == NULL &&
+           segment->chain_lsn == segment->scl && segment->manifest.flushed_lsn == segment->scl;
+}
+
+bool auri_segment_log_is_large(aur_segment *segment) {
+    pthread_mutex_lock(&segment->lock);
+    const uint64_t bytes = segment->log.bytes;
+    const bool large =
+        bytes > first_size(segment) && bytes > segment->options.extent_bytes / LARGE_SHARE;
+    pthread_mutex_unlock(&segment->lock);
+    return large;
+}
+
+/* Begins the log anew with a small extent: from here on replay needs none of the others. */
+static aur_status begin_anew(aur_segment *segment, aur_error *error) {
+    auri_extent *extent;
+    auri_manifest draft;
+    pthread_mutex_lock(&segment->lock);
+    const uint64_t sequence = segment->log.next_sequence++;
+    pthread_mutex_unlock(&segment->lock);
+    aur_status status = auri_segment_extent_create(segment->disk, &segment->identity, sequence,
+                                                   first_size(segment), &extent, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&segment->lock);
+    status = auri_segment_log_insert(&segment->log, extent);
+    const bool unused = status == AUR_OK && all_in_layers(segment);
+    if (unused) {
+        segment->log.active = NULL;
+        segment->log.floor = sequence - 1;
+    }
+    pthread_mutex_unlock(&segment->lock);
+    if (status != AUR_OK) {
+        auri_segment_extent_release(extent);
+        return aur_fail(error, status, "no memory for the list of log extents");
+    }
+    if (!unused) {
+        return AUR_OK; /* something was appended just now: the extent is one more that is ready */
+    }
+    pthread_mutex_lock(&segment->manifest_lock);
+    status = auri_segment_draft(segment, &draft, error);
+    if (status == AUR_OK) {
+        status = auri_segment_install(segment, &draft, NULL, false, error);
+    }
+    pthread_mutex_unlock(&segment->manifest_lock);
+    return status;
+}
+
+/* Removes every extent that replay does not need. AUR_NOT_FOUND: there was none. */
+static aur_status discard_flushed(aur_segment *segment, aur_error *error) {
+    aur_status status = AUR_NOT_FOUND;
+    for (;;) {
+        pthread_mutex_lock(&segment->lock);
+        auri_extent *flushed = take_census(segment).oldest;
+        if (flushed != NULL) {
+            auri_segment_log_take_out(&segment->log, flushed);
+        }
+        pthread_mutex_unlock(&segment->lock);
+        if (flushed == NULL) {
+            return status;
+        }
+        status = discard(segment, flushed, error);
+        if (status != AUR_OK) {
+            return status;
+        }
+    }
+}
+
+aur_status auri_segment_log_trim(aur_segment *segment, aur_error *error) {
+    const aur_status discarded = discard_flushed(segment, error);
+    pthread_mutex_lock(&segment->lock);
+    const bool unused = all_in_layers(segment);
+    pthread_mutex_unlock(&segment->lock);
+    if (discarded < AUR_OK || !unused || !auri_segment_log_is_large(segment)) {
+        return discarded;
+    }
+    aur_status status = begin_anew(segment, error);
+    if (status == AUR_OK) {
+        status = discard_flushed(segment, error);
+    }
+    return status == AUR_NOT_FOUND ? AUR_OK : status;
 }

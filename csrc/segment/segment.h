@@ -213,6 +213,15 @@ AUR_API aur_status aur_segment_work(aur_segment *segment, aur_error *error) AUR_
 AUR_API aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader,
                                       aur_error *error) AUR_CHECKED;
 
+/*
+ * One unit of what can wait until nothing is written: the log goes into layers and its files go,
+ * also those that are kept for copies that catch up, so every copy should have caught up; deltas
+ * are compacted although they are few. `builds`: not for a copy that follows a leader, but for a
+ * small log. AUR_NOT_FOUND: nothing to do.
+ */
+AUR_API aur_status aur_segment_tidy(aur_segment *segment, bool builds,
+                                    aur_error *error) AUR_CHECKED;
+
 /* Flushes everything that VDL covers and compacts it into the base, so that nothing is kept that
  * need not be, and each page is one block read away (db.compact()). */
 AUR_API aur_status aur_segment_compact(aur_segment *segment, aur_error *error) AUR_CHECKED;

@@ -269,10 +269,13 @@ typedef struct auri_goal {
     aur_lsn lowest_root;  /* and when no moment below this one was retained */
 } auri_goal;
 
+/* How much rewriting a deltas' worth of space is worth: while nothing is written, more. */
+typedef enum auri_patience { AURI_BUSY, AURI_IDLE } auri_patience;
+
 /* Compacts a base part that has too many deltas above it, or too much that may be collected; with a
  * goal (else NULL), one that has not come to it. */
 aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,
-                                     aur_error *error) AUR_CHECKED;
+                                     auri_patience patience, aur_error *error) AUR_CHECKED;
 void auri_segment_compact_abort(aur_segment *segment);
 
 /* Takes over what the leader has built. */

@@ -19,13 +19,13 @@ static aur_status judge(aur_segment *segment, aur_status status, const aur_error
 }
 
 /* Merges first: they are small, and a read looks into fewer layers after each. */
-static aur_status rearrange(aur_segment *segment, aur_error *error) {
+static aur_status rearrange(aur_segment *segment, auri_patience patience, aur_error *error) {
     if (segment->merge_blocked) {
         return AUR_NOT_FOUND;
     }
     aur_status status = auri_segment_merge_step(segment, error);
     if (status == AUR_NOT_FOUND) {
-        status = auri_segment_compact_step(segment, NULL, error);
+        status = auri_segment_compact_step(segment, NULL, patience, error);
     }
     /* Inputs that are damaged do not get better: nothing is tried again until reopened. */
     segment->merge_blocked = status == AUR_ERR_CORRUPT;
@@ -41,7 +41,7 @@ static aur_status work(aur_segment *segment, aur_error *error) {
     if (status == AUR_NOT_FOUND) {
         status = auri_segment_remove_obsolete(segment, error);
     }
-    return status == AUR_NOT_FOUND ? rearrange(segment, error) : status;
+    return status == AUR_NOT_FOUND ? rearrange(segment, AURI_BUSY, error) : status;
 }
 
 aur_status aur_segment_work(aur_segment *segment, aur_error *error) {
@@ -52,6 +52,29 @@ aur_status aur_segment_work(aur_segment *segment, aur_error *error) {
     }
     pthread_mutex_lock(&segment->work_lock);
     const aur_status status = work(segment, &failure);
+    pthread_mutex_unlock(&segment->work_lock);
+    return judge(segment, status, &failure, error);
+}
+
+static aur_status tidy(aur_segment *segment, bool builds, aur_error *error) {
+    aur_status status = auri_segment_log_trim(segment, error);
+    if (status == AUR_NOT_FOUND && builds && auri_segment_log_is_large(segment)) {
+        status = auri_segment_flush(segment, true, error);
+    }
+    if (status == AUR_NOT_FOUND) {
+        status = auri_segment_remove_obsolete(segment, error);
+    }
+    return status == AUR_NOT_FOUND && builds ? rearrange(segment, AURI_IDLE, error) : status;
+}
+
+aur_status aur_segment_tidy(aur_segment *segment, bool builds, aur_error *error) {
+    aur_error failure;
+    aur_error_clear(&failure);
+    if (auri_segment_writable(segment, NULL) != AUR_OK) {
+        return AUR_NOT_FOUND;
+    }
+    pthread_mutex_lock(&segment->work_lock);
+    const aur_status status = tidy(segment, builds, &failure);
     pthread_mutex_unlock(&segment->work_lock);
     return judge(segment, status, &failure, error);
 }
@@ -118,7 +141,7 @@ static aur_status compact(aur_segment *segment, aur_error *error) {
         pthread_mutex_lock(&segment->work_lock);
         status = auri_segment_remove_obsolete(segment, error);
         if (status == AUR_NOT_FOUND) {
-            status = auri_segment_compact_step(segment, &goal, error);
+            status = auri_segment_compact_step(segment, &goal, AURI_BUSY, error);
         }
         pthread_mutex_unlock(&segment->work_lock);
     }

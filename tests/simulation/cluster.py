@@ -209,7 +209,8 @@ class Cluster(PastActions):
         for _ in range(self.source.randrange(20)):
             self.engine.step(node.group, node.copy)
             try:
-                node.segment.work()
+                if not node.segment.work():
+                    node.segment.tidy(True)
             except AuroraError:
                 break
         self.model.saw_vdl(self.engine.status().vdl)
@@ -312,6 +313,7 @@ class Cluster(PastActions):
             (self.commit_big, 1),
             (self.settle, 2),
             (self.background, 25),
+            (self.tidy, 3),
             (self.tick, 5),
             (self.check_reads, 5),
             (self.look_back, 4),

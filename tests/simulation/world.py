@@ -271,6 +271,23 @@ class World:
                 self.note("work failed", node.group, node.copy, type(error).__name__)
                 self._must_be_suspect(node, error)
 
+    def tidy(self) -> None:
+        """The copies of a group that all have the same do what can wait."""
+        group = self.source.randrange(self.storage.groups)
+        nodes = [self.storage.nodes[group, copy] for copy in range(COPIES)]
+        segments = [node.segment for node in nodes if node.segment is not None]
+        if len(segments) < COPIES or len({each.state().scl for each in segments}) > 1:
+            return
+        for node in nodes:
+            units = self.source.randrange(8)
+            try:
+                while units > 0 and node.segment is not None and node.segment.tidy(True):
+                    units -= 1
+            except AuroraError as error:
+                self.note("tidying failed", node.group, node.copy, type(error).__name__)
+                self._must_be_suspect(node, error)
+        self.note("tidied", group)
+
     def tick(self) -> None:
         """Time passes, or jumps back."""
         self.clock.now_us += self.source.choice((1, 1000, 1_000_000, -500_000))

@@ -25,6 +25,7 @@ from aurora_engine._ext.caurora cimport (
     aur_segment,
     aur_segment_fill,
     aur_segment_follow,
+    aur_segment_tidy,
     aur_segment_append,
     aur_segment_check,
     aur_segment_close,
@@ -396,6 +397,15 @@ cdef class Segment(Handle):
         leader._calls -= 1
         self._calls -= 1
         return check(status, &error) == AUR_OK
+
+    def tidy(self, bint builds):
+        """One unit of what can wait until nothing is written; whether there was any."""
+        cdef aur_error error
+        cdef aur_status status
+        enter(self, &error)
+        with nogil:
+            status = aur_segment_tidy(self._segment, builds, &error)
+        return leave(self, status, &error) == AUR_OK
 
     def compact(self):
         """Flushes everything and collects what is not retained."""

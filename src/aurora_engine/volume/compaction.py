@@ -20,6 +20,22 @@ def compact_copies(segments: Mapping[Place, Segment], copies: int) -> dict[Place
     return {place: error for each in failed for place, error in each.items()}
 
 
+def trim_logs(segments: Mapping[Place, Segment], copies: int) -> None:
+    """Lets the log of each group shrink in which all ``copies`` have all of it, in layers.
+
+    Raises
+    ------
+    StorageIOError
+        If a copy's files cannot be changed; it has failed then.
+    """
+    for group in sorted({group for group, _ in segments}):
+        members = [segment for place, segment in segments.items() if place[0] == group]
+        if len(members) == copies and len({segment.state().scl for segment in members}) == 1:
+            for segment in members:
+                while segment.tidy(False):
+                    pass
+
+
 def _compact_group(segments: Mapping[Place, Segment], copies: int) -> dict[Place, AuroraError]:
     failed: dict[Place, AuroraError] = {}
     leader: Segment | None = None

@@ -59,7 +59,9 @@ static void run_until_failure(crash_world *world) {
             world->model->epoch = epoch;
         }
         while (random_below(3) != 0) {
-            aur_status status = aur_segment_work(world->segment, &error);
+            aur_status status = random_below(4) == 0
+                                    ? aur_segment_tidy(world->segment, true, &error)
+                                    : aur_segment_work(world->segment, &error);
             if (status < AUR_OK)
                 return;
             if (status != AUR_OK)

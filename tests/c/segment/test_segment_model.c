@@ -74,6 +74,8 @@ static void one_step(volume_model *model, aur_segment **segment, const char *pat
         truncate_some(model, *segment);
     } else if (choice == 2 && random_below(6) == 0) {
         CHECK_OK(aur_segment_compact(*segment, &error));
+    } else if (choice == 3) {
+        model_tidy(*segment);
     } else if (choice < 8) {
         model_work(*segment);
     } else if (choice < 12) {
@@ -240,6 +242,32 @@ TEST(segment_fences_a_frame_in_flight) {
     model_ship(model, segment);
     segment = reopen(model, path, segment);
     model_check_all(model, segment, AUR_LSN_MAX);
+    aur_segment_close(segment);
+    model_destroy(model);
+}
+
+/* When nothing is written any more, the log shrinks to one small extent, and the base takes the
+ * deltas in. */
+TEST(segment_is_small_when_it_is_tidy) {
+    char path[600];
+    volume_model *model = model_create();
+    aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "tidy"));
+    aur_segment_state state;
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned at = 0; at < 60; at++)
+            model->vdl = model_write(model, (uint32_t)(1 + random_below(40)))->header.last_lsn;
+        model_ship(model, segment);
+        aur_segment_get_state(segment, &state);
+        CHECK_LE_U64(256 << 10, state.log_bytes);
+        model_tidy(segment);
+        aur_segment_get_state(segment, &state);
+        CHECK_EQ_U64(state.log_bytes, 128 << 10);
+        CHECK_EQ_U64(state.unflushed_bytes, 0);
+        CHECK_LE_U64(state.delta_bytes, state.layer_bytes / 32);
+        segment = reopen(model, path, segment);
+        model_check_all(model, segment, AUR_LSN_MAX);
+        model_check_all(model, segment, random_below(model->next_lsn + 1));
+    }
     aur_segment_close(segment);
     model_destroy(model);
 }

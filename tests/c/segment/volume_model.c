@@ -276,12 +276,14 @@ void model_ship(const volume_model *model, aur_segment *segment) {
     aur_segment_set_vdl(segment, model->vdl);
 }
 
-unsigned model_work(aur_segment *segment) {
+static unsigned repeat(aur_segment *segment, bool tidy) {
     unsigned units = 0;
     for (;;) {
         aur_error error;
         aur_error_clear(&error);
         aur_status status = aur_segment_work(segment, &error);
+        if (status == AUR_NOT_FOUND && tidy)
+            status = aur_segment_tidy(segment, true, &error);
         if (status == AUR_NOT_FOUND)
             return units;
         CHECK_MSG(status == AUR_OK, "work: %d %s", status, error.message);
@@ -289,3 +291,7 @@ unsigned model_work(aur_segment *segment) {
         CHECK(units < 10000);
     }
 }
+
+unsigned model_work(aur_segment *segment) { return repeat(segment, false); }
+
+void model_tidy(aur_segment *segment) { repeat(segment, true); }

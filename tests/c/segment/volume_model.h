@@ -80,5 +80,7 @@ void model_ship(const volume_model *model, aur_segment *segment);
 
 /* Runs background work until there is none; returns the number of units. */
 unsigned model_work(aur_segment *segment);
+/* And all that can wait. */
+void model_tidy(aur_segment *segment);
 
 #endif
