@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aurora_engine as aurora
-from benchmarks import past, workloads
+from benchmarks import churn, past, workloads
 from benchmarks.measure import Figure, Goal, interleave, save
 
 
@@ -35,6 +35,8 @@ class Sizes:
     large_mib: int
     cache_mib: int
     overwrite_s: float
+    churned_records: int
+    overwrites: int
 
 
 FULL = Sizes(
@@ -50,6 +52,8 @@ FULL = Sizes(
     large_mib=4096,
     cache_mib=32,
     overwrite_s=300,
+    churned_records=1_000_000,
+    overwrites=20_000_000,
 )
 SMOKE = Sizes(
     seconds=0.2,
@@ -64,6 +68,8 @@ SMOKE = Sizes(
     large_mib=4,
     cache_mib=1,
     overwrite_s=1,
+    churned_records=5_000,
+    overwrites=20_000,
 )
 
 
@@ -190,6 +196,9 @@ SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
         folder, sizes.small_mib, sizes.large_mib, sizes.repetitions
     ),
     "space": lambda folder, sizes: past.space(folder, sizes.records),
+    "churn": lambda folder, sizes: churn.overwriting(
+        folder, sizes.churned_records, sizes.overwrites, 5 * sizes.seconds
+    ),
     "overwrites": lambda folder, sizes: past.overwrites(folder, sizes.cache_mib, sizes.overwrite_s),
 }
 

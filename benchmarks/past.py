@@ -111,8 +111,8 @@ def _rate(view: aurora.Snapshot, keys: list[bytes]) -> float:
 
 
 def _volume_of(folder: Path, mib: int) -> aurora.Database:
-    """A database with so many MiB of values that do not compress."""
-    db = aurora.open(folder)
+    """A database of one copy with so many MiB of values that do not compress."""
+    db = aurora.open(folder, topology=aurora.Topology.single())
     source = random.Random(workloads.SEED)
     for number in range(mib):
         db.put_many((b"%08d %04d" % (number, part), source.randbytes(4096)) for part in range(256))
