@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.volumes import ROOT, flip, seeded, segment_folder
+from tests.volumes import ROOT, flip, seeded, segment_folder, until
 
 import aurora_engine as aurora
 from aurora_engine.cli import COMMANDS, main, module_of
 
 DONE, NOT_FOUND, USAGE, DAMAGED, LOCKED, QUORUM, IO, TOO_OLD = 0, 1, 2, 3, 4, 5, 6, 8
+INTERRUPTED = 130
+PROGRAM = "from aurora_engine.cli import main; main()"
 
 
 @pytest.fixture
@@ -315,13 +318,27 @@ def test_a_reader_that_goes_away(path: Path) -> None:
     """``scan | head``: no traceback when the pipe is closed."""
     with aurora.open(path) as db:
         db.put_many({b"%06d" % number: bytes(200) for number in range(5000)})
-    command = [sys.executable, "-c", "from aurora_engine.cli import main; main()", "scan", path]
+    command = [sys.executable, "-c", PROGRAM, "scan", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_interrupted(path: Path) -> None:
+    """Ctrl-C while ``load`` waits for pairs from standard input."""
+    command = [sys.executable, "-c", PROGRAM, "load", str(path), "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        until(lambda: (path / "volume.json").exists(), "it has begun", seconds=20)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"aurora-engine: interrupted\n"
+        assert process.wait() == INTERRUPTED
+    with aurora.open(path) as db:
+        assert len(db) == 0
 
 
 # ---- time ----

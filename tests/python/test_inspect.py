@@ -508,9 +508,9 @@ def test_command(volume: Path) -> None:
 
 def test_exit_codes(volume: Path, tmp_path: Path) -> None:
     flip(volume / "b" / "volume.json", 20)
-    output = run(volume, code=1)
+    output = run(volume, code=3)
     assert f"damage: {volume / 'b' / 'volume.json'}" in output
-    assert json.loads(run(volume, "--json", code=1))["sound"] is False
+    assert json.loads(run(volume, "--json", code=3))["sound"] is False
     for arguments in (
         (tmp_path / "nothing",),
         (tmp_path,),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
-from aurora_engine.cli.common import exit_code
+from aurora_engine.cli.common import EXIT_INTERRUPTED, exit_code
 from aurora_engine.errors import AuroraError
 
 COMMANDS = (
@@ -49,6 +50,13 @@ class _LazyCommands(click.Group):
         command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("aurora-engine: interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
 
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aurora-engine")
@@ -58,7 +66,7 @@ def _group() -> None:
     \b
     Exit codes: 0 done; 1 key or table not there, or not confirmed; 2 wrong usage; 3 damage found;
     4 open elsewhere; 5 too few copies; 6 input/output error or disk full; 7 any other failure;
-    8 the moment is no longer retained.
+    8 the moment is no longer retained; 130 interrupted.
     """
 
 

@@ -32,6 +32,7 @@ EXIT_NOT_FOUND = 1
 EXIT_NOT_CONFIRMED = 1
 EXIT_DAMAGED = 3
 EXIT_TOO_OLD = 8
+EXIT_INTERRUPTED = 130
 
 _EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
     (CorruptionError, EXIT_DAMAGED),

@@ -41,7 +41,7 @@ def command(
 
     PATH is a volume, the folder of one copy, or one file: volume.json, manifest, log-…, layer-….
 
-    Exit codes: 0 sound, 1 damage, 2 wrong usage.
+    Exit codes: 0 sound, 2 wrong usage, 3 damage.
     """
     try:
         require_packages()

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Exit code: 0 sound, 1 damage, 2 wrong usage."""
+    """Exit code: 0 sound, 2 wrong usage, 3 damage."""
     options = vars(_parser().parse_args())
     as_json = options.pop("json")
     try:

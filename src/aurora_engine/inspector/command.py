@@ -30,7 +30,7 @@ from .metadata import NAME, read_metadata
 from .records import Record, record_facts
 from .segments import MANIFEST_NAME, Segment
 
-SOUND, DAMAGED, USAGE = 0, 1, 2
+SOUND, USAGE, DAMAGED = 0, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)

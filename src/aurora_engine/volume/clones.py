@@ -14,7 +14,7 @@ from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.records import RewindRecord
 from aurora_engine._ext.segment import Segment
 from aurora_engine._ext.segment_snapshot import Snapshot
-from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError, StorageIOError
+from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError
 from aurora_engine.options import Topology
 from aurora_engine.volume.layout import (
     CLONING_NAME,
@@ -57,9 +57,7 @@ def make_clone(
     Raises
     ------
     ValueError
-        If there is a volume already.
-    CorruptionError
-        If there are other files.
+        If there is a volume already, or other files.
     DatabaseLockedError
         If another process is at work there.
     StorageIOError, VolumeFullError
@@ -87,6 +85,23 @@ def make_clone(
         lock.release()
 
 
+def require_apart(parent: Layout, root: Path) -> None:
+    """Makes sure that a clone in ``root`` and its parent can be deleted without each other.
+
+    Raises
+    ------
+    ValueError
+        If one of the parent's folders contains it.
+    """
+    zones = (parent.zone_folder(index) for index in range(len(parent.metadata.zones)))
+    for folder in (parent.root, *zones):
+        if root.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{root} lies inside of {folder}, which is the database's own: "
+                "clone to a directory outside of it"
+            )
+
+
 def _require_room(root: Path) -> None:
     """Makes sure that nothing is there but what a clone that was cut short has left."""
     names = {entry.name for entry in root.iterdir()}
@@ -94,7 +109,7 @@ def _require_room(root: Path) -> None:
         raise ValueError(f"there is a volume in {root} already; clone to another directory")
     foreign = sorted(names - {LOCK_NAME, f"{CLONING_NAME}.replacing"})
     if foreign and CLONING_NAME not in names:
-        raise CorruptionError(
+        raise ValueError(
             f"{root} holds other files ({', '.join(foreign[:3])}): "
             "clone to an empty or new directory"
         )
@@ -153,7 +168,8 @@ def source_of(origin: Origin, place: Place) -> Snapshot:
     others = [snapshot for (of, _), snapshot in origin.copies.items() if of == group]
     if not others:
         raise QuorumLostError(
-            f"no whole copy of protection group {group} is there to be cloned; repair first"
+            f"no whole copy of protection group {group} is there to be cloned: repair, or save "
+            "what can be read with dump"
         )
     return others[copy % len(others)]
 
