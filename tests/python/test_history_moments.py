@@ -188,7 +188,7 @@ def test_what_is_too_old_names_the_oldest_moment() -> None:
     kept = FakeCommits(COMMITS.commits, first=40)
     for old in (39, 0, at(3.9), at(-5), timedelta(seconds=18), FIRST, timedelta.max):
         with pytest.raises(
-            SnapshotTooOldError, match=r"oldest moment that is: LSN 40, 20"
+            SnapshotTooOldError, match=r"oldest moment that is( retained)?: LSN 40, 20"
         ) as raised:
             history.resolve(old, kept, bounds(horizon=40))
         assert raised.value.lsn == 40
@@ -197,8 +197,15 @@ def test_what_is_too_old_names_the_oldest_moment() -> None:
 
 
 def test_before_the_creation() -> None:
-    with pytest.raises(SnapshotTooOldError, match="LSN 0"):
+    with pytest.raises(SnapshotTooOldError, match=r"before the volume was created.*LSN 0"):
         History([]).resolve(at(-1), COMMITS, bounds())
+
+
+def test_after_the_creation_and_before_the_first_commit() -> None:
+    assert History([]).resolve(at(0.5), COMMITS, bounds()) == 0
+    kept = FakeCommits(COMMITS.commits, first=40)
+    with pytest.raises(SnapshotTooOldError, match="no longer retained"):
+        History([]).resolve(at(0.5), kept, bounds(horizon=40))
 
 
 def test_a_horizon_between_two_commits_keeps_what_was_the_present_there() -> None:

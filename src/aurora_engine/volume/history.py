@@ -83,7 +83,7 @@ class History:
     """What each moment sees, by the rewinds of a volume in the order in which they were made."""
 
     def __init__(self, rewinds: Iterable[RewindRecord]) -> None:
-        self.rewinds: Sequence[RewindRecord] = tuple(sorted(rewinds, key=lambda each: each.at))
+        self.rewinds = tuple(sorted(rewinds, key=lambda each: each.at))
         self._gaps = _merged((each.to, each.at) for each in self.rewinds if each.kind == TRUNCATION)
 
     @property
@@ -216,7 +216,12 @@ class History:
             raise ValueError(
                 f"{named} is in the future: it is {time_of(bounds.now_us).astimezone()} now"
             )
+        if time_us < bounds.created_us:
+            raise self._before_creation(named, commits, bounds)
         moment = self.at_time(commits, time_us)
+        if moment is None and bounds.horizon == 0:
+            # Nothing was committed yet.
+            return 0
         if moment is None:
             raise self.too_old(named, commits, bounds)
         if moment.lsn >= bounds.horizon:
@@ -239,6 +244,15 @@ class History:
         error = SnapshotTooOldError(
             f"{named} is no longer retained; the oldest moment that is: {oldest}. "
             "A longer backtrack_window, or more history_bytes, keeps more from now on."
+        )
+        error.lsn = oldest.lsn
+        return error
+
+    def _before_creation(self, named: str, commits: Commits, bounds: Bounds) -> SnapshotTooOldError:
+        oldest = self.oldest(commits, bounds)
+        error = SnapshotTooOldError(
+            f"{named} was before the volume was created; the oldest moment that is retained: "
+            f"{oldest}."
         )
         error.lsn = oldest.lsn
         return error
