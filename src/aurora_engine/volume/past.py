@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import RewindRecord
@@ -91,6 +91,7 @@ class Past:
         self._looked_at = 0.0
         self._cause: Cause = "window"
         metadata = keeper.metadata
+        self._oldest = Moment(0, metadata.created_us)
         self._retention = Retention(
             timedelta(seconds=metadata.backtrack_window_s), metadata.history_bytes
         )
@@ -129,6 +130,19 @@ class Past:
         """Since when a moment was the present, in UTC."""
         return time_of(self.moment(lsn).time_us)
 
+    def await_moment(self, at: At) -> None:
+        """Lets a commit that is named by its LSN become durable: it may be the caller's own.
+
+        Raises
+        ------
+        QuorumLostError, StorageIOError
+            If it does not become so.
+        """
+        if isinstance(at, SupportsIndex):
+            lsn, status = at.__index__(), self._engine.status()
+            if status.vdl < lsn <= status.head:
+                self._engine.wait_durable(lsn)
+
     def view(self, at: At) -> Txn:
         """A read-only transaction at a moment.
 
@@ -136,7 +150,10 @@ class Past:
         ------
         TypeError, ValueError, SnapshotTooOldError
             If there is no such moment, or not any more.
+        QuorumLostError, StorageIOError
+            As `await_moment` says.
         """
+        self.await_moment(at)
         lsn = self.resolve(at)
         try:
             return self._engine.view(lsn)
@@ -184,6 +201,8 @@ class Past:
         ValueError, StorageIOError, VolumeFullError, CorruptionError, DatabaseLockedError
             As `make_clone` says.
         """
+        if at is not None:
+            self.await_moment(at)
         with ExitStack() as stack:
             with self._lock, self._held() as rewind_point:
                 if at is None:
@@ -226,6 +245,7 @@ class Past:
             If too few copies can record it. With ``in_doubt`` set, it may have been done all the
             same: the next recovery decides.
         """
+        self.await_moment(to)
         with self.still(), self._lock, self.pinned(to) as lsn:
             if dry_run:
                 return rewind_of(self._draft(self._engine.status().vdl, lsn), dry_run=True)
@@ -315,12 +335,12 @@ class Past:
     def kept(self) -> Kept:
         """What is retained now."""
         bounds, usage = self.bounds(), self._usage()
-        return Kept(
-            bounds,
-            self._history.oldest(self._engine, bounds),
-            usage,
-            self._retention.limit(usage.live_bytes),
-        )
+        try:
+            self._oldest = self._history.oldest(self._engine, bounds)
+        except AuroraError as error:
+            # No copy can tell just now: what was true last is reported.
+            _log.warning("since when history is retained cannot be read: %s", error)
+        return Kept(bounds, self._oldest, usage, self._retention.limit(usage.live_bytes))
 
     def _usage(self) -> Usage:
         states = [segment.state() for segment in self._keeper.segments.values()]

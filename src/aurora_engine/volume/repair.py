@@ -5,7 +5,7 @@ A sans-I/O state machine: `observe` takes what is seen and the time, and returns
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -78,22 +78,35 @@ class Repair:
         *,
         serving_writes: bool,
         at_once: bool = False,
+        refused: Collection[Place] = (),
     ) -> list[RepairAction]:
         """What to do now. ``at_once``: somebody asked for repair, do not wait.
 
-        Rebuilds come one to a group at a time. An in-place recovery is asked for when writes are
-        not served although
-        every group has a write quorum.
+        Rebuilds come one to a group at a time, and copies in ``refused`` are passed over. An
+        in-place recovery is asked for when writes are not served although every group has a write
+        quorum.
         """
         self._note(now_s, seen)
         actions: list[RepairAction] = []
         for group in sorted({place[0] for place in seen}):
-            action = self._rebuild(now_s, group, seen, at_once)
+            action = self._rebuild(now_s, group, seen, at_once, refused)
             if action is not None:
                 actions.append(action)
         if not actions and not serving_writes and self._has_write_quorum(seen):
             actions.append(RecoverInPlace())
         return actions
+
+    def hopeless(self, seen: Mapping[Place, Observation]) -> list[Place]:
+        """The lost and damaged copies of the groups that have no whole copy to rebuild them from.
+
+        A copy that lags, or whose disk is full, is whole once it has caught up.
+        """
+        whole = {
+            place[0]
+            for place, observation in seen.items()
+            if observation.condition not in (CopyCondition.LOST, CopyCondition.DAMAGED)
+        }
+        return sorted(place for place in seen if place[0] not in whole)
 
     def failed(self, now_s: float, place: Place) -> None:
         """A rebuild did not work out: try again, each time later."""
@@ -112,14 +125,21 @@ class Repair:
                 self._wait_s.pop(place, None)
 
     def _rebuild(
-        self, now_s: float, group: int, seen: Mapping[Place, Observation], at_once: bool
+        self,
+        now_s: float,
+        group: int,
+        seen: Mapping[Place, Observation],
+        at_once: bool,
+        refused: Collection[Place],
     ) -> Rebuild | None:
         members = {place: observation for place, observation in seen.items() if place[0] == group}
         sources = [place for place, o in members.items() if o.condition is CopyCondition.HEALTHY]
         due = [
             place
             for place in members
-            if place in self._due and (at_once or self._due[place] <= now_s)
+            if place in self._due
+            and place not in refused
+            and (at_once or self._due[place] <= now_s)
         ]
         if not sources or not due:
             return None

@@ -7,31 +7,33 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError, FencedError, QuorumLostError, VolumeFullError
+from aurora_engine.errors import (
+    AuroraError,
+    FencedError,
+    QuorumLostError,
+    VolumeFullError,
+)
 from aurora_engine.options import OpenOptions, Topology
 from aurora_engine.types import At, RetentionReport, VerifyReport, VolumeStatus
 from aurora_engine.volume import report
-from aurora_engine.volume.compaction import compact_copies
+from aurora_engine.volume.clones import require_apart
+from aurora_engine.volume.compaction import compact_copies, trim_logs
+from aurora_engine.volume.copies import Copies
 from aurora_engine.volume.layout import Layout, Metadata
-from aurora_engine.volume.lineage import lineage_of
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import (
     Driver,
     copy_segment,
     create_segment,
     discard_unused,
-    has_room,
     in_parallel,
-    joined,
-    may_return,
     open_segment,
-    surveyed,
     swap_in,
 )
 from aurora_engine.volume.messages import Failed, Place
@@ -40,7 +42,7 @@ from aurora_engine.volume.opening import find_or_create
 from aurora_engine.volume.past import Past
 from aurora_engine.volume.quorums import write_quorum
 from aurora_engine.volume.recovery import Recovered, Recovery
-from aurora_engine.volume.repair import CopyCondition, Observation, Rebuild, Repair, RepairAction
+from aurora_engine.volume.repair import CopyCondition, Rebuild, Repair, RepairAction
 
 _log = logging.getLogger("aurora_engine.volume")
 
@@ -61,17 +63,9 @@ class Volume:
     def __init__(self, lock: WriterLock, layout: Layout, options: OpenOptions) -> None:
         self._writer_lock = lock
         self._lock = threading.RLock()
-        self._layout = layout
-        self._segments: dict[Place, Segment] = {}
-        self._errors: dict[Place, AuroraError] = {}
-        self._damage: dict[Place, AuroraError] = {}
-        self._barred: set[Place] = set()
-        self._rebuilding: set[Place] = set()
-        self._retired: list[Segment] = []
         self._repair_lock = threading.Lock()
         self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
         self._attached = False
-        self._serving_writes = False
         self._closing = False
         self._closed = False
         metadata = layout.metadata
@@ -85,6 +79,7 @@ class Volume:
             "ring",
             options.durability == "async",
         )
+        self._copies = Copies(layout, self.engine)
         self._options = options
         self.past = Past(self, self.engine, self._lock)
         self._monitor = Monitor(self.engine, self._tick)
@@ -114,22 +109,22 @@ class Volume:
     @property
     def path(self) -> Path:
         """The volume's directory."""
-        return self._layout.root
+        return self.layout.root
 
     @property
     def layout(self) -> Layout:
         """Where its parts lie."""
-        return self._layout
+        return self._copies.layout
 
     @property
     def metadata(self) -> Metadata:
         """What it is."""
-        return self._layout.metadata
+        return self.layout.metadata
 
     @property
     def segments(self) -> Mapping[Place, Segment]:
         """The open copies."""
-        return self._segments
+        return self._copies.in_service
 
     def change_metadata(self, **changes: Any) -> None:
         """Writes the metadata anew with ``changes``, durably; the lock is held.
@@ -139,40 +134,32 @@ class Volume:
         StorageIOError, VolumeFullError
             If the volume's directory cannot be written.
         """
-        changed = Layout(self._layout.root, self._layout.metadata.changed(**changes))
+        changed = Layout(self.layout.root, self.layout.metadata.changed(**changes))
         changed.write_metadata()
-        self._layout = changed
+        self._copies.layout = changed
 
     def _start(self) -> None:
-        places = list(self._layout.places())
+        places = list(self.layout.places())
         for place, opened in zip(
-            places, in_parallel(lambda p: open_segment(self._layout, p), places), strict=True
+            places, in_parallel(lambda p: open_segment(self.layout, p), places), strict=True
         ):
-            self._adopt(place, opened)
+            self._copies.adopt(place, opened)
         recovered = self._recover_and_rebuild()
-        copies = range(self._layout.metadata.copies)
-        for group in range(self._layout.metadata.groups):
-            self.engine.add_group([self._segments.get((group, copy)) for copy in copies])
+        copies = range(self.layout.metadata.copies)
+        for group in range(self.layout.metadata.groups):
+            self.engine.add_group([self._copies.in_service.get((group, copy)) for copy in copies])
         self._attached = True
         self._serve(recovered)
         self._monitor.start()
 
-    def _adopt(self, place: Place, opened: Segment | AuroraError) -> None:
-        if isinstance(opened, AuroraError):
-            _log.warning("segment %s cannot be opened: %s", place, opened)
-            self._errors[place] = opened
-        else:
-            self._segments[place] = opened
-            self._errors.pop(place, None)
-
     def _recover(self) -> Recovered:
         """Runs a recovery over the open segments; those that fail on the way are closed."""
-        metadata = self._layout.metadata
-        driver = Driver(self._segments)
+        metadata = self.layout.metadata
+        driver = Driver(self._copies.in_service)
         machine = Recovery(
             groups=metadata.groups,
             copies=metadata.copies,
-            places=self._segments,
+            places=self._copies.in_service,
             now_us=time.time_ns() // 1000,
         )
         actions = machine.start()
@@ -180,7 +167,7 @@ class Volume:
             replies = in_parallel(driver.carry_out, actions)
             for action, reply in zip(actions, replies, strict=True):
                 if isinstance(reply, Failed):
-                    self._errors[action.place] = reply.error
+                    self._copies.errors[action.place] = reply.error
             following = [
                 machine.reply(action, reply) for action, reply in zip(actions, replies, strict=True)
             ]
@@ -188,13 +175,13 @@ class Volume:
         if isinstance(machine.outcome, AuroraError):
             reasons = "; ".join(
                 f"copy {copy} of group {group}: {e}"
-                for (group, copy), e in sorted(self._errors.items())
+                for (group, copy), e in sorted(self._copies.errors.items())
             )
             if isinstance(machine.outcome, QuorumLostError) and reasons:
                 raise QuorumLostError(f"{machine.outcome} ({reasons})")
             raise machine.outcome
         assert machine.outcome is not None
-        for place in set(self._segments) - machine.outcome.members:
+        for place in set(self._copies.in_service) - machine.outcome.members:
             self._drop(place)
         return machine.outcome
 
@@ -202,7 +189,7 @@ class Volume:
         """Closes a segment that did not come through a recovery."""
         if self._attached:
             self.engine.replace(*place, None)
-        self._segments.pop(place).close()
+        self._copies.in_service.pop(place).close()
 
     def _recover_and_rebuild(self) -> Recovered:
         """Recovers; if copies that lag too far cost the write quorum, makes those anew first."""
@@ -212,13 +199,13 @@ class Volume:
         for place in sorted(recovered.behind):
             source = next(each for each in sorted(recovered.members) if each[0] == place[0])
             try:
-                fresh = copy_segment(self._layout, place, self._segments[source])
-                self._adopt(place, swap_in(self._layout, place, fresh))
+                fresh = copy_segment(self.layout, place, self._copies.in_service[source])
+                self._copies.adopt(place, swap_in(self.layout, place, fresh))
             except AuroraError as error:
                 _log.warning("segment %s cannot be made anew: %s", place, error)
-                self._errors[place] = error
+                self._copies.errors[place] = error
         # With too few of them made (the disks are full) what was recovered is still good to read.
-        return self._recover() if self._has_write_quorum() else recovered
+        return self._recover() if self._copies.have_write_quorum() else recovered
 
     def _serve(self, recovered: Recovered) -> None:
         self.engine.start(
@@ -229,146 +216,103 @@ class Volume:
             list(recovered.group_lsns),
             recovered.rewinds,
         )
-        self._serving_writes = recovered.writable
+        self._copies.serving_writes = recovered.writable
         self.past.served(recovered.rewinds)
 
     # ---- watching over the copies ----
 
-    def _observe(self) -> dict[Place, Observation]:
-        """What each copy looks like now.
-
-        Copies that the engine has given up are closed and forgotten.
-        """
-        seen: dict[Place, Observation] = {}
-        for place in self._layout.places():
-            segment = self._segments.get(place)
-            if segment is None:
-                seen[place] = Observation(CopyCondition.LOST, 0)
-                continue
-            folder = self._layout.segment_folder(*place)
-            if not folder.is_dir():
-                # Its open files would go on taking writes that no later opening finds.
-                segment.fail(f"the folder {folder} was moved away or removed")
-            status = self.engine.copy_status(*place) if self._serving_writes else None
-            state = segment.state()
-            if state.health == "failed" or (status is not None and status.state == "failed"):
-                error = (status and status.error) or state.damage
-                if isinstance(error, VolumeFullError) and not has_room(folder):
-                    self._errors[place] = error
-                    seen[place] = Observation(CopyCondition.FULL, state.scl)
-                    continue
-                self.give_up(place, error)
-                seen[place] = Observation(CopyCondition.LOST, 0)
-            elif status is not None and status.state == "lagging":
-                seen[place] = Observation(CopyCondition.LAGGING, state.scl)
-            elif state.health == "damaged" or place in self._damage:
-                seen[place] = Observation(CopyCondition.DAMAGED, state.scl)
-            else:
-                seen[place] = Observation(CopyCondition.HEALTHY, state.scl)
-        return seen
-
-    def give_up(self, place: Place, error: AuroraError | None) -> None:
-        """Takes a copy out of service; it comes back, or is rebuilt, by way of `Repair`."""
-        self._errors[place] = error or QuorumLostError("the copy failed")
-        if not may_return(error):
-            self._barred.add(place)
-        _log.warning("segment %s is given up: %s", place, error)
-        self._retire(place)
-
-    def _return_copies(self) -> None:
-        """Takes copies back that were missing and are there again."""
-        for place in self._layout.places():
-            if place in self._segments or place in self._barred or place in self._rebuilding:
-                continue
-            opened = open_segment(self._layout, place)
-            if isinstance(opened, AuroraError):
-                self._errors[place] = opened
-                continue
-            self._join(place, opened)
-
-    def _join(self, place: Place, segment: Segment) -> None:
-        """Puts a segment that was opened or rebuilt into service; it catches up from its peers."""
-        if self._serving_writes:
-            lineage = lineage_of(surveyed(self._segments.values()))
-            refused = joined(segment, place, lineage, self.engine.status().epoch)
-            if refused is not None:
-                self._errors[place] = refused
-                segment.close()
-                return
-            self.engine.replace(*place, segment)
-        self._segments[place] = segment
-        self._errors.pop(place, None)
-        self._damage.pop(place, None)
-        self._barred.discard(place)
-        _log.info("segment %s is in service", place)
+    def give_up(self, place: Place, error: AuroraError) -> None:
+        """Takes a copy out of service."""
+        self._copies.give_up(place, error)
 
     def _tick(self) -> None:
-        """One look at the copies and at the window, and what follows from it."""
+        """One look at the copies, then at the window, and what follows from it."""
+        self._repair_once({}, at_once=False)
         self.past.tick(time.monotonic())
-        self._repair_once(at_once=False)
 
     def _repair_once(
-        self, *, at_once: bool, progress: Callable[[int, int], bool] | None = None
+        self,
+        refused: dict[Place, AuroraError],
+        *,
+        at_once: bool,
+        progress: Callable[[int, int], bool] | None = None,
     ) -> bool:
         """Looks at the copies and does the first thing that `Repair` asks for, if it does.
+
+        A copy that cannot be rebuilt is added to ``refused``, and what is in there is passed over.
 
         Raises
         ------
         AuroraError
-            If that did not work out; it is tried again later.
+            If a recovery in place did not work out; it is tried again later.
         """
         with self._repair_lock:
-            for action in self._wanted(at_once):
+            for action in self._wanted(at_once, refused):
                 if isinstance(action, Rebuild):
-                    self._rebuild(action, progress)
+                    error = self._rebuild(action, progress)
+                    if error is not None:
+                        refused[action.place] = error
                 else:
                     with self._lock:
                         self.recover_in_place()
                 return True
         return False
 
-    def _wanted(self, at_once: bool) -> list[RepairAction]:
+    def _wanted(self, at_once: bool, refused: Collection[Place]) -> list[RepairAction]:
         with self._lock:
             if self._closed:
                 return []
-            seen = self._observe()
+            seen = self._copies.observe()
             if any(observation.condition is CopyCondition.LOST for observation in seen.values()):
-                self._return_copies()
-                seen = self._observe()
-            refused = self.engine.status().write_error
+                self._copies.bring_back(self.past.history.rewinds)
+                seen = self._copies.observe()
+            stopped = self.engine.status().write_error
             # A fenced writer stays fenced: recovering in place would take the volume from the
             # writer that followed it.
-            serving = isinstance(refused, FencedError) or (self._serving_writes and refused is None)
+            serving = isinstance(stopped, FencedError) or (
+                self._copies.serving_writes and stopped is None
+            )
             return self._repair.observe(
-                time.monotonic(), seen, serving_writes=serving, at_once=at_once
+                time.monotonic(), seen, serving_writes=serving, at_once=at_once, refused=refused
             )
 
-    def _rebuild(self, action: Rebuild, progress: Callable[[int, int], bool] | None) -> None:
-        """Copies a healthy peer beside the lost copy, without the lock, then swaps it in."""
+    def _rebuild(
+        self, action: Rebuild, progress: Callable[[int, int], bool] | None
+    ) -> AuroraError | None:
+        """Copies a healthy peer beside the lost copy, without the lock, then swaps it in.
+
+        The reason, if it cannot be done now.
+        """
         place = action.place
         with self._lock:
-            source = None if self._closed else self._segments.get(action.source)
+            source = None if self._closed else self._copies.in_service.get(action.source)
             if source is None:
-                return
-            self._rebuilding.add(place)
+                return None
+            self._copies.rebuilding.add(place)
         try:
-            fresh = copy_segment(self._layout, place, source, self._until_closing(progress))
-            with self._lock:
-                if self._closing:
-                    return
-                self._retire(place)
-                self._join(place, swap_in(self._layout, place, fresh))
-        except AuroraError as error:
-            if self._closing:
-                return
-            _log.warning("segment %s cannot be rebuilt: %s", place, error)
-            self._errors[place] = error
-            self._repair.failed(time.monotonic(), place)
-            raise
+            error = self._make_anew(place, source, progress)
+        except AuroraError as failure:
+            error = failure
         finally:
             with self._lock:
-                self._rebuilding.discard(place)
-                self._close_retired()
+                self._copies.rebuilding.discard(place)
+                self._copies.close_retired()
+        if error is not None and not self._closing:
+            _log.warning("segment %s cannot be rebuilt: %s", place, error)
+            self._copies.errors[place] = error
+            self._repair.failed(time.monotonic(), place)
+        return error
+
+    def _make_anew(
+        self, place: Place, source: Segment, progress: Callable[[int, int], bool] | None
+    ) -> AuroraError | None:
+        fresh = copy_segment(self.layout, place, source, self._until_closing(progress))
+        with self._lock:
+            if self._closing:
+                return None
+            self._copies.retire(place)
+            rebuilt = swap_in(self.layout, place, fresh)
+            return self._copies.join(place, rebuilt, self.past.history.rewinds)
 
     def _until_closing(
         self, progress: Callable[[int, int], bool] | None
@@ -380,26 +324,12 @@ class Volume:
 
         return go_on
 
-    def _retire(self, place: Place) -> None:
-        """Takes a segment out of service. It is closed once no rebuild may be reading from it."""
-        segment = self._segments.pop(place, None)
-        if segment is not None:
-            self.engine.replace(*place, None)
-            self._retired.append(segment)
-        if not self._rebuilding - {place}:
-            self._close_retired()
-
-    def _close_retired(self) -> None:
-        for segment in self._retired:
-            segment.close()
-        self._retired.clear()
-
     def recover_in_place(self) -> None:
         """Brings the write path back: the volatile head falls back to VDL, with a new epoch."""
         self.engine.stop()
         recovered = self._recover_and_rebuild()
-        for place in self._layout.places():
-            self.engine.replace(*place, self._segments.get(place))
+        for place in self.layout.places():
+            self.engine.replace(*place, self._copies.in_service.get(place))
         self._serve(recovered)
         _log.info("recovered in place at VDL %d, epoch %d", recovered.vdl, recovered.epoch)
 
@@ -416,14 +346,14 @@ class Volume:
         with self._lock:
             if self._closed:
                 return False
-            self._observe()
-            self._return_copies()
+            self._copies.observe()
+            self._copies.bring_back(self.past.history.rewinds)
             refused = self.engine.status().write_error
-            if self._serving_writes and refused is None:
+            if self._copies.serving_writes and refused is None:
                 return True
             if isinstance(refused, FencedError):
                 return False
-            full = [o for o in self._observe().values() if o.condition is CopyCondition.FULL]
+            full = [o for o in self._copies.observe().values() if o.condition is CopyCondition.FULL]
             if full:
                 error = VolumeFullError(
                     f"no space for {len(full)} of the copies under {self.path}: "
@@ -431,17 +361,10 @@ class Volume:
                 )
                 error.in_doubt = refusal.in_doubt
                 raise error from refusal
-            if not self._has_write_quorum():
+            if not self._copies.have_write_quorum():
                 return False
             self.recover_in_place()
-            return self._serving_writes
-
-    def _has_write_quorum(self) -> bool:
-        metadata = self._layout.metadata
-        have = [
-            sum(place[0] == group for place in self._segments) for group in range(metadata.groups)
-        ]
-        return min(have) >= write_quorum(metadata.copies)
+            return self._copies.serving_writes
 
     # ---- what the face asks for ----
 
@@ -454,21 +377,21 @@ class Volume:
             If too few zones can take a new segment.
         """
         with self._lock:
-            while self._layout.metadata.groups < groups:
-                self._add_group(self._layout.metadata.groups)
+            while self.layout.metadata.groups < groups:
+                self._add_group(self.layout.metadata.groups)
 
     def _add_group(self, group: int) -> None:
-        copies = self._layout.metadata.copies
+        copies = self.layout.metadata.copies
         epoch = self.engine.status().epoch
 
         def create(copy: int) -> Segment | AuroraError:
             place = (group, copy)
             try:
-                discard_unused(self._layout, place)
-                create_segment(self._layout, place, epoch)
+                discard_unused(self.layout, place)
+                create_segment(self.layout, place, epoch)
             except AuroraError as error:
                 return error
-            return open_segment(self._layout, place)
+            return open_segment(self.layout, place)
 
         made = in_parallel(create, range(copies))
         opened = [segment for segment in made if isinstance(segment, Segment)]
@@ -481,28 +404,30 @@ class Volume:
             )
         self.change_metadata(groups=group + 1)
         for copy, result in enumerate(made):
-            self._adopt((group, copy), result)
-        self.engine.add_group([self._segments.get((group, copy)) for copy in range(copies)])
+            self._copies.adopt((group, copy), result)
+        self.engine.add_group(
+            [self._copies.in_service.get((group, copy)) for copy in range(copies)]
+        )
 
     def status(self) -> VolumeStatus:
         """Where the volume stands, copy by copy."""
         with self._lock:
-            for segment in self._segments.values():
+            for segment in self._copies.in_service.values():
                 report.notice_missing_files(segment)
-            self._observe()
+            self._copies.observe()
             return report.volume_status(
-                self._layout,
+                self.layout,
                 self.engine,
-                self._segments,
-                self._errors | self._damage,
-                self._rebuilding,
+                self._copies.in_service,
+                self._copies.reasons,
+                self._copies.rebuilding,
                 self.past.kept(),
             )
 
     def explain_retention(self) -> RetentionReport:
         """Why bytes are kept, copy by copy."""
         with self._lock:
-            return report.retention(self._layout, self._segments, self.past)
+            return report.retention(self.layout, self._copies.in_service, self.past)
 
     def clone(
         self,
@@ -522,6 +447,7 @@ class Volume:
             As `Past.clone` says; and as `Volume.open` says.
         """
         root = Path(os.fsdecode(path)).absolute()
+        require_apart(self.layout, root)
         with self.past.still(), self._repair_lock:
             self.past.clone(root, at, topology, progress)
         cache_bytes = self.engine.status().cache_budget_bytes
@@ -530,11 +456,13 @@ class Volume:
     def verify(self) -> VerifyReport:
         """Reads and checks every byte of every copy, and the structure of every tree."""
         with self._lock:
-            for segment in self._segments.values():
+            for segment in self._copies.in_service.values():
                 report.notice_missing_files(segment)
-            self._observe()
-            verified, damaged = report.verify(self.engine, self._segments, self._errors)
-            self._damage.update(damaged)
+            self._copies.observe()
+            verified, damaged = report.verify(
+                self.engine, self._copies.in_service, self._copies.errors
+            )
+            self._copies.damage.update(damaged)
             return verified
 
     def compact(self) -> None:
@@ -545,9 +473,13 @@ class Volume:
         """
         with self._lock:
             self.past.tell_segments()
-            metadata = self._layout.metadata
-            failed = compact_copies(self._segments, metadata.copies)
-            done = Counter(group for group, copy in self._segments if (group, copy) not in failed)
+            metadata = self.layout.metadata
+            failed = compact_copies(self._copies.in_service, metadata.copies)
+            if not failed:
+                trim_logs(self._copies.in_service, metadata.copies)
+            done = Counter(
+                group for group, copy in self._copies.in_service if (group, copy) not in failed
+            )
         for (group, copy), error in failed.items():
             _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
             if done[group] < write_quorum(metadata.copies):
@@ -558,11 +490,19 @@ class Volume:
 
         Raises
         ------
-        StorageIOError, QuorumLostError
-            The reason of the first copy that could not be rebuilt.
+        StorageIOError, VolumeFullError, QuorumLostError
+            The reason of the first copy that could not be rebuilt; the others were.
+        QuorumLostError, CorruptionError
+            If no copy of a group is whole: there is nothing to rebuild its copies from.
         """
-        while self._repair_once(at_once=True, progress=progress):
+        refused: dict[Place, AuroraError] = {}
+        while self._repair_once(refused, at_once=True, progress=progress):
             pass
+        for error in refused.values():
+            raise error
+        with self._lock:
+            if not self._closed:
+                self._copies.require_whole(self._repair.hopeless(self._copies.observe()))
 
     def close(self) -> None:
         """Stops every thread and closes every file. Idempotent."""
@@ -574,7 +514,5 @@ class Volume:
                 return
             self._closed = True
             self.engine.destroy()
-            for segment in self._segments.values():
-                segment.close()
-            self._segments.clear()
+            self._copies.close()
             self._writer_lock.release()

@@ -1,0 +1,125 @@
+"""What repair() brings back, what it cannot, and that it says so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.volumes import (
+    COPIES,
+    Contents,
+    all_good,
+    assert_holds,
+    assert_writable,
+    compact_all,
+    files_of,
+    segment_folder,
+    until,
+)
+
+import aurora_engine as aurora
+
+RECORDS = {b"%06d" % number: b"value %d" % (number * 7919) for number in range(60_000)}
+
+
+@pytest.fixture
+def compacted(tmp_path: Path) -> Path:
+    """A volume whose copies hold everything in a base layer, which is the same in all of them."""
+    path = tmp_path / "volume"
+    with aurora.open(path) as db:
+        db.put_many(RECORDS)
+        compact_all(db)
+    return path
+
+
+def flip_middle(path: Path, copies: range) -> None:
+    """Flips one byte of the largest layer, the same one in each of ``copies``."""
+    for copy in copies:
+        layer = max(files_of(segment_folder(path, copy)), key=_layer_bytes)
+        with layer.open("r+b") as stream:
+            stream.seek(layer.stat().st_size // 2)
+            byte = stream.read(1)[0]
+            stream.seek(-1, 1)
+            stream.write(bytes([byte ^ 0xFF]))
+
+
+def _layer_bytes(file: Path) -> int:
+    return file.stat().st_size if file.name.startswith("layer-") else 0
+
+
+@pytest.mark.parametrize("damaged", [4, 5])
+def test_the_same_damage_is_repaired_while_one_copy_is_whole(compacted: Path, damaged: int) -> None:
+    flip_middle(compacted, range(damaged))
+    with aurora.open(compacted) as db:
+        assert dict(db.scan()) == RECORDS
+        report = db.verify()
+        assert {error.copy for error in report.errors} == set(range(damaged))
+        db.repair()
+        assert db.verify().ok
+        assert all_good(db)
+        assert dict(db.scan()) == RECORDS
+
+
+def test_the_same_damage_on_every_copy_costs_its_pages_alone(compacted: Path) -> None:
+    flip_middle(compacted, range(COPIES))
+    with aurora.open(compacted) as db:
+        lost = set()
+        for key, value in RECORDS.items():
+            try:
+                assert db[key] == value
+            except aurora.CorruptionError as error:
+                assert "layer-" in f"{error.file}{error}"
+                lost.add(key)
+        assert 0 < len(lost) < len(RECORDS) // 20
+        assert not db.verify().ok
+        with pytest.raises(aurora.CorruptionError, match="no copy of protection group 0 is whole"):
+            db.repair()
+        # Everything else goes on as before.
+        db[b"new"] = b"value"
+        kept = RECORDS.keys() - lost
+        assert db.get_many(sorted(kept)) == [RECORDS[key] for key in sorted(kept)]
+        before = b"%06d" % (int(min(lost)) - 500)  # in an earlier page
+        assert dict(db.scan(stop=before)) == {k: v for k, v in RECORDS.items() if k < before}
+        assert dict(db.scan(start=max(kept))) == {max(kept): RECORDS[max(kept)], b"new": b"value"}
+        with pytest.raises(aurora.CorruptionError):
+            list(db.scan())
+
+
+def test_a_copy_that_cannot_be_rebuilt_hinders_no_other(
+    volume: tuple[Path, Contents],
+) -> None:
+    path, contents = volume
+    shutil.rmtree(path / "a")
+    (path / "a").write_bytes(b"not a folder")
+    with aurora.open(path) as db:
+        shutil.rmtree(segment_folder(path, 5))
+        with pytest.raises(aurora.StorageIOError, match="/a"):
+            db.repair()
+        assert {s.copy for s in db.status().segments if s.state == "ok"} == {2, 3, 4, 5}
+        assert_writable(db, contents, b"four")
+        (path / "a").unlink()
+        db.repair()
+        until(lambda: all_good(db), "all six are there")
+        assert_holds(db, contents)
+        assert db.verify().ok
+
+
+def test_every_copy_goes_away_and_comes_back(volume: tuple[Path, Contents], tmp_path: Path) -> None:
+    """With no copy left to ask, what the engine knows of the volume's history is enough."""
+    path, contents = volume
+    with aurora.open(path) as db:
+        assert_writable(db, contents, b"before")
+        for copy in range(COPIES):
+            segment_folder(path, copy).rename(tmp_path / f"away {copy}")
+        assert not any(s.state == "ok" for s in db.status().segments)
+        with pytest.raises(aurora.QuorumLostError, match="no copy of protection group 0 is left"):
+            db.repair()
+        for copy in range(COPIES):
+            (tmp_path / f"away {copy}").rename(segment_folder(path, copy))
+        until(lambda: all_good(db), "all six are back, without being asked", seconds=20)
+        assert_writable(db, contents, b"after")
+        assert_holds(db, contents)
+    with aurora.open(path) as db:
+        assert_holds(db, contents)
+        assert db.verify().ok
