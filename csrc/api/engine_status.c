@@ -52,7 +52,6 @@ void aur_engine_get_status(aur_engine *engine, aur_engine_status *out) {
     const uint64_t first = atomic_load_explicit(&engine->first_lsn, memory_order_acquire);
     out->next_lsn = out->head + 1 > first ? out->head + 1 : first;
     out->durable_time_us = aur_log_time_us(engine->log);
-    out->lowest_read_point = transactions.lowest_read_point;
     out->groups = aur_quorum_groups(engine->quorum);
     out->write_status = (int32_t)write_status(engine);
     out->snapshots = transactions.snapshots;

@@ -173,6 +173,14 @@ static aur_status put_record(auri_collector *collector, auri_layer_writer *write
     return status;
 }
 
+/* No root keeps this version. */
+static void forget_candidates(auri_collector *collector, aur_lsn lsn) {
+    for (uint32_t at = 0; at < collector->candidate_count; at++) {
+        candidate *each = &collector->candidates[at];
+        each->found = each->found && each->lsn != lsn;
+    }
+}
+
 /* Writes the versions below the horizon that some root sees, each once. */
 static aur_status put_candidates(auri_collector *collector, auri_layer_writer *writer,
                                  aur_error *error) {
@@ -190,11 +198,13 @@ static aur_status put_candidates(auri_collector *collector, auri_layer_writer *w
             break;
         }
         const uint8_t *page = next->saved ? next->page : collector->page;
-        const bool is_gone = aur_page_type_of(page) == AUR_PAGE_FREE && written == 0;
-        written = next->lsn;
-        if (!is_gone) { /* of a page that is free and was nothing before, nothing is kept */
-            status = put_image(collector, writer, page, written, error);
+        if (aur_page_type_of(page) == AUR_PAGE_FREE && written == 0) {
+            /* Of a page that is free and was nothing before, nothing is kept. */
+            forget_candidates(collector, next->lsn);
+            continue;
         }
+        written = next->lsn;
+        status = put_image(collector, writer, page, written, error);
     }
     return status;
 }

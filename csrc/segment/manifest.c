@@ -263,6 +263,12 @@ static bool is_sound(const auri_manifest *manifest) {
             return false;
         }
     }
+    for (uint32_t at = 0; at < manifest->rewind_count; at++) {
+        const aur_rewind *rewind = &manifest->rewinds[at];
+        if (rewind->to > rewind->at || (at > 0 && rewind->at < manifest->rewinds[at - 1].at)) {
+            return false;
+        }
+    }
     return manifest->flushed_lsn >= manifest->base_lsn && manifest->replay.sequence > 0;
 }
 

@@ -139,7 +139,10 @@ static aur_status compact(aur_segment *segment, aur_error *error) {
     pthread_mutex_unlock(&segment->work_lock);
     while (status == AUR_OK) {
         pthread_mutex_lock(&segment->work_lock);
-        status = auri_segment_remove_obsolete(segment, error);
+        status = auri_segment_writable(segment, error);
+        if (status == AUR_OK) {
+            status = auri_segment_remove_obsolete(segment, error);
+        }
         if (status == AUR_NOT_FOUND) {
             status = auri_segment_compact_step(segment, &goal, AURI_BUSY, error);
         }

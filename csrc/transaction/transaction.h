@@ -113,7 +113,6 @@ uint32_t aur_transactions_groups_wanted(const aur_transactions *transactions);
 typedef struct aur_transactions_counts {
     uint64_t commits, conflicts;
     uint64_t snapshots;                /* read points in use, each reader counted */
-    aur_lsn lowest_read_point;         /* VDL when nobody reads */
     uint64_t pages_used, pages_extent; /* as of the last time the latch was free; 0 before */
 } aur_transactions_counts;
 void aur_transactions_get_counts(aur_transactions *transactions, aur_transactions_counts *out);

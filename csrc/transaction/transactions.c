@@ -205,8 +205,6 @@ uint32_t aur_transactions_groups_wanted(const aur_transactions *transactions) {
     return atomic_load_explicit(&transactions->groups_wanted, memory_order_relaxed);
 }
 
-static aur_lsn lower(aur_lsn left, aur_lsn right) { return left < right ? left : right; }
-
 void aur_transactions_get_counts(aur_transactions *transactions, aur_transactions_counts *out) {
     auri_read_points *points = &transactions->points;
     refresh_page_counts(transactions);
@@ -217,8 +215,5 @@ void aur_transactions_get_counts(aur_transactions *transactions, aur_transaction
     out->pages_extent = atomic_load_explicit(&transactions->pages_extent, memory_order_relaxed);
     (void)pthread_mutex_lock(&points->lock);
     out->snapshots = points->references[AURI_POINT_READER] + points->references[AURI_POINT_WRITER];
-    out->lowest_read_point = lower(aur_log_vdl(transactions->options.log),
-                                   lower(auri_read_points_lowest(points, AURI_POINT_READER),
-                                         auri_read_points_lowest(points, AURI_POINT_WRITER)));
     (void)pthread_mutex_unlock(&points->lock);
 }

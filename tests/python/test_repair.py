@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.volumes import (
     assert_writable,
     compact_all,
     files_of,
+    seeded,
     segment_folder,
     until,
 )
@@ -122,4 +125,47 @@ def test_every_copy_goes_away_and_comes_back(volume: tuple[Path, Contents], tmp_
         assert_holds(db, contents)
     with aurora.open(path) as db:
         assert_holds(db, contents)
+        assert db.verify().ok
+
+
+def test_compacting_hinders_nothing(tmp_path: Path) -> None:
+    """The volume grows, goes back, loses copies and gets them back while it is compacted."""
+    rng = seeded("compacting")
+    path = tmp_path / "volume"
+    contents: dict[bytes, bytes] = {}
+    stop = threading.Event()
+    compactions = 0
+    with aurora.open(path, protection_group_bytes=64 * 8192) as db:
+
+        def compact() -> None:
+            nonlocal compactions
+            while not stop.is_set():
+                db.compact()
+                compactions += 1
+
+        compacting = ThreadPoolExecutor(1).submit(compact)
+        try:
+            for _ in range(25):
+                before, lsn = dict(contents), db.durable_lsn
+                pairs = {b"%05d" % rng.randrange(5000): rng.randbytes(200) for _ in range(500)}
+                db.put_many(pairs)
+                contents |= pairs
+                if rng.random() < 0.2:
+                    db.backtrack(lsn)
+                    contents = before
+                if rng.random() < 0.3:
+                    group = rng.randrange(db.status().protection_groups)
+                    shutil.rmtree(segment_folder(path, rng.randrange(COPIES), group), True)
+                    db.verify()
+                    db.repair()
+        finally:
+            stop.set()
+            compacting.result()
+        assert compactions > 3
+        assert dict(db.scan()) == contents
+        db.repair()
+        until(lambda: all_good(db), "all are good", seconds=10)
+        assert db.verify().ok
+    with aurora.open(path) as db:
+        assert dict(db.scan()) == contents
         assert db.verify().ok

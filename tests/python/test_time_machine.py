@@ -84,6 +84,26 @@ def test_moments_that_cannot_be_seen(db: aurora.Database) -> None:
         db.at(timedelta(days=10_000))
 
 
+def test_a_commit_of_ones_own_need_not_be_durable_yet(db: aurora.Database, tmp_path: Path) -> None:
+    for number in range(200):
+        with db.begin() as txn:
+            txn[b"n"] = b"%d" % number
+            lsn = txn.commit(wait=False)
+        if number % 3:
+            with db.at(lsn) as view:
+                assert view[b"n"] == b"%d" % number
+        else:
+            assert db.backtrack(lsn, dry_run=True).lost_commits == 0
+    with db.clone(tmp_path / "clone", at=db.put(b"n", b"last")) as clone:
+        assert clone[b"n"] == b"last"
+    with aurora.open(tmp_path / "async", durability="async") as other:
+        lsns = [other.put(b"n", b"%d" % number) for number in range(200)]
+        with other.at(lsns[-1]) as view:
+            assert view[b"n"] == b"199"
+        with pytest.raises(ValueError, match="future"):
+            other.at(lsns[-1] + 1)
+
+
 def test_half_a_commit_is_never_seen(db: aurora.Database) -> None:
     first = db.put(b"a", b"1")
     with db.begin() as txn:

@@ -132,7 +132,6 @@ AUR_API AUR_CHECKED aur_status aur_engine_copy_status(aur_engine *engine, uint32
 typedef struct aur_engine_status {
     uint64_t epoch, vdl, vcl, head, next_lsn;
     uint64_t durable_time_us; /* when the newest durable commit was, or a backtrack since */
-    uint64_t lowest_read_point;
     uint32_t groups;
     int32_t write_status; /* AUR_OK, or the aur_status that a write gets now */
     uint64_t snapshots;   /* open read points */

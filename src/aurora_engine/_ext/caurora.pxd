@@ -136,7 +136,6 @@ cdef extern from "aurora/engine.h" nogil:
         uint64_t head
         uint64_t next_lsn
         uint64_t durable_time_us
-        uint64_t lowest_read_point
         uint32_t groups
         int32_t write_status
         uint64_t snapshots

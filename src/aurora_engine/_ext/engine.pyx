@@ -421,7 +421,6 @@ cdef class Engine(EngineHistory):
             found.head,
             found.next_lsn,
             found.durable_time_us,
-            found.lowest_read_point,
             found.groups,
             STATUS_WORDS[found.write_status],
             None if found.write_status == AUR_OK else exception_for(found.write_status, ""),

@@ -141,7 +141,6 @@ class EngineStatus(NamedTuple):
     head: int
     next_lsn: int
     durable_time_us: int
-    lowest_read_point: int
     groups: int
     write_status: str
     """What a write gets now, after the C status: ``"ok"``, ``"quorum"``, ``"fenced"``, ..."""

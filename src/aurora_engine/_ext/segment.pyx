@@ -475,6 +475,11 @@ cdef class Segment(Handle):
                 disk.path
             )
 
+    @property
+    def busy(self):
+        """Whether calls are under way, which closing would wait for."""
+        return self._calls > 0
+
     def fail(self, str message not None):
         """Fails the segment from outside: its files are gone. Idempotent."""
         cdef aur_error why

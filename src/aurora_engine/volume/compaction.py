@@ -11,29 +11,16 @@ from aurora_engine.volume.messages import Place
 
 
 def compact_copies(segments: Mapping[Place, Segment], copies: int) -> dict[Place, AuroraError]:
-    """Compacts all segments, of ``copies`` a group; returns the reasons of those that failed."""
+    """Compacts all segments, of ``copies`` a group; returns the reasons of those that failed.
+
+    Segments may be taken out of service and closed meanwhile; those fail.
+    """
     groups = sorted({group for group, _ in segments})
     failed = in_parallel(
         lambda group: _compact_group({p: s for p, s in segments.items() if p[0] == group}, copies),
         groups,
     )
     return {place: error for each in failed for place, error in each.items()}
-
-
-def trim_logs(segments: Mapping[Place, Segment], copies: int) -> None:
-    """Lets the log of each group shrink in which all ``copies`` have all of it, in layers.
-
-    Raises
-    ------
-    StorageIOError
-        If a copy's files cannot be changed; it has failed then.
-    """
-    for group in sorted({group for group, _ in segments}):
-        members = [segment for place, segment in segments.items() if place[0] == group]
-        if len(members) == copies and len({segment.state().scl for segment in members}) == 1:
-            for segment in members:
-                while segment.tidy(False):
-                    pass
 
 
 def _compact_group(segments: Mapping[Place, Segment], copies: int) -> dict[Place, AuroraError]:
@@ -48,6 +35,8 @@ def _compact_group(segments: Mapping[Place, Segment], copies: int) -> dict[Place
             failed[place] = error
         else:
             leader = leader or segment
+    if not failed and len(segments) == copies:
+        failed |= _trim_logs(segments)
     return failed
 
 
@@ -57,7 +46,11 @@ def _order(place: Place, segment: Segment, copies: int) -> tuple[int, int]:
     With another one its choice would take over the older layers again, and undo the work.
     """
     group, copy = place
-    return -segment.state().flushed_lsn, (copy - group) % copies
+    try:
+        flushed_lsn = segment.state().flushed_lsn
+    except AuroraError:
+        flushed_lsn = 0
+    return -flushed_lsn, (copy - group) % copies
 
 
 def _follow(segment: Segment, leader: Segment) -> bool:
@@ -66,3 +59,15 @@ def _follow(segment: Segment, leader: Segment) -> bool:
     while segment.follow(leader):
         pass
     return segment.state().flushed_lsn >= wanted.flushed_lsn
+
+
+def _trim_logs(segments: Mapping[Place, Segment]) -> dict[Place, AuroraError]:
+    """Lets the logs of a group shrink if every copy has all that there is, in layers."""
+    failed: dict[Place, AuroraError] = {}
+    for place, segment in segments.items():
+        try:
+            if len({each.state().scl for each in segments.values()}) == 1:
+                segment.tidy(False)
+        except AuroraError as error:
+            failed[place] = error
+    return failed

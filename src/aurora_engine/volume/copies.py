@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
@@ -36,7 +37,7 @@ class Copies:
         """Whether the engine was started for writes: it knows then how each copy fares."""
         self._engine = engine
         self._barred: set[Place] = set()
-        self._retired: list[Segment] = []
+        self._retired: list[tuple[Place, Segment]] = []
 
     @property
     def reasons(self) -> dict[Place, AuroraError]:
@@ -65,6 +66,7 @@ class Copies:
 
         Copies that the engine has given up are closed and forgotten.
         """
+        self.close_retired()
         return {place: self._observe(place) for place in self.layout.places()}
 
     def _observe(self, place: Place) -> Observation:
@@ -103,8 +105,11 @@ class Copies:
 
         ``lineage``: the rewinds that the engine knows of.
         """
+        # A segment that is not closed yet may still have a file under way.
+        open_still = {place for place, _ in self._retired}
+        out_of_reach = self._barred | self.rebuilding | open_still
         for place in self.layout.places():
-            if place in self.in_service or place in self._barred or place in self.rebuilding:
+            if place in self.in_service or place in out_of_reach:
                 continue
             opened = open_segment(self.layout, place)
             if isinstance(opened, AuroraError):
@@ -135,19 +140,32 @@ class Copies:
         return None
 
     def retire(self, place: Place) -> None:
-        """Takes a segment out of service. It is closed once no rebuild may be reading from it."""
+        """Takes a segment out of service. It is closed once nobody uses it any more."""
         segment = self.in_service.pop(place, None)
         if segment is not None:
             self._engine.replace(*place, None)
-            self._retired.append(segment)
-        if not self.rebuilding - {place}:
-            self.close_retired()
+            # What changes its files, as a compaction does, ends at its next step.
+            segment.fail("the copy was taken out of service")
+            self._retired.append((place, segment))
+        self.close_retired()
 
     def close_retired(self) -> None:
-        """Closes what was retired; no rebuild is under way."""
-        for segment in self._retired:
-            segment.close()
-        self._retired.clear()
+        """Closes what was retired and is neither in use nor, perhaps, about to be copied."""
+        kept = []
+        for place, segment in self._retired:
+            if segment.busy or self.rebuilding - {place}:
+                kept.append((place, segment))
+            else:
+                segment.close()
+        self._retired = kept
+
+    def note_damage(
+        self, checked: Mapping[Place, Segment], damage: Mapping[Place, AuroraError]
+    ) -> None:
+        """Remembers what was found in segments, if they are still in service."""
+        for place, error in damage.items():
+            if self.in_service.get(place) is checked[place]:
+                self.damage[place] = error
 
     def require_whole(self, hopeless: list[Place]) -> None:
         """Raises if there are copies that nothing can be rebuilt from, with all that is known.
@@ -175,7 +193,7 @@ class Copies:
 
     def close(self) -> None:
         """Closes every segment."""
-        self.close_retired()
-        for segment in self.in_service.values():
+        for segment in (*self.in_service.values(), *(segment for _, segment in self._retired)):
             segment.close()
         self.in_service.clear()
+        self._retired.clear()

@@ -23,7 +23,7 @@ from aurora_engine.options import OpenOptions, Topology
 from aurora_engine.types import At, RetentionReport, VerifyReport, VolumeStatus
 from aurora_engine.volume import report
 from aurora_engine.volume.clones import require_apart
-from aurora_engine.volume.compaction import compact_copies, trim_logs
+from aurora_engine.volume.compaction import compact_copies
 from aurora_engine.volume.copies import Copies
 from aurora_engine.volume.layout import Layout, Metadata
 from aurora_engine.volume.lock import WriterLock
@@ -56,14 +56,14 @@ class Volume:
     Thread rule: every method from any thread. `_lock` guards the table of segments and serializes
     recovery and growth;
     `_repair_lock`, taken before it, lets one repair run at a time and is held while a copy is being
-    made. The data path
-    takes neither.
+    made; `_compacting` does the same for compactions. The data path takes none of them.
     """
 
     def __init__(self, lock: WriterLock, layout: Layout, options: OpenOptions) -> None:
         self._writer_lock = lock
         self._lock = threading.RLock()
         self._repair_lock = threading.Lock()
+        self._compacting = threading.Lock()
         self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
         self._attached = False
         self._closing = False
@@ -459,11 +459,11 @@ class Volume:
             for segment in self._copies.in_service.values():
                 report.notice_missing_files(segment)
             self._copies.observe()
-            verified, damaged = report.verify(
-                self.engine, self._copies.in_service, self._copies.errors
-            )
-            self._copies.damage.update(damaged)
-            return verified
+            segments, errors = dict(self._copies.in_service), dict(self._copies.errors)
+        verified, damaged = report.verify(self.engine, segments, errors)
+        with self._lock:
+            self._copies.note_damage(segments, damaged)
+        return verified
 
     def compact(self) -> None:
         """Flushes and compacts the layers of every copy.
@@ -471,18 +471,16 @@ class Volume:
         A copy that is damaged, full or away is left to `status` and `repair`: only when so few
         copies of a group are left that it could not be written either, the reason is raised.
         """
-        with self._lock:
-            self.past.tell_segments()
-            metadata = self.layout.metadata
-            failed = compact_copies(self._copies.in_service, metadata.copies)
-            if not failed:
-                trim_logs(self._copies.in_service, metadata.copies)
-            done = Counter(
-                group for group, copy in self._copies.in_service if (group, copy) not in failed
-            )
+        with self._compacting:
+            with self._lock:
+                self.past.tell_segments()
+                segments = dict(self._copies.in_service)
+            copies = self.layout.metadata.copies
+            failed = compact_copies(segments, copies)
+        done = Counter(group for group, copy in segments if (group, copy) not in failed)
         for (group, copy), error in failed.items():
             _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
-            if done[group] < write_quorum(metadata.copies):
+            if done[group] < write_quorum(copies):
                 raise error
 
     def repair(self, progress: Callable[[int, int], bool] | None = None) -> None:
