@@ -6,7 +6,11 @@
 
 aur_status aur_mtr_begin(aur_mtr *mtr, aur_buffer *buffer, aur_log *log, uint32_t page_bytes,
                          uint8_t *scratch, aur_error *error) {
-    *mtr = (aur_mtr){.buffer = buffer, .log = log, .page_bytes = page_bytes, .scratch = scratch};
+    *mtr = (aur_mtr){.buffer = buffer,
+                     .log = log,
+                     .page_bytes = page_bytes,
+                     .scratch = scratch,
+                     .keeps_past = true};
     return aur_log_begin(log, &mtr->start, error);
 }
 
@@ -38,7 +42,7 @@ aur_status aur_mtr_apply(aur_mtr *mtr, aur_page_ref *ref, uint8_t op, uint16_t a
         .body_bytes = body_bytes,
     };
     const aur_status status =
-        aur_buffer_modify(mtr->buffer, record.page_id, mtr->start, ref, error);
+        aur_buffer_modify(mtr->buffer, record.page_id, mtr->start, mtr->keeps_past, ref, error);
     return status == AUR_OK ? write_record(mtr, ref->page, &record, error) : status;
 }
 

@@ -19,10 +19,12 @@ typedef struct aur_mtr {
     uint32_t page_bytes;
     uint8_t *scratch; /* page_bytes, the owner's of the latch */
     aur_lsn start;    /* head when it began */
+    bool keeps_past;  /* pages that it changes stay in the pool as they were, for readers */
     uint64_t records;
 } aur_mtr;
 
-/* Fills `mtr`; see aur_log_begin for its errors. `scratch` has page_bytes and lives until end. */
+/* Fills `mtr`; see aur_log_begin for its errors. `scratch` has page_bytes and lives until end. It
+ * keeps the past unless the caller says otherwise before the first change. */
 aur_status aur_mtr_begin(aur_mtr *mtr, aur_buffer *buffer, aur_log *log, uint32_t page_bytes,
                          uint8_t *scratch, aur_error *error) AUR_CHECKED;
 

@@ -7,7 +7,8 @@
  * changes by the same mini-transaction go into the same one), so readers at any read point at or
  * below the mini-transaction's start never see bytes move and take no latch on pages. Which of the
  * two versions keeps its place in memory is the pool's choice. When the mini-transaction has ended,
- * versions that no read point can want are freed.
+ * versions that no read point can want are freed. A mini-transaction that nobody reads beside makes
+ * no copies: it takes the head, which is then valid from its start on only.
  *
  * B1  A version may be evicted when it is unpinned and its page LSN <= the source's hardened LSN
  *     (VCL): storage can give it back. Newer ones stay (Aurora, SIGMOD 2018, 3.1; the printed rule
@@ -89,11 +90,13 @@ void aur_buffer_unpin_streamed(aur_buffer *buffer, aur_page_ref *ref);
 aur_status aur_buffer_pin_head(aur_buffer *buffer, aur_page_id page_id, aur_page_ref *ref_out,
                                aur_error *error) AUR_CHECKED;
 
-/* Writer: makes the head version writable for the mini-transaction that started at `start` (copying
- * it when its first_lsn <= start), and pins it. The caller then applies records with LSNs > start
- * to ref->page. `*ref` may hold a pin of the old head; it is exchanged. */
+/* Writer: makes the head version writable for the mini-transaction that started at `start`, and
+ * pins it. With `keeps_past` what it was stays in the pool, in a copy, when its first_lsn <= start;
+ * without, only if somebody pins it: whoever wants it later asks the source. The caller then
+ * applies records with LSNs > start to ref->page. `*ref` may hold a pin of the old head; it is
+ * exchanged. */
 aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn start,
-                             aur_page_ref *ref, aur_error *error) AUR_CHECKED;
+                             bool keeps_past, aur_page_ref *ref, aur_error *error) AUR_CHECKED;
 
 /* Writer: a fresh version for a page that is about to be formatted; nothing is read, its bytes are
  * unspecified. Pinned. */

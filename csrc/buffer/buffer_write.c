@@ -78,6 +78,21 @@ static void link_past(aur_buffer *buffer, auri_partition *partition, aur_version
     auri_partition_link(partition, past, head);
 }
 
+/* Takes the head for the mini-transaction that started at `start`, without a copy of what it was.
+ * False: somebody else pins it (B3). */
+static bool take_head(aur_buffer *buffer, aur_page_id page_id, aur_version *head, aur_lsn start) {
+    auri_partition *partition = auri_partition_of(buffer, page_id);
+    (void)pthread_mutex_lock(&partition->lock);
+    const bool is_alone = auri_version_close(head, 1);
+    if (is_alone) {
+        head->first_lsn = start + 1;
+        head->used = true;
+        auri_version_open(head);
+    }
+    (void)pthread_mutex_unlock(&partition->lock);
+    return is_alone;
+}
+
 /* Copies a page without reading the gap between its slots and its cells, which is zero and often a
  * third of it. Precondition: the page is sound, as all in the pool are. */
 static void copy_page(uint8_t *to, const uint8_t *from, uint32_t page_bytes) {
@@ -98,7 +113,7 @@ static void copy_page(uint8_t *to, const uint8_t *from, uint32_t page_bytes) {
  * it, is the same few for all commits and stays in the processor's cache.
  */
 aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn start,
-                             aur_page_ref *ref, aur_error *error) {
+                             bool keeps_past, aur_page_ref *ref, aur_error *error) {
     aur_status status;
     if (ref->version == NULL) {
         status = aur_buffer_pin_head(buffer, page_id, ref, error);
@@ -108,6 +123,9 @@ aur_status aur_buffer_modify(aur_buffer *buffer, aur_page_id page_id, aur_lsn st
     }
     /* Above `start` there is only this mini-transaction, so such a version is its own, and head. */
     if (ref->version->first_lsn > start) {
+        return AUR_OK;
+    }
+    if (!keeps_past && take_head(buffer, page_id, ref->version, start)) {
         return AUR_OK;
     }
     aur_version *copy;

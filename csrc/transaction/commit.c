@@ -11,6 +11,7 @@
 
 enum {
     LSN_LIST_MIN = 64,
+    UNREAD_COMMITS = 16, /* after so many without a reader, page versions are not kept */
     SPLITS_PER_PAGE = 4,
     RECORD_OVERHEAD_BYTES = 16,
     /* A new table takes its root and, with its catalog entry, may split pages of the catalog. */
@@ -114,13 +115,39 @@ aur_status auri_commit_reserve(aur_transactions *transactions, const auri_demand
 
 /* ---- the mini-transaction ---- */
 
+/* Whether the pages are to stay in the pool as they were. Not if nobody reads, and nobody has read
+ * during the last commits: a copy of each page costs a fifth of a small commit. Readers at the head
+ * of a volume whose reads do not wait for VDL would find it nowhere else. */
+static bool keeps_past(aur_transactions *transactions, const auri_point *own) {
+    if (atomic_load_explicit(&transactions->was_read, memory_order_relaxed)) {
+        atomic_store_explicit(&transactions->was_read, false, memory_order_relaxed);
+        transactions->unread_commits = 0;
+    }
+    if (transactions->options.read_volatile || transactions->unread_commits < UNREAD_COMMITS) {
+        transactions->unread_commits++;
+        return true;
+    }
+    return !auri_read_points_claim_head(&transactions->points, own);
+}
+
 aur_status auri_commit_begin(auri_commit *commit, aur_transactions *transactions,
-                             aur_error *error) {
+                             const auri_point *own, aur_error *error) {
     const aur_transactions_options *options = &transactions->options;
     commit->transactions = transactions;
     commit->writer = (aur_writer){&commit->mtr, transactions->space};
-    return aur_mtr_begin(&commit->mtr, options->buffer, options->log, options->page_bytes,
-                         transactions->scratch, error);
+    const aur_status status = aur_mtr_begin(&commit->mtr, options->buffer, options->log,
+                                            options->page_bytes, transactions->scratch, error);
+    if (status == AUR_OK) {
+        commit->mtr.keeps_past = keeps_past(transactions, own);
+    }
+    return status;
+}
+
+static void give_head_back(aur_transactions *transactions) {
+    auri_read_points *points = &transactions->points;
+    (void)pthread_mutex_lock(&points->lock);
+    auri_read_points_give_head_back(points);
+    (void)pthread_mutex_unlock(&points->lock);
 }
 
 /* Gives up the volatile head: those who wait for it are told why. */
@@ -148,6 +175,7 @@ aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_er
     } else {
         lose_head(commit, status, cause);
     }
+    give_head_back(commit->transactions);
     return status;
 }
 
@@ -223,6 +251,7 @@ static commit_view publish(aur_transactions *transactions, auri_point *own) {
     const bool has_boundaries = list_boundaries(transactions);
     const bool has_points = list_points(transactions);
     auri_read_points_remove(points, own);
+    auri_read_points_give_head_back(points);
     const commit_view view = {
         .others_check = points->references[AURI_POINT_WRITER] > 0,
         .oldest_writer = auri_read_points_lowest(points, AURI_POINT_WRITER),
@@ -456,7 +485,8 @@ static aur_status commit_writes(aur_transaction *transaction, aur_lsn *lsn_out, 
         status = reserve_room(transaction, error);
     }
     if (status == AUR_OK) {
-        status = auri_commit_begin(&commit, transaction->transactions, error);
+        status =
+            auri_commit_begin(&commit, transaction->transactions, transaction->point, error);
     }
     if (status != AUR_OK) {
         return status;

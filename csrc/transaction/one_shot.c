@@ -27,6 +27,7 @@ static aur_status get_at(aur_transactions *transactions, aur_table *table, const
 static aur_status get_cached(aur_transactions *transactions, aur_table *table, const uint8_t *key,
                              size_t key_bytes, aur_value *value_out, aur_error *error) {
     aur_status status = AUR_WOULD_BLOCK;
+    auri_note_reader(transactions);
     for (int attempt = 0; attempt < UNREGISTERED_ATTEMPTS; attempt++) {
         const aur_lsn read_point = auri_reading_point(transactions);
         status = get_at(transactions, table, key, key_bytes, read_point, true, value_out, error);
@@ -143,7 +144,7 @@ static aur_status put_latched(aur_transactions *transactions, one_write *write,
         status = auri_commit_reserve(transactions, &demand, error);
     }
     if (status == AUR_OK) {
-        status = auri_commit_begin(&commit, transactions, error);
+        status = auri_commit_begin(&commit, transactions, NULL, error);
     }
     if (status != AUR_OK) {
         return status;
@@ -184,7 +185,7 @@ static aur_status delete_latched(aur_transactions *transactions, one_write *writ
     aur_status status = check_write(transactions, write->table, error);
     *lsn_out = aur_log_head(transactions->options.log);
     if (status == AUR_OK) {
-        status = auri_commit_begin(&commit, transactions, error);
+        status = auri_commit_begin(&commit, transactions, NULL, error);
     }
     if (status != AUR_OK) {
         return status;

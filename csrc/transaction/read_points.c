@@ -8,6 +8,7 @@
 void auri_read_points_init(auri_read_points *points) {
     memset(points, 0, sizeof *points);
     (void)pthread_mutex_init(&points->lock, NULL);
+    (void)pthread_cond_init(&points->head_is_given_back, NULL);
 }
 
 void auri_read_points_destroy(auri_read_points *points) {
@@ -17,7 +18,31 @@ void auri_read_points_destroy(auri_read_points *points) {
         free(points->spare);
         points->spare = next;
     }
+    (void)pthread_cond_destroy(&points->head_is_given_back);
     (void)pthread_mutex_destroy(&points->lock);
+}
+
+bool auri_read_points_claim_head(auri_read_points *points, const auri_point *own) {
+    const uint64_t owned = own != NULL;
+    (void)pthread_mutex_lock(&points->lock);
+    points->head_is_claimed =
+        points->references[AURI_POINT_READER] + points->references[AURI_POINT_WRITER] == owned;
+    const bool claimed = points->head_is_claimed;
+    (void)pthread_mutex_unlock(&points->lock);
+    return claimed;
+}
+
+void auri_read_points_give_head_back(auri_read_points *points) {
+    if (points->head_is_claimed) {
+        points->head_is_claimed = false;
+        (void)pthread_cond_broadcast(&points->head_is_given_back);
+    }
+}
+
+void auri_read_points_await_head(auri_read_points *points) {
+    while (points->head_is_claimed) {
+        (void)pthread_cond_wait(&points->head_is_given_back, &points->lock);
+    }
 }
 
 static auri_point *create_point(auri_read_points *points) {

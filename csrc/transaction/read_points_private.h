@@ -6,7 +6,9 @@
  *
  * A point is taken in one critical section with the reading of the head or of VDL, and a commit
  * looks at the points after it has moved the head: so a point is either seen by that commit or
- * lies at or after it.
+ * lies at or after it. While a commit that found no point changes pages without keeping their past
+ * (claim), the head can be read nowhere but there, and who wants to begin at it waits; VDL can
+ * always be read, from storage.
  *
  * Thread rule: the lock is the caller's to take, because beginning a transaction does more under
  * it; functions say when they want it held.
@@ -36,6 +38,8 @@ typedef struct auri_point {
 
 typedef struct auri_read_points {
     pthread_mutex_t lock;
+    pthread_cond_t head_is_given_back;
+    bool head_is_claimed;
     auri_point *first[AURI_POINT_KINDS];
     auri_point *last[AURI_POINT_KINDS];
     auri_point *spare; /* points that were freed, for the next ones */
@@ -47,6 +51,14 @@ typedef struct auri_read_points {
 void auri_read_points_init(auri_read_points *points);
 /* Precondition: no point is registered. */
 void auri_read_points_destroy(auri_read_points *points);
+
+/* For the commit whose own point is `own` (NULL: it has none): true when nobody else has one. Until
+ * it is given back nobody begins at the head. Takes the lock. */
+bool auri_read_points_claim_head(auri_read_points *points, const auri_point *own);
+/* Idempotent. Lock held. */
+void auri_read_points_give_head_back(auri_read_points *points);
+/* Waits until the head is not claimed. Lock held, released meanwhile. */
+void auri_read_points_await_head(auri_read_points *points);
 
 /* Registers one more reader of `lsn`. Lock held. NULL: out of memory. */
 auri_point *auri_read_points_add(auri_read_points *points, enum auri_point_kind kind, aur_lsn lsn);

@@ -32,6 +32,9 @@ aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read
     transaction->generation = atomic_load_explicit(&transactions->generation, memory_order_acquire);
     transaction->rewinds = atomic_load_explicit(&transactions->rewinds, memory_order_acquire);
     aur_lsn read_point = moment;
+    if (read_only) {
+        auri_note_reader(transactions);
+    }
     if (moment == AUR_LSN_MAX) {
         read_point =
             read_only ? auri_reading_point(transactions) : aur_log_head(transactions->options.log);
@@ -61,6 +64,9 @@ aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only
         return status;
     }
     (void)pthread_mutex_lock(&transactions->points.lock);
+    if (!read_only) {
+        auri_read_points_await_head(&transactions->points);
+    }
     *transaction_out = auri_transaction_open(transactions, read_only, AUR_LSN_MAX);
     (void)pthread_mutex_unlock(&transactions->points.lock);
     return *transaction_out != NULL

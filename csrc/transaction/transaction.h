@@ -11,7 +11,8 @@
  *     between two commits; and never before the caller's own commits.
  * T4  A read point is registered in one critical section with its choice, and a commit frees page
  *     versions only after it has looked at all read points and at all places where VDL may stop. A
- *     view of the past may find its versions freed, and reads them from storage again.
+ *     view of the past may find its versions freed, and reads them from storage again. A commit
+ *     that nobody reads beside keeps none, and who wants to begin at the head waits for its end.
  * T5  A view begins at or above the horizon, or where a read point is registered already; storage
  *     is told the horizon and the points below it at once. So what is read is retained (I7).
  *

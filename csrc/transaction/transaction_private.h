@@ -27,6 +27,7 @@ struct aur_transactions {
     atomic_uint generation; /* counts losses of the volatile head */
     atomic_uint rewinds;    /* counts them, since open */
     atomic_uint groups_wanted;
+    atomic_bool was_read; /* since a commit last looked */
     atomic_uint_least64_t commits, conflicts;
     atomic_uint_least64_t pages_used, pages_extent;
 
@@ -43,6 +44,7 @@ struct aur_transactions {
     uint8_t *scratch;
     auri_journal journal;
     uint64_t groups;
+    uint32_t unread_commits; /* the last ones, in which nobody began to read */
     uint64_t slack_pages; /* free pages behind the extent, as of its last look, less all needs */
     auri_lsn_list keep;   /* of the commit under way: points to keep page versions for, */
     auri_lsn_list boundaries; /* and among them where VDL may come to stand */
@@ -104,6 +106,13 @@ static inline aur_table *auri_table_or_database(aur_transactions *transactions, 
     return table == NULL ? transactions->tables.database : table;
 }
 
+/* Somebody begins to read: commits keep the past of pages for a while. */
+static inline void auri_note_reader(aur_transactions *transactions) {
+    if (!atomic_load_explicit(&transactions->was_read, memory_order_relaxed)) {
+        atomic_store_explicit(&transactions->was_read, true, memory_order_relaxed);
+    }
+}
+
 /* Remembers a commit of the calling thread. */
 void auri_note_own_commit(aur_transactions *transactions, aur_lsn lsn);
 
@@ -161,9 +170,10 @@ typedef struct auri_demand {
 aur_status auri_commit_reserve(aur_transactions *transactions, const auri_demand *demand,
                                aur_error *error) AUR_CHECKED;
 
-/* Begins the mini-transaction of a commit. Latch held, here and below. */
+/* Begins the mini-transaction of a commit, of a transaction that reads at `own` (NULL: of a single
+ * operation). Latch held, here and below. */
 aur_status auri_commit_begin(auri_commit *commit, aur_transactions *transactions,
-                             aur_error *error) AUR_CHECKED;
+                             const auri_point *own, aur_error *error) AUR_CHECKED;
 
 /* Gives it up after `status`: a mini-transaction that has changed nothing just ends; else the log
  * fails and the head is lost. Returns `status`. */

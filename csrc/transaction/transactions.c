@@ -110,7 +110,7 @@ void aur_transactions_close(aur_transactions *transactions) {
 aur_status aur_transactions_format(aur_transactions *transactions, aur_lsn *lsn_out,
                                    aur_error *error) {
     auri_commit commit;
-    aur_status status = auri_commit_begin(&commit, transactions, error);
+    aur_status status = auri_commit_begin(&commit, transactions, NULL, error);
     if (status != AUR_OK) {
         return status;
     }

@@ -128,3 +128,44 @@ def test_caches_can_be_resized_meanwhile(db: aurora.Database) -> None:
     together(work, 4)
     with pytest.raises(ValueError, match="cache_bytes"):
         db.set_cache_bytes(10)
+
+
+def test_transactions_that_begin_while_others_commit(db: aurora.Database) -> None:
+    """Both keys of a commit are seen, or none, at whatever moment a transaction begins."""
+    keys = [b"%03d" % number for number in range(400)]
+    db.put_many(dict.fromkeys(keys, b"0" * 50))
+    seen: set[bytes] = set()
+    stop = threading.Event()
+
+    def commit() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            txn = db.begin()
+            for key in (keys[number % 200], keys[200 + number % 200], b"newest"):
+                txn.put(key, b"%d" % number)
+            txn.commit(wait=False)
+
+    def look() -> None:
+        for _ in range(1500):
+            txn = db.begin()
+            newest = txn.get(b"newest", b"0")
+            number = int(newest) % 200
+            assert (
+                txn[keys[number]]
+                == txn[keys[200 + number]]
+                == (newest if newest != b"0" else b"0" * 50)
+            )
+            seen.add(newest)
+            txn.rollback()
+
+    with ThreadPoolExecutor(3) as pool:
+        committing = pool.submit(commit)
+        looking = [pool.submit(look) for _ in range(2)]
+        try:
+            for each in looking:
+                each.result()
+        finally:
+            stop.set()
+        committing.result()
+    assert len(seen) > 10

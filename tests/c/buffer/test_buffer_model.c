@@ -111,6 +111,14 @@ static void close_volume(volume *volume) {
         free(volume->pages[page].lsns);
 }
 
+/* Whether whoever reads, at a point or at the head that was, finds it in storage. */
+static bool storage_has_points(const volume *volume) {
+    bool has = volume->head <= volume->hardened;
+    for (size_t at = 0; at < volume->point_count; at++)
+        has &= volume->points[at] <= volume->hardened;
+    return has;
+}
+
 /* One record: the page is formatted when it is new, and now and then when it is not. */
 static void change(volume *volume, aur_lsn start, aur_lsn lsn, aur_page_id page_id) {
     page_history *page = &volume->pages[page_id];
@@ -123,7 +131,8 @@ static void change(volume *volume, aur_lsn start, aur_lsn lsn, aur_page_id page_
             CHECK_OK(aur_buffer_pin_head(volume->buffer, page_id, &ref, NULL));
             check_page(ref.page, page_id, newest);
         }
-        CHECK_OK(aur_buffer_modify(volume->buffer, page_id, start, &ref, NULL));
+        const bool keeps_past = !storage_has_points(volume) || random_below(2) == 0;
+        CHECK_OK(aur_buffer_modify(volume->buffer, page_id, start, keeps_past, &ref, NULL));
         check_page(ref.page, page_id, newest);
     }
     make_page(ref.page, page_id, lsn);

@@ -118,7 +118,7 @@ static void run_race(uint64_t budget_bytes) {
         aur_page_ref ref = {NULL, NULL};
         aur_lsn start = atomic_load(&volume.head);
         aur_page_id page = (start + 1) % PAGES;
-        CHECK_OK(aur_buffer_modify(volume.buffer, page, start, &ref, NULL));
+        CHECK_OK(aur_buffer_modify(volume.buffer, page, start, round % 3 != 0, &ref, NULL));
         check_page(ref.page, page, last_change(page, start));
         make_page(ref.page, page, start + 1);
         if (round % 8 == 0)
