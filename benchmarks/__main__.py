@@ -160,11 +160,13 @@ def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
 
 def opening(folder: Path, sizes: Sizes) -> list[Goal]:
     """What opening, creating and importing cost."""
-    few = min(sizes.repetitions, 3)
     reopen = Figure(
         "reopen",
         "ms",
-        [workloads.reopen_after_kill(folder / "k", sizes.log_bytes) for _ in range(few)],
+        [
+            workloads.reopen_after_kill(folder / "k", sizes.log_bytes)
+            for _ in range(sizes.repetitions)
+        ],
     )
     size = Figure("new database", "MiB", [workloads.new_database_mib(folder / "new")])
     imported = Figure("import", "ms", [workloads.import_ms() for _ in range(sizes.repetitions)])

@@ -16,6 +16,7 @@
 
 enum {
     WINDOW_BYTES = 1 << 20,
+    WINDOW_BYTES_FIRST = 64 << 10, /* an extent that nothing was written to is mostly not read */
     LOOK_AHEAD_BYTES = 1 << 20,   /* past a clean end */
     LOOK_AHEAD_BROKEN = 16 << 20, /* past something that is no frame and no zeros */
 };
@@ -26,6 +27,7 @@ typedef struct log_scan {
     uint8_t *window;
     uint64_t window_at;
     size_t window_bytes;
+    size_t next_bytes;     /* to be read next: more, the further a scan has come */
     uint64_t end;          /* where the scan of the present extent stopped */
     bool broken;           /* it stopped at bytes that are neither zeros nor stale */
     uint64_t chain_extent; /* sequence and offset where the chain ended */
@@ -36,16 +38,24 @@ typedef struct log_scan {
     aur_error error;
 } log_scan;
 
+static void begin_extent(log_scan *scan, auri_extent *extent) {
+    scan->extent = extent;
+    scan->window_bytes = 0;
+    scan->next_bytes = WINDOW_BYTES_FIRST;
+}
+
 /* `length` bytes at `offset` of the extent, or NULL when they are not there or unreadable. */
 static const uint8_t *peek(log_scan *scan, uint64_t offset, size_t length) {
     if (offset + length > scan->extent->size_bytes || length > WINDOW_BYTES) {
         return NULL;
     }
     if (offset < scan->window_at || offset + length > scan->window_at + scan->window_bytes) {
+        const size_t wanted = length < scan->next_bytes ? scan->next_bytes : WINDOW_BYTES;
         scan->window_at = offset;
         scan->window_bytes = 0;
-        const aur_status status = aur_file_read(scan->extent->file, offset, scan->window,
-                                                WINDOW_BYTES, &scan->window_bytes, &scan->error);
+        scan->next_bytes = 2 * wanted < WINDOW_BYTES ? 2 * wanted : WINDOW_BYTES;
+        const aur_status status = aur_file_read(scan->extent->file, offset, scan->window, wanted,
+                                                &scan->window_bytes, &scan->error);
         if (status != AUR_OK) {
             auri_segment_note_damage(scan->segment, &scan->error);
             scan->window_bytes = 0;
@@ -137,7 +147,6 @@ static aur_status scan_extent(log_scan *scan, uint64_t offset) {
     aur_segment *segment = scan->segment;
     aur_status status = AUR_OK;
     bool linked = false;
-    scan->window_bytes = 0;
     scan->broken = false;
     for (;;) {
         aur_frame_header header;
@@ -182,7 +191,6 @@ static aur_status scan_extent(log_scan *scan, uint64_t offset) {
 static void look_ahead(log_scan *scan, uint64_t offset, uint64_t limit) {
     aur_segment *segment = scan->segment;
     const uint64_t end = offset + limit;
-    scan->window_bytes = 0;
     while (offset < end) {
         aur_frame_header header;
         const uint8_t *bytes = peek(scan, offset, AUR_FRAME_ALIGN);
@@ -201,17 +209,26 @@ static void look_ahead(log_scan *scan, uint64_t offset, uint64_t limit) {
     }
 }
 
+/* Appends go on in the next extent when a frame does not fit: with room for any frame left, what
+ * comes after the chain's extent was not begun, and its first blocks suffice. */
+static uint64_t limit_beyond(const log_scan *scan, const auri_extent *chain_extent) {
+    const bool has_room = chain_extent->size_bytes - scan->chain_end >= AUR_FRAME_BYTES_MAX;
+    return scan->chain_broken ? LOOK_AHEAD_BROKEN : has_room ? WINDOW_BYTES_FIRST : LOOK_AHEAD_BYTES;
+}
+
 static void look_ahead_everywhere(log_scan *scan) {
     const auri_log *log = &scan->segment->log;
+    uint64_t beyond = LOOK_AHEAD_BYTES;
     for (uint32_t at = 0; at < log->count; at++) {
-        scan->extent = log->extents[at];
+        begin_extent(scan, log->extents[at]);
         if (scan->extent->sequence == scan->chain_extent) {
             look_ahead(scan, scan->chain_end,
                        scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
+            beyond = limit_beyond(scan, scan->extent);
         } else if (scan->extent->sequence > scan->chain_extent &&
                    scan->extent->sequence >= scan->segment->manifest.replay.sequence) {
             look_ahead(scan, AURI_EXTENT_HEADER_BYTES,
-                       scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
+                       scan->chain_broken ? LOOK_AHEAD_BROKEN : beyond);
         }
     }
 }
@@ -282,7 +299,7 @@ aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) {
     }
     segment->scl = segment->manifest.flushed_lsn;
     for (uint32_t at = 0; at < log->count && status == AUR_OK; at++) {
-        scan.extent = log->extents[at];
+        begin_extent(&scan, log->extents[at]);
         if (scan.extent->sequence >= replay.sequence) {
             const bool first = scan.extent->sequence == replay.sequence;
             const uint64_t from =
