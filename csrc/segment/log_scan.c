@@ -17,8 +17,8 @@
 enum {
     WINDOW_BYTES = 1 << 20,
     WINDOW_BYTES_FIRST = 64 << 10, /* an extent that nothing was written to is mostly not read */
-    LOOK_AHEAD_BYTES = 1 << 20,   /* past a clean end */
-    LOOK_AHEAD_BROKEN = 16 << 20, /* past something that is no frame and no zeros */
+    LOOK_AHEAD_BYTES = 1 << 20,    /* past a clean end */
+    LOOK_AHEAD_BROKEN = 16 << 20,  /* past something that is no frame and no zeros */
 };
 
 typedef struct log_scan {
@@ -213,7 +213,7 @@ static void look_ahead(log_scan *scan, uint64_t offset, uint64_t limit) {
  * comes after the chain's extent was not begun, and its first blocks suffice. */
 static uint64_t limit_beyond(const log_scan *scan, const auri_extent *chain_extent) {
     const bool has_room = chain_extent->size_bytes - scan->chain_end >= AUR_FRAME_BYTES_MAX;
-    return scan->chain_broken ? LOOK_AHEAD_BROKEN : has_room ? WINDOW_BYTES_FIRST : LOOK_AHEAD_BYTES;
+    return has_room ? WINDOW_BYTES_FIRST : LOOK_AHEAD_BYTES;
 }
 
 static void look_ahead_everywhere(log_scan *scan) {

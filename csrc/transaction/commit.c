@@ -485,8 +485,7 @@ static aur_status commit_writes(aur_transaction *transaction, aur_lsn *lsn_out, 
         status = reserve_room(transaction, error);
     }
     if (status == AUR_OK) {
-        status =
-            auri_commit_begin(&commit, transaction->transactions, transaction->point, error);
+        status = auri_commit_begin(&commit, transaction->transactions, transaction->point, error);
     }
     if (status != AUR_OK) {
         return status;

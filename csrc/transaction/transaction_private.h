@@ -45,8 +45,8 @@ struct aur_transactions {
     auri_journal journal;
     uint64_t groups;
     uint32_t unread_commits; /* the last ones, in which nobody began to read */
-    uint64_t slack_pages; /* free pages behind the extent, as of its last look, less all needs */
-    auri_lsn_list keep;   /* of the commit under way: points to keep page versions for, */
+    uint64_t slack_pages;    /* free pages behind the extent, as of its last look, less all needs */
+    auri_lsn_list keep;      /* of the commit under way: points to keep page versions for, */
     auri_lsn_list boundaries; /* and among them where VDL may come to stand */
 
     /* What storage was last told to retain: its worker's alone. */
