@@ -183,6 +183,15 @@ static uint64_t next_layer(const auri_manifest *manifest) {
     return next;
 }
 
+/* The log of a group that is smaller than an extent has extents of the group's size. */
+static uint64_t extent_bytes_of(const aur_segment_options *options,
+                                const aur_segment_identity *identity) {
+    const uint64_t group_bytes = identity->group_pages * identity->page_bytes;
+    const uint64_t least =
+        group_bytes < AURI_FIRST_EXTENT_BYTES ? AURI_FIRST_EXTENT_BYTES : group_bytes;
+    return options->extent_bytes < least ? options->extent_bytes : least;
+}
+
 static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
                              const auri_manifest *manifest) {
     aur_segment *segment = calloc(1, sizeof *segment);
@@ -201,6 +210,7 @@ static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
     segment->options = *options;
     segment->manifest = *manifest;
     segment->identity = manifest->identity;
+    segment->options.extent_bytes = extent_bytes_of(options, &manifest->identity);
     segment->volume_seed = aur_volume_seed(manifest->identity.volume_id);
     segment->vdl = manifest->vdl;
     segment->horizon = collected_horizon(manifest);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError
+from aurora_engine.errors import AuroraError, DatabaseClosedError
 from aurora_engine.volume.members import in_parallel
 from aurora_engine.volume.messages import Place
 
@@ -55,19 +55,27 @@ def _order(place: Place, segment: Segment, copies: int) -> tuple[int, int]:
 
 def _follow(segment: Segment, leader: Segment) -> bool:
     """Takes over what the leader has; whether the segment is then as the leader was."""
-    wanted = leader.state()
-    while segment.follow(leader):
-        pass
-    return segment.state().flushed_lsn >= wanted.flushed_lsn
+    try:
+        wanted = leader.state()
+        while segment.follow(leader):
+            pass
+        return segment.state().flushed_lsn >= wanted.flushed_lsn
+    except DatabaseClosedError:
+        # One of the two was taken out of service. If it is the leader, there is work to do.
+        return False
 
 
 def _trim_logs(segments: Mapping[Place, Segment]) -> dict[Place, AuroraError]:
     """Lets the logs of a group shrink if every copy has all that there is, in layers."""
     failed: dict[Place, AuroraError] = {}
-    for place, segment in segments.items():
+    try:
+        level = len({segment.state().scl for segment in segments.values()}) == 1
+    except DatabaseClosedError:
+        # A copy was taken out of service: it may want what the logs have when it comes back.
+        level = False
+    for place, segment in segments.items() if level else ():
         try:
-            if len({each.state().scl for each in segments.values()}) == 1:
-                segment.tidy(False)
+            segment.tidy(False)
         except AuroraError as error:
             failed[place] = error
     return failed
