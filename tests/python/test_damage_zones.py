@@ -197,3 +197,18 @@ def test_a_relative_folder_stays_inside(folder: str) -> None:
     """What it leads out to could be another volume's zone."""
     with pytest.raises(ValueError, match="in the volume's directory"):
         aurora.Topology(zones={"a": folder, "b": "b", "c": "c"})
+
+
+def test_a_wrong_topology_changes_nothing(tmp_path: Path) -> None:
+    """Zones that lead nowhere: the volume cannot be opened so, and is found again without them."""
+    right = aurora.Topology({name: str(tmp_path / f"disk {name}") for name in "abc"})
+    wrong = aurora.Topology({name: str(tmp_path / f"elsewhere {name}") for name in "abc"})
+    with aurora.open(tmp_path / "volume", topology=right) as db:
+        db[b"k"] = b"v"
+    before = (tmp_path / "volume" / "volume.json").read_bytes()
+    with pytest.raises(aurora.QuorumLostError):
+        aurora.open(tmp_path / "volume", topology=wrong)
+    assert (tmp_path / "volume" / "volume.json").read_bytes() == before
+    with aurora.open(tmp_path / "volume") as db:
+        assert db[b"k"] == b"v"
+        assert all("disk" in segment.path for segment in db.status().segments)

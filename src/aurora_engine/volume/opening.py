@@ -7,6 +7,7 @@ import errno
 import logging
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,32 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A volume that may be opened now: nobody else can."""
+
+    lock: WriterLock
+    layout: Layout
+    is_changed: bool
+    """Whether the layout is not the one that is written."""
+
+    def settle(self) -> None:
+        """Makes the layout the one that later openings find; to be called once it has proved right.
+
+        Raises
+        ------
+        StorageIOError, VolumeFullError
+            If the volume's directory cannot be written.
+        """
+        if self.is_changed:
+            self.layout.write_metadata()
+        link_zones(self.layout)
+        # Were the note of the creation to stay, and all metadata to be lost, the volume would be
+        # taken for one that was never finished, and made anew.
+        finish(self.layout.root, CREATING_NAME)
+
+
+def find_or_create(root: Path, options: OpenOptions) -> Found:
     """Locks the directory and returns what lies in it, creating the volume where there is none.
 
     Raises
@@ -90,9 +116,9 @@ def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout
     prepare_root(root, create=options.create or is_claimed(root, options.topology))
     lock = WriterLock(root / LOCK_NAME)
     try:
-        found = _find(root, options)
+        found = _find(lock, root, options)
         if found is not None:
-            return lock, found
+            return found
         if not options.create:
             raise StorageIOError(
                 errno.ENOENT, "no volume here; open with create=True to make one", str(root)
@@ -113,13 +139,13 @@ def find_or_create(root: Path, options: OpenOptions) -> tuple[WriterLock, Layout
             ),
         )
         _create(layout)
-        return lock, layout
+        return Found(lock, layout, is_changed=False)
     except BaseException:
         lock.release()
         raise
 
 
-def _find(root: Path, options: OpenOptions) -> Layout | None:
+def _find(lock: WriterLock, root: Path, options: OpenOptions) -> Found | None:
     """The volume of this root, if there is one; it may have to be found by its zones.
 
     Raises
@@ -138,13 +164,7 @@ def _find(root: Path, options: OpenOptions) -> Layout | None:
         require_unused(layout, place)
     if is_lost:
         _log.warning("%s had lost its metadata; found it in the volume's zones", root)
-    if is_lost or layout.metadata != metadata:
-        layout.write_metadata()
-    link_zones(layout)
-    # Were the note of the creation to stay, and all metadata to be lost, the volume would be taken
-    # for one that was never finished, and made anew.
-    finish(root, CREATING_NAME)
-    return layout
+    return Found(lock, layout, is_changed=is_lost or layout.metadata != metadata)
 
 
 def _adapted(layout: Layout, options: OpenOptions) -> Layout:

@@ -26,7 +26,6 @@ from aurora_engine.volume.clones import require_apart
 from aurora_engine.volume.compaction import compact_copies
 from aurora_engine.volume.copies import Copies
 from aurora_engine.volume.layout import Layout, Metadata
-from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import (
     Driver,
     copy_segment,
@@ -38,7 +37,7 @@ from aurora_engine.volume.members import (
 )
 from aurora_engine.volume.messages import Failed, Place
 from aurora_engine.volume.monitor import Monitor
-from aurora_engine.volume.opening import find_or_create
+from aurora_engine.volume.opening import Found, find_or_create
 from aurora_engine.volume.past import Past
 from aurora_engine.volume.quorums import write_quorum
 from aurora_engine.volume.recovery import Recovered, Recovery
@@ -59,16 +58,16 @@ class Volume:
     made; `_compacting` does the same for compactions. The data path takes none of them.
     """
 
-    def __init__(self, lock: WriterLock, layout: Layout, options: OpenOptions) -> None:
-        self._writer_lock = lock
+    def __init__(self, found: Found, options: OpenOptions) -> None:
+        self._found = found
+        metadata = found.layout.metadata
         self._lock = threading.RLock()
         self._repair_lock = threading.Lock()
         self._compacting = threading.Lock()
-        self._repair = Repair(copies=layout.metadata.copies, delay_s=REPAIR_DELAY_S)
+        self._repair = Repair(copies=metadata.copies, delay_s=REPAIR_DELAY_S)
         self._attached = False
         self._closing = False
         self._closed = False
-        metadata = layout.metadata
         self.engine = Engine(
             metadata.volume_id,
             metadata.page_bytes,
@@ -79,7 +78,7 @@ class Volume:
             "ring",
             options.durability == "async",
         )
-        self._copies = Copies(layout, self.engine)
+        self._copies = Copies(found.layout, self.engine)
         self._options = options
         self.past = Past(self, self.engine, self._lock)
         self._monitor = Monitor(self.engine, self._tick)
@@ -97,8 +96,7 @@ class Volume:
         DatabaseLockedError, CorruptionError, VersionError, StorageIOError, ValueError
             As `find_or_create` says.
         """
-        lock, layout = find_or_create(Path(os.fsdecode(path)).absolute(), options)
-        volume = cls(lock, layout, options)
+        volume = cls(find_or_create(Path(os.fsdecode(path)).absolute(), options), options)
         try:
             volume._start()
         except BaseException:
@@ -145,6 +143,7 @@ class Volume:
         ):
             self._copies.adopt(place, opened)
         recovered = self._recover_and_rebuild()
+        self._found.settle()
         copies = range(self.layout.metadata.copies)
         for group in range(self.layout.metadata.groups):
             self.engine.add_group([self._copies.in_service.get((group, copy)) for copy in copies])
@@ -513,4 +512,4 @@ class Volume:
             self._closed = True
             self.engine.destroy()
             self._copies.close()
-            self._writer_lock.release()
+            self._found.lock.release()
