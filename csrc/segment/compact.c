@@ -11,7 +11,8 @@
 
 enum {
     DELTA_SHARE = 6,                /* deltas may take one part in so many of what the base takes */
-    DELTA_SHARE_IDLE = 64,          /* the same while nothing is written */
+    IDLE_SHARE = 64,                /* while nothing is written, one part in so many is worth it */
+    IDLE_LEAST = 32,                /* if it is not less than this part of a memtable */
     GARBAGE_SHARE = 4,              /* so may what could be collected, in a part */
     CHRONICLE_BYTES_SMALL = 1 << 20 /* the newest chronicle is written anew while it is smaller */
 };
@@ -124,19 +125,30 @@ static bool has_garbage(const auri_layer_info *part, const retained_span *now,
     return garbage_bytes(part, now) > part->size_bytes / GARBAGE_SHARE;
 }
 
+static uint64_t base_bytes_of(const auri_view *view) {
+    uint64_t bytes = 0;
+    for (uint32_t at = 0; at < view->base_count; at++) {
+        bytes += view->layers[view->delta_count + at]->info.size_bytes;
+    }
+    return bytes;
+}
+
+bool auri_segment_is_worth_idle_work(const aur_segment *segment, const auri_view *view,
+                                     uint64_t bytes) {
+    return bytes > base_bytes_of(view) / IDLE_SHARE &&
+           bytes > segment->options.memtable_bytes / IDLE_LEAST;
+}
+
 static bool too_many_deltas(const aur_segment *segment, const auri_view *view,
                             auri_patience patience) {
     uint64_t delta_bytes = 0;
-    uint64_t base_bytes = 0;
     for (uint32_t at = 0; at < view->delta_count; at++) {
         delta_bytes += view->layers[at]->info.size_bytes;
     }
-    for (uint32_t at = 0; at < view->base_count; at++) {
-        base_bytes += view->layers[view->delta_count + at]->info.size_bytes;
-    }
     if (patience == AURI_IDLE) {
-        return delta_bytes > base_bytes / DELTA_SHARE_IDLE;
+        return auri_segment_is_worth_idle_work(segment, view, delta_bytes);
     }
+    const uint64_t base_bytes = base_bytes_of(view);
     const uint64_t share = base_bytes / DELTA_SHARE;
     const uint64_t limit =
         share > segment->options.delta_bytes ? share : segment->options.delta_bytes;

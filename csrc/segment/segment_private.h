@@ -272,6 +272,11 @@ typedef struct auri_goal {
 /* How much rewriting a deltas' worth of space is worth: while nothing is written, more. */
 typedef enum auri_patience { AURI_BUSY, AURI_IDLE } auri_patience;
 
+/* Whether so many bytes of new records are worth being taken into the base while nothing is
+ * written. */
+bool auri_segment_is_worth_idle_work(const aur_segment *segment, const auri_view *view,
+                                     uint64_t bytes);
+
 /* Compacts a base part that has too many deltas above it, or too much that may be collected; with a
  * goal (else NULL), one that has not come to it. */
 aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal,

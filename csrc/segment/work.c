@@ -56,9 +56,21 @@ aur_status aur_segment_work(aur_segment *segment, aur_error *error) {
     return judge(segment, status, &failure, error);
 }
 
+/* Whether the memtable should go into layers although it is small: so that the log can shrink, or
+ * the base. */
+static bool is_worth_flushing(aur_segment *segment) {
+    auri_view *view = auri_segment_pin_view(segment);
+    pthread_mutex_lock(&segment->lock);
+    const uint64_t bytes = segment->active->payload_bytes;
+    pthread_mutex_unlock(&segment->lock);
+    const bool worth = auri_segment_is_worth_idle_work(segment, view, bytes);
+    auri_segment_view_release(view);
+    return worth || auri_segment_log_is_large(segment);
+}
+
 static aur_status tidy(aur_segment *segment, bool builds, aur_error *error) {
     aur_status status = auri_segment_log_trim(segment, error);
-    if (status == AUR_NOT_FOUND && builds && auri_segment_log_is_large(segment)) {
+    if (status == AUR_NOT_FOUND && builds && is_worth_flushing(segment)) {
         status = auri_segment_flush(segment, true, error);
     }
     if (status == AUR_NOT_FOUND) {

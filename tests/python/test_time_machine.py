@@ -510,3 +510,29 @@ def test_the_limit_cuts_the_window_short(tmp_path: Path) -> None:
             return db.status().history_used_bytes <= 256 << 10
 
         until(within, "history is within its limit", 30)
+
+
+def test_an_idle_database_gives_space_back(tmp_path: Path) -> None:
+    """Nobody calls compact(): the log shrinks, and then what was deleted goes."""
+    rng = random.Random(7)
+    keys = [rng.randbytes(16) for _ in range(60_000)]
+    with aurora.open(tmp_path / "db", backtrack_window=timedelta(0)) as db:
+        db.put_many((key, rng.randbytes(100)) for key in keys)
+
+        def largest(what: str) -> int:
+            return max(int(getattr(each, what)) for each in db.status().segments)
+
+        assert largest("log_bytes") > 4 << 20
+        until(lambda: largest("log_bytes") <= 4 << 20, "the log is small", seconds=30)
+        full = largest("layer_bytes")
+        assert full > 5 << 20
+        for start in range(0, 50_000, 10_000):
+            with db.begin() as txn:
+                for key in keys[start : start + 10_000]:
+                    txn.delete(key)
+        until(lambda: largest("layer_bytes") < full / 3, "what was deleted is gone", seconds=30)
+        until(lambda: largest("log_bytes") <= 4 << 20, "the log is small again", seconds=30)
+        assert dict(db.scan()).keys() == set(keys[50_000:])
+        assert db.verify().ok
+    with aurora.open(tmp_path / "db") as db:
+        assert dict(db.scan()).keys() == set(keys[50_000:])
