@@ -96,11 +96,24 @@ static bool is_quiet(const auri_group *group) {
     return quiet;
 }
 
-static aur_status work(aur_segment *segment, aur_segment *leader, bool tidy, aur_error *error) {
-    const aur_status status = leader == NULL ? aur_segment_work(segment, error)
-                                             : aur_segment_follow(segment, leader, error);
-    return status == AUR_NOT_FOUND && tidy ? aur_segment_tidy(segment, leader == NULL, error)
-                                           : status;
+/* A copy whose log is large can make it small once what is in it is in layers, which only the
+ * leader builds. */
+static aur_status tidy_up(auri_copy *copy, const auri_copy *leader, aur_error *error) {
+    auri_group *group = copy->group;
+    const enum aur_tidying tidying = leader != NULL         ? AUR_TIDY_LOG
+                                     : group->has_large_log ? AUR_TIDY_FLUSH
+                                                            : AUR_TIDY_LAYERS;
+    const aur_status status = aur_segment_tidy(copy->segment, tidying, error);
+    group->has_large_log =
+        (leader != NULL && group->has_large_log) || aur_segment_log_is_large(copy->segment);
+    return status;
+}
+
+static aur_status work(auri_copy *copy, const auri_copy *leader, bool tidies, aur_error *error) {
+    const aur_status status = leader == NULL
+                                  ? aur_segment_work(copy->segment, error)
+                                  : aur_segment_follow(copy->segment, leader->segment, error);
+    return status == AUR_NOT_FOUND && tidies ? tidy_up(copy, leader, error) : status;
 }
 
 /* One unit of work for one copy: of its own (`leader` is NULL), or to follow the leader, who is
@@ -109,7 +122,7 @@ static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *r
     aur_quorum *quorum = copy->group->quorum;
     const aur_lsn vdl = quorum->vdl;
     const bool throttled = copy->throttled;
-    const bool tidy = is_quiet(copy->group);
+    const bool tidies = is_quiet(copy->group);
     aur_error error;
     if (copy->failed || !auri_copy_pin(copy)) {
         return false;
@@ -119,7 +132,7 @@ static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *r
     aur_segment_set_vdl(copy->segment, vdl);
     aur_status status = aur_segment_retain(copy->segment, retention);
     if (status == AUR_OK) {
-        status = work(copy->segment, leader == NULL ? NULL : leader->segment, tidy, &error);
+        status = work(copy, leader, tidies, &error);
     }
     if (status != AUR_OK && status != AUR_NOT_FOUND) {
         fail_if_dead(copy, &error);

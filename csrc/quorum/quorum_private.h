@@ -67,6 +67,7 @@ struct auri_group {
     uint64_t tail_end;      /* one past the newest */
     uint64_t total_bytes;   /* end_bytes of the newest frame ever queued */
     uint64_t trimmed_bytes; /* end_bytes of the newest frame that left */
+    bool has_large_log;     /* some copy has, when the storage worker last tidied up */
     auri_copy copies[];     /* options.copies of them */
 };
 

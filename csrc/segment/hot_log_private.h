@@ -112,9 +112,6 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) AUR
  * nothing is to be done. Holds work_lock only. */
 aur_status auri_segment_log_trim(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* Whether making it small is worth the while. */
-bool auri_segment_log_is_large(aur_segment *segment);
-
 /* Reads the hot log from the manifest's replay position into the memtable and sets SCL. Damage is
  * noted in the segment's health; only lack of memory is an error. */
 aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) AUR_CHECKED;

@@ -393,7 +393,7 @@ static bool all_in_layers(const aur_segment *segment) {
            segment->chain_lsn == segment->scl && segment->manifest.flushed_lsn == segment->scl;
 }
 
-bool auri_segment_log_is_large(aur_segment *segment) {
+bool aur_segment_log_is_large(aur_segment *segment) {
     pthread_mutex_lock(&segment->lock);
     const uint64_t bytes = segment->log.bytes;
     const bool large =
@@ -463,7 +463,7 @@ aur_status auri_segment_log_trim(aur_segment *segment, aur_error *error) {
     pthread_mutex_lock(&segment->lock);
     const bool unused = all_in_layers(segment);
     pthread_mutex_unlock(&segment->lock);
-    if (discarded < AUR_OK || !unused || !auri_segment_log_is_large(segment)) {
+    if (discarded < AUR_OK || !unused || !aur_segment_log_is_large(segment)) {
         return discarded;
     }
     aur_status status = begin_anew(segment, error);

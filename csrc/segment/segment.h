@@ -214,13 +214,20 @@ AUR_API aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader,
                                       aur_error *error) AUR_CHECKED;
 
 /*
- * One unit of what can wait until nothing is written: the log goes into layers and its files go,
- * also those that are kept for copies that catch up, so every copy should have caught up; deltas
- * are compacted although they are few. `builds`: not for a copy that follows a leader, but for a
- * small log. AUR_NOT_FOUND: nothing to do.
+ * One unit of what can wait until nothing is written. Log files go that layers make superfluous,
+ * also those that are kept for copies that catch up, so every copy should have caught up; a log
+ * that is all in layers becomes small. AUR_NOT_FOUND: nothing to do.
  */
-AUR_API aur_status aur_segment_tidy(aur_segment *segment, bool builds,
+enum aur_tidying {
+    AUR_TIDY_LOG = 0,    /* that alone: for a copy that follows a leader */
+    AUR_TIDY_LAYERS = 1, /* and flush and compact, if it is worth it */
+    AUR_TIDY_FLUSH = 2,  /* and flush in any case, for a follower whose log is large */
+};
+AUR_API aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying,
                                     aur_error *error) AUR_CHECKED;
+
+/* Whether the log takes more than it needs to. */
+bool aur_segment_log_is_large(aur_segment *segment);
 
 /* Flushes everything that VDL covers and compacts it into the base, so that nothing is kept that
  * need not be, and each page is one block read away (db.compact()). */

@@ -65,12 +65,14 @@ static bool is_worth_flushing(aur_segment *segment) {
     pthread_mutex_unlock(&segment->lock);
     const bool worth = auri_segment_is_worth_idle_work(segment, view, bytes);
     auri_segment_view_release(view);
-    return worth || auri_segment_log_is_large(segment);
+    return worth || aur_segment_log_is_large(segment);
 }
 
-static aur_status tidy(aur_segment *segment, bool builds, aur_error *error) {
+static aur_status tidy(aur_segment *segment, enum aur_tidying tidying, aur_error *error) {
+    const bool builds = tidying != AUR_TIDY_LOG;
     aur_status status = auri_segment_log_trim(segment, error);
-    if (status == AUR_NOT_FOUND && builds && is_worth_flushing(segment)) {
+    if (status == AUR_NOT_FOUND && builds &&
+        (tidying == AUR_TIDY_FLUSH || is_worth_flushing(segment))) {
         status = auri_segment_flush(segment, true, error);
     }
     if (status == AUR_NOT_FOUND) {
@@ -79,14 +81,14 @@ static aur_status tidy(aur_segment *segment, bool builds, aur_error *error) {
     return status == AUR_NOT_FOUND && builds ? rearrange(segment, AURI_IDLE, error) : status;
 }
 
-aur_status aur_segment_tidy(aur_segment *segment, bool builds, aur_error *error) {
+aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying, aur_error *error) {
     aur_error failure;
     aur_error_clear(&failure);
     if (auri_segment_writable(segment, NULL) != AUR_OK) {
         return AUR_NOT_FOUND;
     }
     pthread_mutex_lock(&segment->work_lock);
-    const aur_status status = tidy(segment, builds, &failure);
+    const aur_status status = tidy(segment, tidying, &failure);
     pthread_mutex_unlock(&segment->work_lock);
     return judge(segment, status, &failure, error);
 }

@@ -428,8 +428,11 @@ cdef extern from "segment/segment.h" nogil:
     aur_status aur_segment_follow(
         aur_segment *segment, aur_segment *leader, aur_error *error
     )  # waits
+    enum aur_tidying:
+        AUR_TIDY_LOG
+        AUR_TIDY_LAYERS
     aur_status aur_segment_tidy(
-        aur_segment *segment, c_bool builds, aur_error *error
+        aur_segment *segment, aur_tidying tidying, aur_error *error
     )  # waits
     aur_status aur_segment_pin(
         aur_segment *segment, aur_segment_snapshot **snapshot_out, aur_error *error

@@ -14,6 +14,8 @@ from aurora_engine._ext.caurora cimport (
     AUR_NOT_FOUND,
     AUR_OK,
     AUR_SEGMENT_DAMAGED,
+    AUR_TIDY_LAYERS,
+    AUR_TIDY_LOG,
     AUR_SEGMENT_OK,
     AUR_TIMEOUT,
     aur_disk_acquire,
@@ -404,7 +406,9 @@ cdef class Segment(Handle):
         cdef aur_status status
         enter(self, &error)
         with nogil:
-            status = aur_segment_tidy(self._segment, builds, &error)
+            status = aur_segment_tidy(
+                self._segment, AUR_TIDY_LAYERS if builds else AUR_TIDY_LOG, &error
+            )
         return leave(self, status, &error) == AUR_OK
 
     def compact(self):

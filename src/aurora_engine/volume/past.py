@@ -287,10 +287,13 @@ class Past:
                 self._history = History((*self._history.rewinds, made))
                 return made
         finally:
-            if in_doubt:
-                # A recovery may find it on one copy only, and finish it: no commit may come before.
-                self._engine.stop()
-            self._engine.release()
+            try:
+                if in_doubt:
+                    # A recovery may find it on one copy only, and finish it: no commit may come
+                    # before.
+                    self._engine.stop()
+            finally:
+                self._engine.release()
         return self._settle(made, recorded.failures)
 
     def _hold(self) -> int:

@@ -60,7 +60,7 @@ static void run_until_failure(crash_world *world) {
         }
         while (random_below(3) != 0) {
             aur_status status = random_below(4) == 0
-                                    ? aur_segment_tidy(world->segment, true, &error)
+                                    ? aur_segment_tidy(world->segment, AUR_TIDY_FLUSH, &error)
                                     : aur_segment_work(world->segment, &error);
             if (status < AUR_OK)
                 return;

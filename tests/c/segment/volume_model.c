@@ -283,7 +283,7 @@ static unsigned repeat(aur_segment *segment, bool tidy) {
         aur_error_clear(&error);
         aur_status status = aur_segment_work(segment, &error);
         if (status == AUR_NOT_FOUND && tidy)
-            status = aur_segment_tidy(segment, true, &error);
+            status = aur_segment_tidy(segment, AUR_TIDY_LAYERS, &error);
         if (status == AUR_NOT_FOUND)
             return units;
         CHECK_MSG(status == AUR_OK, "work: %d %s", status, error.message);
