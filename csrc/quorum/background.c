@@ -63,22 +63,22 @@ static void fail_if_dead(auri_copy *copy, const aur_error *error) {
     auri_quorum_announce(quorum);
 }
 
-/* The copy that builds the group's layers: a sound one that is furthest, and among those the one
- * that reads prefer, whose memtable has an index. NULL: none is sound. Lock held. */
+/* The copy that builds the group's layers: a sound one whose layers are furthest, and among those
+ * the one that reads prefer, whose memtable has an index. NULL: none is sound. Lock held. */
 static auri_copy *choose_leader(auri_group *group) {
     const uint32_t copies = group->quorum->options.copies;
     auri_copy *leader = NULL;
-    aur_lsn furthest = 0;
+    aur_segment_progress furthest = {0};
     for (uint32_t at = 0; at < copies; at++) {
         auri_copy *copy = &group->copies[(group->number + at) % copies];
-        aur_lsn flushed;
+        aur_segment_progress progress;
         if (copy->failed || copy->segment == NULL || copy->leaving) {
             continue;
         }
-        if (aur_segment_is_sound(copy->segment, &flushed) &&
-            (leader == NULL || flushed > furthest)) {
+        if (aur_segment_is_sound(copy->segment, &progress) &&
+            (leader == NULL || aur_segment_is_further(&progress, &furthest))) {
             leader = copy;
-            furthest = flushed;
+            furthest = progress;
         }
     }
     return leader;

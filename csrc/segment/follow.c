@@ -28,6 +28,14 @@ static auri_layer *find_layer(const auri_view *view, const auri_layer_info *info
     return NULL;
 }
 
+static bool has_other_layers(const auri_view *own, const auri_view *leaders) {
+    bool same = own->layer_count == leaders->layer_count;
+    for (uint32_t at = 0; at < leaders->layer_count && same; at++) {
+        same = find_layer(own, &leaders->layers[at]->info) != NULL;
+    }
+    return !same;
+}
+
 /* Whether the segment has the file, if perhaps under another entry. */
 static bool has_file(const auri_view *view, const auri_layer_info *info) {
     for (uint32_t at = 0; at < view->layer_count; at++) {
@@ -126,7 +134,7 @@ static void clear(follow_run *run) {
     auri_segment_view_release(run->view);
 }
 
-static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
+aur_status auri_segment_follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
     follow_run run = {0};
     aur_status status = AUR_NOT_FOUND;
     pthread_mutex_lock(&leader->lock);
@@ -134,11 +142,11 @@ static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *e
     run.flushed_lsn = leader->manifest.flushed_lsn;
     pthread_mutex_unlock(&leader->lock);
     auri_view *own = auri_segment_pin_view(segment);
-    if (can_follow(segment, own, &run)) {
+    if (has_other_layers(own, run.view) && can_follow(segment, own, &run)) {
+        /* Work of its own would be overtaken. */
+        auri_segment_merge_abort(segment);
+        auri_segment_compact_abort(segment);
         status = gather(segment, own, &run, error);
-        if (status == AUR_OK && run.added_count == 0 && run.removed_count == 0) {
-            status = AUR_NOT_FOUND;
-        }
     }
     if (status == AUR_OK) {
         const auri_layer_change change = {.removed = run.removed,
@@ -153,11 +161,4 @@ static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *e
     auri_segment_view_release(own);
     clear(&run);
     return status;
-}
-
-aur_status auri_segment_follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
-    /* Work of its own would be overtaken. */
-    auri_segment_merge_abort(segment);
-    auri_segment_compact_abort(segment);
-    return follow(segment, leader, error);
 }

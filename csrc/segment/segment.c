@@ -159,6 +159,19 @@ static void add_layers(const auri_manifest *manifest, aur_segment_state *state) 
     state->history_bytes = state->layer_bytes - state->live_bytes;
 }
 
+static uint64_t base_progress(const auri_manifest *manifest) {
+    uint64_t parts = 0;
+    double sum = 0;
+    for (uint32_t at = 0; at < manifest->layer_count; at++) {
+        const auri_layer_info *info = &manifest->layers[at];
+        if (info->kind == AURI_LAYER_BASE) {
+            parts++;
+            sum += (double)info->complete_lsn + (double)info->horizon;
+        }
+    }
+    return parts == 0 ? 0 : (uint64_t)(sum / (double)parts);
+}
+
 void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
     pthread_mutex_lock(&segment->lock);
     *state_out = (aur_segment_state){
@@ -176,16 +189,18 @@ void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
         .damage = segment->damage,
     };
     add_layers(&segment->manifest, state_out);
+    state_out->base_progress = base_progress(&segment->manifest);
     if (segment->frozen != NULL) {
         state_out->unflushed_bytes += segment->frozen->padded_bytes;
     }
     pthread_mutex_unlock(&segment->lock);
 }
 
-bool aur_segment_is_sound(aur_segment *segment, aur_lsn *flushed_out) {
+bool aur_segment_is_sound(aur_segment *segment, aur_segment_progress *progress_out) {
     pthread_mutex_lock(&segment->lock);
     const bool is_sound = segment->health == AUR_SEGMENT_OK;
-    *flushed_out = segment->manifest.flushed_lsn;
+    progress_out->base = base_progress(&segment->manifest);
+    progress_out->flushed = segment->manifest.flushed_lsn;
     pthread_mutex_unlock(&segment->lock);
     return is_sound;
 }

@@ -70,6 +70,7 @@ typedef struct aur_segment_state {
     uint32_t layers;          /* files that a read may have to look into */
     uint32_t deltas;          /* of those, the ones that are not compacted yet */
     aur_lsn horizon;          /* below it versions were collected: reads there are refused */
+    uint64_t base_progress;   /* aur_segment_progress.base */
     uint64_t log_bytes;       /* on disk */
     uint64_t layer_bytes;     /* on disk: live_bytes + history_bytes */
     uint64_t live_bytes;      /* what the newest version of each page takes */
@@ -103,9 +104,21 @@ AUR_API void aur_segment_close(aur_segment *segment);
 
 AUR_API void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out);
 
-/* Whether nothing is wrong with it, and how far it is in layers: for those who choose among copies
- * often. */
-bool aur_segment_is_sound(aur_segment *segment, aur_lsn *flushed_out);
+/* How far the work on a segment's layers has come. The copy of a group whose base is ahead leads:
+ * whoever followed another one would undo work. */
+typedef struct aur_segment_progress {
+    uint64_t base;   /* the mean over its parts of the LSNs up to where they are complete, and up to
+                        where they are collected, added up */
+    aur_lsn flushed; /* decides between equal bases */
+} aur_segment_progress;
+
+/* Whether nothing is wrong with it, and its progress: for those who choose among copies often. */
+bool aur_segment_is_sound(aur_segment *segment, aur_segment_progress *progress_out);
+
+static inline bool aur_segment_is_further(const aur_segment_progress *left,
+                                          const aur_segment_progress *right) {
+    return left->base != right->base ? left->base > right->base : left->flushed > right->flushed;
+}
 
 /* Durably promises to refuse frames of an epoch below `epoch`. AUR_ERR_FENCED when it has promised
  * a higher one. */

@@ -120,6 +120,8 @@ class TableVerbs(ReadVerbs):
         ------
         TypeError, ValueError
             If a key or value does not fit, or there are more keys than values. Nothing is put then.
+        ConflictError
+            If the database was taken back to an earlier moment meanwhile. Nothing is put then.
         QuorumLostError, FencedError, VolumeFullError, DatabaseClosedError
             As with `put`.
         """

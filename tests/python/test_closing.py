@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -283,3 +284,28 @@ def test_a_wait_with_a_timeout(db: aurora.Database) -> None:
     assert not db._source.wait_durable(lsn + 1_000_000, 0.25)
     assert 0.2 < time.monotonic() - started < 2
     assert db._source.wait_durable(lsn, 0)
+
+
+def test_closing_while_it_is_backtracked(tmp_path: Path) -> None:
+    """Whatever the backtrack was at: it ends with an error, and closing waits for no more."""
+    for attempt in range(30):
+        db = aurora.open(tmp_path / "db")
+        lsn = db.put(b"k", b"1")
+        db.put(b"k", b"2")
+
+        def back(db: aurora.Database = db, lsn: int = lsn) -> None:
+            with contextlib.suppress(aurora.DatabaseClosedError):
+                while True:
+                    db.backtrack(lsn)
+
+        thread = threading.Thread(target=back)
+        thread.start()
+        time.sleep(0.002 * attempt)
+        closing = threading.Thread(target=db.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive(), "close() does not return"
+        thread.join()
+    with aurora.open(tmp_path / "db") as db:
+        assert db[b"k"] in (b"1", b"2")
+        assert db.verify().ok

@@ -388,6 +388,7 @@ cdef extern from "segment/segment.h" nogil:
         uint32_t layers
         uint32_t deltas
         uint64_t horizon
+        uint64_t base_progress
         uint64_t log_bytes
         uint64_t layer_bytes
         uint64_t live_bytes

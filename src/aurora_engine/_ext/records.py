@@ -52,6 +52,8 @@ class SegmentState(NamedTuple):
     log_start: int = 0
     horizon: int = 0
     """Versions that only moments below it saw were collected."""
+    base_progress: int = 0
+    """How far compacting has come; comparable among copies of a group."""
     layers: int = 0
     deltas: int = 0
     """Layers that are not compacted yet."""

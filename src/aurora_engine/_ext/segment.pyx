@@ -194,6 +194,7 @@ cdef class Segment(Handle):
             flushed_lsn=state.flushed_lsn,
             log_start=state.log_start,
             horizon=state.horizon,
+            base_progress=state.base_progress,
             layers=state.layers,
             deltas=state.deltas,
             log_bytes=state.log_bytes,

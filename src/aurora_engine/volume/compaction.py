@@ -40,17 +40,17 @@ def _compact_group(segments: Mapping[Place, Segment], copies: int) -> dict[Place
     return failed
 
 
-def _order(place: Place, segment: Segment, copies: int) -> tuple[int, int]:
+def _order(place: Place, segment: Segment, copies: int) -> tuple[int, int, int]:
     """The order in which the storage worker chooses who builds layers (choose_leader in C).
 
     With another one its choice would take over the older layers again, and undo the work.
     """
     group, copy = place
     try:
-        flushed_lsn = segment.state().flushed_lsn
-    except AuroraError:
-        flushed_lsn = 0
-    return -flushed_lsn, (copy - group) % copies
+        state = segment.state()
+    except DatabaseClosedError:
+        return 0, 0, copies
+    return -state.base_progress, -state.flushed_lsn, (copy - group) % copies
 
 
 def _follow(segment: Segment, leader: Segment) -> bool:
