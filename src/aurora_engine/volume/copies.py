@@ -92,6 +92,10 @@ class Copies:
             return Observation(CopyCondition.DAMAGED, state.scl)
         return Observation(CopyCondition.HEALTHY, state.scl)
 
+    def is_back(self, place: Place, lost: Segment) -> bool:
+        """Whether another segment is in service where ``lost`` was."""
+        return self.in_service.get(place) not in (None, lost)
+
     def give_up(self, place: Place, error: AuroraError | None) -> None:
         """Takes a copy out of service; it comes back, or is rebuilt, by way of `Repair`."""
         self.errors[place] = error or QuorumLostError("the copy failed")

@@ -15,6 +15,7 @@ from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import (
     AuroraError,
+    DatabaseClosedError,
     FencedError,
     QuorumLostError,
     VolumeFullError,
@@ -47,6 +48,8 @@ _log = logging.getLogger("aurora_engine.volume")
 
 VOLUME_BYTES_MAX = 128 << 40
 REPAIR_DELAY_S = 5.0
+COMPACT_ATTEMPTS = 3
+"""If copies are lost, and come back, while they are compacted."""
 
 
 class Volume:
@@ -470,17 +473,31 @@ class Volume:
         A copy that is damaged, full or away is left to `status` and `repair`: only when so few
         copies of a group are left that it could not be written either, the reason is raised.
         """
+        copies = self.layout.metadata.copies
         with self._compacting:
-            with self._lock:
-                self.past.tell_segments()
-                segments = dict(self._copies.in_service)
-            copies = self.layout.metadata.copies
-            failed = compact_copies(segments, copies)
+            for _ in range(COMPACT_ATTEMPTS):
+                with self._lock:
+                    self.past.tell_segments()
+                    segments = dict(self._copies.in_service)
+                failed = compact_copies(segments, copies)
+                with self._lock:
+                    came_back = any(self._copies.is_back(p, segments[p]) for p in failed)
+                if not came_back:
+                    break
         done = Counter(group for group, copy in segments if (group, copy) not in failed)
         for (group, copy), error in failed.items():
             _log.warning("copy %d of group %d was not compacted: %s", copy, group, error)
             if done[group] < write_quorum(copies):
-                raise error
+                raise self._reason_of((group, copy), error)
+
+    def _reason_of(self, place: Place, error: AuroraError) -> AuroraError:
+        """Why a copy could not be worked on: if it was closed meanwhile, why that was."""
+        if isinstance(error, DatabaseClosedError) and not self._closing:
+            with self._lock:
+                return self._copies.errors.get(
+                    place, QuorumLostError(f"the copy at {place} was lost and came back meanwhile")
+                )
+        return error
 
     def repair(self, progress: Callable[[int, int], bool] | None = None) -> None:
         """Rebuilds every lost or damaged copy now, without the usual delay.
