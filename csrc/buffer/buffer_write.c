@@ -79,8 +79,12 @@ static void link_past(aur_buffer *buffer, auri_partition *partition, aur_version
 }
 
 /* Takes the head for the mini-transaction that started at `start`, without a copy of what it was.
- * False: somebody else pins it (B3). */
+ * False: somebody else pins it (B3), or the pool is over its budget, and the writer has to see to
+ * it (B2): a page that it changes cannot be evicted before it has hardened. */
 static bool take_head(aur_buffer *buffer, aur_page_id page_id, aur_version *head, aur_lsn start) {
+    if (auri_memory_is_over(&buffer->memory)) {
+        return false;
+    }
     auri_partition *partition = auri_partition_of(buffer, page_id);
     (void)pthread_mutex_lock(&partition->lock);
     const bool is_alone = auri_version_close(head, 1);

@@ -104,8 +104,13 @@ static aur_lsn ship_many(fixture *cluster, aur_lsn next, uint32_t boxcars, aur_l
     return next;
 }
 
+/* The background work may remove or make a file meanwhile. */
 static void delete_folder(fixture *cluster, uint32_t group, uint32_t copy) {
-    CHECK(nftw(cluster->folders[group][copy], harness_remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
+    const char *folder = cluster->folders[group][copy];
+    for (int attempt = 0; access(folder, F_OK) == 0; attempt++) {
+        CHECK(attempt < PATIENCE_MS);
+        (void)nftw(folder, harness_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
 }
 
 static void run(uint32_t drive, bool on_folders) {
