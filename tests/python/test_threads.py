@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,7 +148,8 @@ def test_transactions_that_begin_while_others_commit(db: aurora.Database) -> Non
             txn.commit(wait=False)
 
     def look() -> None:
-        for _ in range(1500):
+        for _ in range(1000):
+            time.sleep(0.001)  # so that commits come in between which nobody reads beside
             txn = db.begin()
             newest = txn.get(b"newest", b"0")
             number = int(newest) % 200
