@@ -216,6 +216,8 @@ aur_status aur_disk_list(aur_disk *disk, auri_disk_visit *visit, void *context, 
     return disk->operations->list(disk, visit_valid_name, &names, error);
 }
 
+uint64_t aur_disk_free_bytes(aur_disk *disk) { return disk->operations->free_bytes(disk); }
+
 const char *aur_disk_path(const aur_disk *disk) { return disk->path; }
 
 void aur_file_close(aur_file *file) {

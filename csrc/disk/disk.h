@@ -80,6 +80,9 @@ aur_status aur_disk_link(aur_disk *from, const char *name, aur_disk *to, const c
 /* Makes directory entries of files that were written through WRITE handles durable. */
 aur_status aur_disk_sync_directory(aur_disk *disk, aur_error *error) AUR_CHECKED;
 
+/* Bytes that may still be written; UINT64_MAX when nobody can tell. Others may take them first. */
+uint64_t aur_disk_free_bytes(aur_disk *disk);
+
 /* Calls `visit` for every regular file with a valid name; stops when it returns false. It may use
  * the disk. */
 AUR_API aur_status aur_disk_list(aur_disk *disk,

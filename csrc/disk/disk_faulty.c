@@ -293,6 +293,10 @@ static bool visit_with_pending(void *context, const char *name, uint64_t size_by
     return visit->visit(visit->context, name, pending_end > size_bytes ? pending_end : size_bytes);
 }
 
+static uint64_t faulty_free_bytes(aur_disk *base) {
+    return aur_disk_free_bytes(((auri_faulty_disk *)base)->inner);
+}
+
 static aur_status faulty_list(aur_disk *base, auri_disk_visit *visit, void *context,
                               aur_error *error) {
     auri_faulty_disk *disk = (auri_faulty_disk *)base;
@@ -338,6 +342,7 @@ static const auri_disk_operations faulty_operations = {
     .remove = faulty_remove,
     .sync_directory = faulty_sync_directory,
     .list = faulty_list,
+    .free_bytes = faulty_free_bytes,
 };
 
 aur_status aur_disk_open_faulty(aur_disk *inner, uint64_t seed, aur_disk **disk_out) {

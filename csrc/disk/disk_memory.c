@@ -309,6 +309,11 @@ static memory_entry *copy_entries(memory_disk *disk, size_t *count_out) {
     return entries;
 }
 
+static uint64_t memory_free_bytes(aur_disk *base) {
+    (void)base;
+    return UINT64_MAX;
+}
+
 static aur_status memory_list(aur_disk *base, auri_disk_visit *visit, void *context,
                               aur_error *error) {
     size_t count = 0;
@@ -334,6 +339,7 @@ static const auri_disk_operations memory_operations = {
     .remove = memory_remove,
     .sync_directory = memory_sync_directory,
     .list = memory_list,
+    .free_bytes = memory_free_bytes,
 };
 
 aur_status aur_disk_open_memory(aur_disk **disk_out) {

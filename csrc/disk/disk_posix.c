@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "disk/disk_private.h"
@@ -217,6 +218,14 @@ static int visit_entries(DIR *directory, auri_disk_visit *visit, void *context) 
     }
 }
 
+static uint64_t posix_free_bytes(aur_disk *base) {
+    struct statvfs facts;
+    if (fstatvfs(((const posix_disk *)base)->directory_fd, &facts) != 0) {
+        return UINT64_MAX;
+    }
+    return (uint64_t)facts.f_bavail * facts.f_frsize;
+}
+
 static aur_status posix_list(aur_disk *base, auri_disk_visit *visit, void *context,
                              aur_error *error) {
     const posix_disk *disk = (const posix_disk *)base;
@@ -246,6 +255,7 @@ static const auri_disk_operations posix_operations = {
     .remove = posix_remove,
     .sync_directory = posix_sync_directory,
     .list = posix_list,
+    .free_bytes = posix_free_bytes,
 };
 
 /* Makes the directory `path` and its entry in its parent durable; 0 or the errno. There already is

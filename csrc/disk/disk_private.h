@@ -32,6 +32,7 @@ typedef struct auri_disk_operations {
     aur_status (*remove)(aur_disk *disk, const char *name, aur_error *error);
     aur_status (*sync_directory)(aur_disk *disk, aur_error *error);
     aur_status (*list)(aur_disk *disk, auri_disk_visit *visit, void *context, aur_error *error);
+    uint64_t (*free_bytes)(aur_disk *disk);
 } auri_disk_operations;
 
 typedef struct auri_file_operations {

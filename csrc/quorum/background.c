@@ -20,7 +20,7 @@ enum {
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
     UNFLUSHED_BYTES_RESUME = 5 << 20,
     ROUNDS_TO_TRIM = 8,
-    QUIET_ROUNDS = 50, /* so many ticks without an append, and there is time to tidy up */
+    QUIET_ROUNDS = 50, /* so many without an append, mostly a tick each: time to tidy up */
 };
 
 void auri_background_stored(auri_copy *copy, uint64_t bytes) {
@@ -97,10 +97,12 @@ static bool is_quiet(const auri_group *group) {
 }
 
 /* A copy whose log is large can make it small once what is in it is in layers, which only the
- * leader builds. */
+ * leader builds; on a disk that is nearly full nobody does, as what can wait must not use it up. */
 static aur_status tidy_up(auri_copy *copy, const auri_copy *leader, aur_error *error) {
     auri_group *group = copy->group;
-    const enum aur_tidying tidying = leader != NULL         ? AUR_TIDY_LOG
+    const bool builds =
+        leader == NULL && aur_segment_has_space(copy->segment, group->quorum->options.copies);
+    const enum aur_tidying tidying = !builds                ? AUR_TIDY_LOG
                                      : group->has_large_log ? AUR_TIDY_FLUSH
                                                             : AUR_TIDY_LAYERS;
     const aur_status status = aur_segment_tidy(copy->segment, tidying, error);

@@ -239,6 +239,9 @@ enum aur_tidying {
 AUR_API aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying,
                                     aur_error *error) AUR_CHECKED;
 
+/* Whether the disk has the space to rearrange layers in `copies` copies, if they all lie on it. */
+bool aur_segment_has_space(aur_segment *segment, uint32_t copies);
+
 /* Whether the log takes more than it needs to. */
 bool aur_segment_log_is_large(aur_segment *segment);
 

@@ -190,6 +190,7 @@ struct aur_segment {
     auri_merge *merge;           /* under work_lock: the merge that goes on, step by step */
     auri_compaction *compaction; /* under work_lock: the same for a base part */
     bool merge_blocked;          /* under work_lock: the inputs are damaged */
+    aur_lsn untidy_scl;          /* under work_lock: SCL when there was no space to tidy up */
     auri_layer **obsolete; /* under work_lock: replaced layers whose readers may still be there */
     uint32_t obsolete_count, obsolete_capacity;
 

@@ -81,6 +81,29 @@ static aur_status tidy(aur_segment *segment, enum aur_tidying tidying, aur_error
     return status == AUR_NOT_FOUND && builds ? rearrange(segment, AURI_IDLE, error) : status;
 }
 
+bool aur_segment_has_space(aur_segment *segment, uint32_t copies) {
+    /* A part that grew to its limit, and the one that takes its place. */
+    const uint64_t wanted = 2 * segment->options.part_bytes;
+    return aur_disk_free_bytes(segment->disk) / copies >= wanted;
+}
+
+/* What can wait is no reason to fail: without space it is left until something was appended. */
+static aur_status tidy_with_space(aur_segment *segment, enum aur_tidying tidying,
+                                  aur_error *error) {
+    pthread_mutex_lock(&segment->lock);
+    const aur_lsn scl = segment->scl;
+    pthread_mutex_unlock(&segment->lock);
+    if (scl == segment->untidy_scl) {
+        return AUR_NOT_FOUND;
+    }
+    const aur_status status = tidy(segment, tidying, error);
+    if (status != AUR_ERR_FULL) {
+        return status;
+    }
+    segment->untidy_scl = scl;
+    return AUR_NOT_FOUND;
+}
+
 aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying, aur_error *error) {
     aur_error failure;
     aur_error_clear(&failure);
@@ -88,7 +111,7 @@ aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying, aur_
         return AUR_NOT_FOUND;
     }
     pthread_mutex_lock(&segment->work_lock);
-    const aur_status status = tidy(segment, tidying, &failure);
+    const aur_status status = tidy_with_space(segment, tidying, &failure);
     pthread_mutex_unlock(&segment->work_lock);
     return judge(segment, status, &failure, error);
 }

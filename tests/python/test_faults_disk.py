@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +108,24 @@ def test_space_comes_back_while_open(mount: Mount) -> None:
         del db[b"more"]
         assert_numbered(db, count, error.in_doubt)
         until(lambda: all_good(db), "all copies are good", seconds=10)
+
+
+def test_tidying_up_does_not_fill_a_disk(mount: Mount) -> None:
+    """What an idle database could rearrange stays as it is when others have taken the space."""
+    disk = mount("disk", 200)
+    with aurora.open(disk / "volume") as db:
+        for number in range(40):
+            db.put_many((b"%02d %04d" % (number, each), os.urandom(100)) for each in range(1000))
+        time.sleep(1)  # what was begun is done, and nothing is tidied up yet
+        with (disk / "of others").open("wb", buffering=0) as stream:
+            with contextlib.suppress(OSError):
+                while stream.write(bytes(1 << 16)):
+                    pass
+            stream.truncate(stream.tell() - 300_000)
+        time.sleep(7)
+        assert all_good(db)
+        db[b"k"] = b"v"
+        assert len(db) == 40_001
 
 
 def test_no_space_to_create(mount: Mount) -> None:
