@@ -130,7 +130,7 @@ class Past:
         """Since when a moment was the present, in UTC."""
         return time_of(self.moment(lsn).time_us)
 
-    def await_moment(self, at: At) -> None:
+    def _await_moment(self, at: At) -> None:
         """Lets a commit that is named by its LSN become durable: it may be the caller's own.
 
         Raises
@@ -151,9 +151,9 @@ class Past:
         TypeError, ValueError, SnapshotTooOldError
             If there is no such moment, or not any more.
         QuorumLostError, StorageIOError
-            As `await_moment` says.
+            As `_await_moment` says.
         """
-        self.await_moment(at)
+        self._await_moment(at)
         lsn = self.resolve(at)
         try:
             return self._engine.view(lsn)
@@ -202,7 +202,7 @@ class Past:
             As `make_clone` says.
         """
         if at is not None:
-            self.await_moment(at)
+            self._await_moment(at)
         with ExitStack() as stack:
             with self._lock, self._held() as rewind_point:
                 if at is None:
@@ -245,7 +245,7 @@ class Past:
             If too few copies can record it. With ``in_doubt`` set, it may have been done all the
             same: the next recovery decides.
         """
-        self.await_moment(to)
+        self._await_moment(to)
         with self.still(), self._lock, self.pinned(to) as lsn:
             if dry_run:
                 return rewind_of(self._draft(self._engine.status().vdl, lsn), dry_run=True)
