@@ -270,7 +270,7 @@ typedef struct auri_goal {
     aur_lsn lowest_root;  /* and when no moment below this one was retained */
 } auri_goal;
 
-/* How much rewriting a deltas' worth of space is worth: while nothing is written, more. */
+/* While nothing is written, fewer deltas are worth rewriting a part for. */
 typedef enum auri_patience { AURI_BUSY, AURI_IDLE } auri_patience;
 
 /* Whether so many bytes of new records are worth being taken into the base while nothing is
