@@ -11,6 +11,7 @@
 #include "buffer/buffer.h"
 #include "log/log.h"
 #include "quorum/quorum.h"
+#include "sql/sql.h"
 #include "transaction/transaction.h"
 
 struct aur_engine {
@@ -19,6 +20,7 @@ struct aur_engine {
     aur_log *log;
     aur_buffer *buffer;
     aur_transactions *transactions;
+    aur_sql *sql; /* NULL until somebody asks for it; under lock */
 
     /* Taken before the commit latch: one of add_group, replace, start and stop at a time. */
     pthread_mutex_t lock;

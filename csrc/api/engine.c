@@ -95,7 +95,7 @@ static aur_status create_transactions(aur_engine *engine, aur_error *error) {
         .ungated = options->ungated,
         /* In the MANUAL drive nobody but the caller could bring the end of the wait about. */
         .wait_slice_ns = is_manual ? 0 : own_commit_slice_ns,
-        .on_head_lost = auri_engine_ring,
+        .on_attention = auri_engine_ring,
         .listener_context = engine,
     };
     return aur_transactions_create(&transaction_options, &engine->transactions, error);
@@ -168,6 +168,10 @@ void aur_engine_destroy(aur_engine *engine) {
     }
     if (engine->quorum != NULL) {
         aur_quorum_stop(engine->quorum); /* from here on nobody calls the log */
+    }
+    if (engine->sql != NULL) {
+        aur_sql_close(engine->sql);
+        aur_sql_release(engine->sql);
     }
     aur_transactions_destroy(engine->transactions);
     aur_buffer_destroy(engine->buffer);

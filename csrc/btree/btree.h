@@ -50,6 +50,9 @@ aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count,
 aur_status aur_space_free(aur_space *space, aur_mtr *mtr, aur_page_id first, uint64_t count,
                           aur_error *error) AUR_CHECKED;
 
+/* The page at `index` of a run that begins at `first`. */
+aur_page_id aur_space_page_of_run(uint32_t page_bytes, aur_page_id first, uint64_t index);
+
 /* Highest page in use + 1, so that the caller can make sure of protection groups before a commit
  * needs them. */
 aur_status aur_space_extent(aur_space *space, aur_page_id *end_out, aur_error *error) AUR_CHECKED;

@@ -43,11 +43,6 @@ static inline uint16_t auri_format_body(enum aur_page_type type, uint8_t level, 
     return (uint16_t)((uint32_t)type | (uint32_t)level << 8);
 }
 
-/* Makes a page from nothing by one INIT record, and pins it. */
-aur_status auri_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
-                           const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
-                           aur_error *error) AUR_CHECKED;
-
 /* ---- space ---- */
 
 /* The hints about one bitmap page. */

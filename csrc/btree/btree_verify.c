@@ -1,5 +1,6 @@
 /* The whole tree, and the whole page space, against their rules. */
 #include "btree/btree_private.h"
+#include "btree/page_file.h"
 
 typedef struct verification {
     const aur_reader *reader;
@@ -183,6 +184,43 @@ aur_status aur_tree_verify(const aur_reader *reader, const aur_tree *tree, aur_t
     }
     check->records += run.records;
     return status;
+}
+
+/* Claims the pages of the extent that a cursor stands on. */
+static aur_status claim_extent(verification *run, aur_tree_cursor *cursor, aur_error *error) {
+    const uint8_t *key;
+    size_t key_bytes;
+    aur_value value;
+    aur_status status = aur_tree_cursor_entry(cursor, &key, &key_bytes, &value, error);
+    if (status == AUR_OK && (key_bytes != AUR_EXTENT_KEY_BYTES || value.data == NULL ||
+                             value.length != AUR_EXTENT_BYTES)) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "the map of page file %u breaks the format",
+                        run->tree->table);
+    }
+    for (uint32_t at = 0; at < AUR_EXTENT_PAGES && status == AUR_OK; at++) {
+        const aur_page_id first = aur_get64(value.data + AUR_EXTENT_FIRST_AT);
+        status = claim(run, aur_space_page_of_run(run->reader->page_bytes, first, at), error);
+    }
+    return status;
+}
+
+aur_status aur_page_file_verify(const aur_reader *reader, const aur_tree *map,
+                                aur_tree_check *check, aur_error *error) {
+    static const uint8_t first_extent[AUR_EXTENT_KEY_BYTES] = {0};
+    verification run = {.reader = reader, .tree = map, .check = check};
+    aur_tree_cursor cursor;
+    aur_tree_cursor_open(&cursor, reader, map);
+    aur_status status =
+        aur_tree_cursor_seek(&cursor, first_extent, sizeof first_extent, false, error);
+    while (status == AUR_OK) {
+        status = claim_extent(&run, &cursor, error);
+        if (status == AUR_OK) {
+            status = aur_tree_cursor_next(&cursor, error);
+        }
+    }
+    aur_tree_cursor_close(&cursor);
+    aur_buffer_unpin(reader->buffer, &run.bitmap);
+    return status == AUR_NOT_FOUND ? AUR_OK : status;
 }
 
 /* What one bitmap says against what was seen. */

@@ -46,7 +46,7 @@ aur_status aur_mtr_apply(aur_mtr *mtr, aur_page_ref *ref, uint8_t op, uint16_t a
     return status == AUR_OK ? write_record(mtr, ref->page, &record, error) : status;
 }
 
-aur_status auri_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
+aur_status aur_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
                            const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
                            aur_error *error) {
     aur_record record = {
@@ -71,7 +71,7 @@ aur_status aur_mtr_format(aur_mtr *mtr, aur_page_id page_id, enum aur_page_type 
                           uint32_t owner, uint64_t link, aur_page_ref *ref_out, aur_error *error) {
     uint8_t body[AURI_FORMAT_BODY_BYTES];
     const uint16_t arg = auri_format_body(type, level, owner, link, body);
-    return auri_mtr_create(mtr, page_id, AUR_OP_FORMAT, arg, body, sizeof body, ref_out, error);
+    return aur_mtr_create(mtr, page_id, AUR_OP_FORMAT, arg, body, sizeof body, ref_out, error);
 }
 
 aur_lsn aur_mtr_end(aur_mtr *mtr) { return aur_log_end(mtr->log); }

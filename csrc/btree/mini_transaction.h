@@ -33,6 +33,11 @@ aur_status aur_mtr_begin(aur_mtr *mtr, aur_buffer *buffer, aur_log *log, uint32_
 aur_status aur_mtr_apply(aur_mtr *mtr, aur_page_ref *ref, uint8_t op, uint16_t arg,
                          const void *body, uint32_t body_bytes, aur_error *error) AUR_CHECKED;
 
+/* Makes a page from nothing by one INIT record, and pins it. */
+aur_status aur_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
+                          const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
+                          aur_error *error) AUR_CHECKED;
+
 /* Formats a page and pins it. */
 aur_status aur_mtr_format(aur_mtr *mtr, aur_page_id page_id, enum aur_page_type type, uint8_t level,
                           uint32_t owner, uint64_t link, aur_page_ref *ref_out,

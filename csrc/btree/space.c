@@ -249,6 +249,10 @@ static aur_page_id last_of_run(uint32_t bits, aur_page_id first, uint64_t count)
     return number / (bits - 1) * bits + rest + (rest >= AURI_BITMAP_OWN_BIT);
 }
 
+aur_page_id aur_space_page_of_run(uint32_t page_bytes, aur_page_id first, uint64_t index) {
+    return last_of_run(auri_space_group_pages(page_bytes), first, index + 1);
+}
+
 aur_status aur_space_allocate(aur_space *space, aur_mtr *mtr, uint64_t count,
                               aur_page_id *first_out, aur_error *error) {
     const uint32_t bits = auri_space_group_pages(space->page_bytes);

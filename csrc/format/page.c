@@ -53,6 +53,7 @@ bool auri_page_kind_is_valid(uint32_t page_bytes, uint8_t type, uint8_t level, u
     case AUR_PAGE_LEAF:
     case AUR_PAGE_BITMAP:
     case AUR_PAGE_META:
+    case AUR_PAGE_SQL:
         return level == 0;
     default:
         return false;

@@ -33,7 +33,7 @@ enum {
     AUR_PAGE_LINK_AT = 40,  /* u64 inner: leftmost child; overflow: bytes of payload on this page */
     AUR_PAGE_COUNT_AT = 48, /* u64 root: records in the table */
     AUR_PAGE_BODY_AT =
-        56, /* slot directory (u16 offsets), or the payload of overflow, bitmap and meta pages */
+        56, /* slot directory (u16 offsets), or the payload of pages without slots */
 };
 
 _Static_assert(AUR_PAGE_CHECKSUM_AT == 0 && AUR_PAGE_ID_AT == 8,
@@ -48,6 +48,7 @@ enum aur_page_type {
     AUR_PAGE_OVERFLOW = 3,
     AUR_PAGE_BITMAP = 4,
     AUR_PAGE_META = 5,
+    AUR_PAGE_SQL = 6, /* payload: a page of an SQL database, without its reserved end */
 };
 
 /* A cell is u16 length, then that many bytes. Slots hold the cell's offset. */

@@ -276,6 +276,9 @@ static bool apply_change(uint8_t *page, uint32_t page_bytes, const aur_record *r
     if (record->op == AUR_OP_PATCH) {
         return apply_patch(page, page_bytes, record);
     }
+    if (record->op == AUR_OP_EDIT) {
+        return auri_page_apply_edits(page, page_bytes, record);
+    }
     if (!auri_page_is_slotted(page) || !apply_to_slots(&at, record)) {
         return false;
     }

@@ -18,6 +18,29 @@ static uint32_t last_used_byte(const uint8_t *page, uint32_t page_bytes) {
     return end;
 }
 
+/* An SQL page has its free middle wherever SQLite has put it: the longest run of zeros, by whole
+ * words. What lies behind it is *tail_out bytes long; returns where it begins. */
+static uint32_t longest_gap(const uint8_t *page, uint32_t page_bytes, uint32_t *tail_out) {
+    uint32_t begin = page_bytes;
+    uint32_t end = page_bytes;
+    uint32_t at = AUR_PAGE_BODY_AT;
+    while (at < page_bytes) {
+        const uint32_t from = at;
+        while (at < page_bytes && aur_get64(page + at) == 0) {
+            at += (uint32_t)sizeof(uint64_t);
+        }
+        if (at - from > end - begin) {
+            begin = from;
+            end = at;
+        }
+        at += (uint32_t)sizeof(uint64_t);
+    }
+    *tail_out = page_bytes - end;
+    return begin;
+}
+
+_Static_assert(AUR_PAGE_BODY_AT % sizeof(uint64_t) == 0, "a payload is whole words");
+
 uint32_t aur_page_image_body(const uint8_t *page, uint32_t page_bytes, uint8_t *out) {
     uint32_t head_end = last_used_byte(page, page_bytes);
     uint32_t tail_bytes = 0;
@@ -25,6 +48,8 @@ uint32_t aur_page_image_body(const uint8_t *page, uint32_t page_bytes, uint8_t *
     if (auri_page_is_slotted(page) && auri_page_layout_read(page, page_bytes, &layout)) {
         head_end = auri_page_directory_end(&layout);
         tail_bytes = page_bytes - layout.heap;
+    } else if (aur_page_type_of(page) == AUR_PAGE_SQL) {
+        head_end = longest_gap(page, page_bytes, &tail_bytes);
     }
     aur_put32(out, head_end - IMAGE_FROM);
     memcpy(out + HEAD_BYTES, page + IMAGE_FROM, head_end - IMAGE_FROM);

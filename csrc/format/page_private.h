@@ -55,4 +55,7 @@ bool auri_page_kind_is_valid(uint32_t page_bytes, uint8_t type, uint8_t level, u
  * sound page. */
 bool auri_page_apply_image(uint8_t *page, uint32_t page_bytes, const aur_record *record);
 
+/* Applies AUR_OP_EDIT, all but the LSN. False when an edit breaks the format. */
+bool auri_page_apply_edits(uint8_t *page, uint32_t page_bytes, const aur_record *record);
+
 #endif

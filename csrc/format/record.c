@@ -49,7 +49,7 @@ aur_status aur_record_decode(const uint8_t *bytes, size_t length, aur_record *re
     record->body = bytes + AUR_RECORD_BODY_AT;
     record->body_bytes = record_bytes - AUR_RECORD_BODY_AT - time_bytes;
     record->time_us = aur_record_commit_time(bytes);
-    if (record->op < AUR_OP_FORMAT || record->op > AUR_OP_PATCH || !flags_are_valid(record) ||
+    if (record->op < AUR_OP_FORMAT || record->op > AUR_OP_LAST || !flags_are_valid(record) ||
         record->page_prev_lsn >= record->lsn) {
         return AUR_ERR_CORRUPT;
     }

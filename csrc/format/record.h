@@ -53,6 +53,9 @@ enum aur_record_op {
     /* Overwrites bytes of the page at offset `arg` (header fields link and count, or the body of a
        slotless page). */
     AUR_OP_PATCH = 8,
+    /* Edits the payload of an SQL page, in order. body = edits: see format/page_edit.h. */
+    AUR_OP_EDIT = 9,
+    AUR_OP_LAST = AUR_OP_EDIT,
 };
 
 enum aur_record_flag {

@@ -161,8 +161,8 @@ static void lose_head(auri_commit *commit, aur_status status, const aur_error *c
                    "%.120s",
                    has_text ? cause->message : aur_status_text(status));
     aur_mtr_fail(&commit->mtr, &why);
-    if (options->on_head_lost != NULL) {
-        options->on_head_lost(options->listener_context);
+    if (options->on_attention != NULL) {
+        options->on_attention(options->listener_context);
     }
 }
 
@@ -271,8 +271,15 @@ static commit_view publish(aur_transactions *transactions, auri_point *own) {
 aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
                         void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
                         void *context) {
-    aur_transactions *transactions = commit->transactions;
     const aur_lsn lsn = aur_mtr_end(&commit->mtr);
+    auri_commit_publish(commit, lsn, own, record, context);
+    return lsn;
+}
+
+void auri_commit_publish(auri_commit *commit, aur_lsn lsn, auri_point *own,
+                         void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
+                         void *context) {
+    aur_transactions *transactions = commit->transactions;
     const commit_view view = publish(transactions, own);
     if (view.others_check && record != NULL) {
         record(context, &transactions->journal, lsn);
@@ -280,7 +287,6 @@ aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
     auri_journal_prune(&transactions->journal, view.oldest_writer);
     auri_note_own_commit(transactions, lsn);
     atomic_fetch_add_explicit(&transactions->commits, 1, memory_order_relaxed);
-    return lsn;
 }
 
 /* ---- a transaction's commit ---- */

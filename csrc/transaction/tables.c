@@ -220,6 +220,10 @@ aur_status auri_tables_next_name(const aur_reader *reader, const char *after, si
     if (status == AUR_OK) {
         status = aur_tree_cursor_entry(&cursor, &key, name_bytes_out, &value, error);
     }
+    if (status == AUR_OK && auri_is_sql_name(key, *name_bytes_out) &&
+        !auri_is_sql_name(above, after_bytes)) {
+        status = AUR_NOT_FOUND;
+    }
     if (status == AUR_OK && *name_bytes_out > AUR_TABLE_NAME_LIMIT) {
         status = aur_fail(error, AUR_ERR_CORRUPT, "a table name of %zu bytes is in the catalog",
                           *name_bytes_out);
@@ -232,7 +236,7 @@ aur_status auri_tables_next_name(const aur_reader *reader, const char *after, si
 }
 
 aur_status auri_tables_visit(const aur_reader *reader,
-                             aur_status (*visit)(void *context, const aur_tree *tree,
+                             aur_status (*visit)(void *context, const aur_tree *tree, bool is_sql,
                                                  aur_error *error),
                              void *context, aur_error *error) {
     static const uint8_t first_name[1] = {0};
@@ -249,7 +253,7 @@ aur_status auri_tables_visit(const aur_reader *reader,
             status = decode_entry(&value, &entry, error);
         }
         if (status == AUR_OK) {
-            status = visit(context, &entry.tree, error);
+            status = visit(context, &entry.tree, auri_is_sql_name(key, key_bytes), error);
         }
         if (status == AUR_OK) {
             status = aur_tree_cursor_next(&cursor, error);

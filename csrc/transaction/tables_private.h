@@ -31,6 +31,9 @@ enum {
     AUR_CATALOG_ENTRY_ROOT_AT = 4,     /* u64 root page */
     AUR_CATALOG_ENTRY_CREATED_AT = 12, /* u64 LSN of the last commit before its creation */
     AUR_CATALOG_ENTRY_BYTES = 20,
+    /* First byte of the names of SQL databases, which are otherwise entries like tables'; in no
+     * UTF-8 text, so they stand behind all tables. */
+    AUR_CATALOG_SQL_PREFIX = 0xff,
     /* Value of the empty key: the next table id, which makes ids unique for ever. */
     AUR_CATALOG_NEXT_ID_AT = 0, /* u32 */
     AUR_CATALOG_NEXT_BYTES = 4,
@@ -89,7 +92,13 @@ aur_status auri_no_table(const aur_table *table, aur_error *error);
 aur_status auri_tables_find(auri_tables *tables, const aur_reader *reader, const char *name,
                             size_t name_bytes, aur_table **table_out, aur_error *error) AUR_CHECKED;
 
-/* The first name behind `after` (empty: the first of all) in the catalog. AUR_NOT_FOUND. */
+/* Whether a name is that of an SQL database. */
+static inline bool auri_is_sql_name(const uint8_t *name, size_t name_bytes) {
+    return name_bytes > 0 && name[0] >= AUR_CATALOG_SQL_PREFIX;
+}
+
+/* The first name behind `after` (empty: the first of all) in the catalog, of its kind: tables end
+ * where SQL databases begin. AUR_NOT_FOUND. */
 aur_status auri_tables_next_name(const aur_reader *reader, const char *after, size_t after_bytes,
                                  char *name_out, size_t *name_bytes_out,
                                  aur_error *error) AUR_CHECKED;
@@ -114,9 +123,9 @@ void auri_tables_settle(auri_tables *tables, aur_table *table);
  * commits above it never happened. */
 void auri_tables_begin_present(auri_tables *tables, aur_lsn lsn, bool is_restart);
 
-/* Calls `visit` for every table in the catalog until it fails. */
+/* Calls `visit` for every table and SQL database in the catalog until it fails. */
 aur_status auri_tables_visit(const aur_reader *reader,
-                             aur_status (*visit)(void *context, const aur_tree *tree,
+                             aur_status (*visit)(void *context, const aur_tree *tree, bool is_sql,
                                                  aur_error *error),
                              void *context, aur_error *error) AUR_CHECKED;
 

@@ -39,9 +39,10 @@ typedef struct aur_transactions_options {
     bool ungated;           /* reads do not wait for the commits of their thread */
     uint64_t wait_slice_ns; /* a read that waits for own commits gives up after this: AUR_TIMEOUT */
     uint64_t journal_bytes; /* memory for recently committed keys; 0: 64 MiB */
-    /* A commit failed half-way and took the volatile head with it: a recovery in place is due. May
-     * be NULL; called under the commit latch. */
-    void (*on_head_lost)(void *context);
+    /* The coordinator is wanted: a commit failed half-way and took the volatile head with it, so
+     * that a recovery in place is due; or one waits for protection groups. May be NULL; called
+     * under the commit latch. */
+    void (*on_attention)(void *context);
     void *listener_context;
 } aur_transactions_options;
 
@@ -58,6 +59,11 @@ void aur_transactions_resume(aur_transactions *transactions);
 
 /* The volume has one more protection group. Paused. */
 void aur_transactions_add_group(aur_transactions *transactions);
+
+/* How many groups the volume must have for a commit that waits for them; 0: none waits. Such a
+ * commit goes on when they are there, or fails with `why`. */
+uint32_t aur_transactions_growth_wanted(const aur_transactions *transactions);
+void aur_transactions_refuse_growth(aur_transactions *transactions, const aur_error *why);
 
 /* Service starts at `vdl`, perhaps after a loss of the volatile head. Restart: tables that were
  * created or dropped above vdl were not, and nothing is remembered of the head; the pool is at vdl

@@ -27,6 +27,7 @@ struct aur_transactions {
     atomic_uint generation; /* counts losses of the volatile head */
     atomic_uint rewinds;    /* counts them, since open */
     atomic_uint groups_wanted;
+    atomic_uint growth_waiters; /* commits that wait for groups_wanted */
     atomic_bool was_read; /* since a commit last looked */
     atomic_uint_least64_t commits, conflicts;
     atomic_uint_least64_t pages_used, pages_extent;
@@ -44,6 +45,9 @@ struct aur_transactions {
     uint8_t *scratch;
     auri_journal journal;
     uint64_t groups;
+    pthread_cond_t has_grown;  /* or was refused to grow */
+    uint64_t growth_refusals;  /* counts them */
+    aur_error growth_refusal;  /* the last one */
     uint32_t unread_commits; /* the last ones, in which nobody began to read */
     uint64_t slack_pages;    /* free pages behind the extent, as of its last look, less all needs */
     auri_lsn_list keep;      /* of the commit under way: points to keep page versions for, */
@@ -185,6 +189,10 @@ aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_er
 aur_lsn auri_commit_end(auri_commit *commit, auri_point *own,
                         void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
                         void *context);
+/* The same, after aur_mtr_end gave `lsn`. */
+void auri_commit_publish(auri_commit *commit, aur_lsn lsn, auri_point *own,
+                         void (*record)(void *context, auri_journal *journal, aur_lsn lsn),
+                         void *context);
 
 /* ---- transaction.c: for views and cursors ---- */
 

@@ -6,10 +6,14 @@
 
 enum { CHANGES_MIN = 4 };
 
-static aur_status check_name(size_t name_bytes, aur_error *error) {
+static aur_status check_name(const char *name, size_t name_bytes, aur_error *error) {
     if (name_bytes == 0 || name_bytes > AUR_TABLE_NAME_LIMIT) {
         return aur_fail(error, AUR_ERR_INVALID, "a table name of %zu bytes; allowed are 1 to %d",
                         name_bytes, AUR_TABLE_NAME_LIMIT);
+    }
+    if ((uint8_t)name[0] >= AUR_CATALOG_SQL_PREFIX) {
+        return aur_fail(error, AUR_ERR_INVALID, "a table name is UTF-8 and begins with no byte %u",
+                        (uint8_t)name[0]);
     }
     return AUR_OK;
 }
@@ -97,7 +101,7 @@ aur_status aur_transaction_table(aur_transaction *transaction, const char *name,
     (void)pthread_mutex_lock(&transaction->lock);
     aur_status status = auri_transaction_check(transaction, error);
     if (status == AUR_OK) {
-        status = check_name(name_bytes, error);
+        status = check_name(name, name_bytes, error);
     }
     if (status == AUR_OK) {
         status = find_table(transaction, name, name_bytes, table_out, error);
@@ -118,7 +122,7 @@ static aur_status drop_locked(aur_transaction *transaction, const char *name, si
         status = aur_fail(error, AUR_ERR_READ_ONLY, "a read-only transaction cannot drop a table");
     }
     if (status == AUR_OK) {
-        status = check_name(name_bytes, error);
+        status = check_name(name, name_bytes, error);
     }
     if (status == AUR_OK) {
         status = find_table(transaction, name, name_bytes, &table, error);

@@ -23,6 +23,7 @@ aur_status aur_transactions_create(const aur_transactions_options *options,
     }
     transactions->options = *options;
     (void)pthread_mutex_init(&transactions->latch, NULL);
+    (void)pthread_cond_init(&transactions->has_grown, NULL);
     auri_read_points_init(&transactions->points);
     auri_journal_init(&transactions->journal,
                       options->journal_bytes == 0 ? JOURNAL_BYTES : options->journal_bytes);
@@ -57,6 +58,7 @@ void aur_transactions_destroy(aur_transactions *transactions) {
     auri_tables_destroy(&transactions->tables);
     auri_journal_destroy(&transactions->journal);
     auri_read_points_destroy(&transactions->points);
+    (void)pthread_cond_destroy(&transactions->has_grown);
     (void)pthread_mutex_destroy(&transactions->latch);
     free(transactions->keep.items);
     free(transactions->boundaries.items);
@@ -76,6 +78,21 @@ void aur_transactions_resume(aur_transactions *transactions) {
 void aur_transactions_add_group(aur_transactions *transactions) {
     transactions->groups++;
     transactions->slack_pages = 0; /* looked up again when it is needed */
+    (void)pthread_cond_broadcast(&transactions->has_grown);
+}
+
+void aur_transactions_refuse_growth(aur_transactions *transactions, const aur_error *why) {
+    (void)pthread_mutex_lock(&transactions->latch);
+    transactions->growth_refusal = *why;
+    transactions->growth_refusals++;
+    (void)pthread_cond_broadcast(&transactions->has_grown);
+    (void)pthread_mutex_unlock(&transactions->latch);
+}
+
+uint32_t aur_transactions_growth_wanted(const aur_transactions *transactions) {
+    const bool is_wanted =
+        atomic_load_explicit(&transactions->growth_waiters, memory_order_acquire) > 0;
+    return is_wanted ? aur_transactions_groups_wanted(transactions) : 0;
 }
 
 /* What was looked up in the head, and what would be checked against it. */

@@ -1,6 +1,7 @@
 /* Checks a whole volume as it is at its newest commit. */
 #include <stdlib.h>
 
+#include "btree/page_file.h"
 #include "transaction/transaction_private.h"
 
 typedef struct verification {
@@ -47,10 +48,18 @@ static void end_verification(verification *run) {
     free(run->check.seen);
 }
 
-static aur_status verify_tree(void *context, const aur_tree *tree, aur_error *error) {
+/* A table, or the map of an SQL database and what it maps. */
+static aur_status verify_tree(void *context, const aur_tree *tree, bool is_sql, aur_error *error) {
     verification *run = context;
+    const uint64_t records = run->check.records;
+    aur_status status = aur_tree_verify(&run->reader, tree, &run->check, error);
+    if (is_sql) {
+        run->check.records = records;
+        return status == AUR_OK ? aur_page_file_verify(&run->reader, tree, &run->check, error)
+                                : status;
+    }
     run->tables++;
-    return aur_tree_verify(&run->reader, tree, &run->check, error);
+    return status;
 }
 
 static aur_status verify_trees(verification *run, aur_error *error) {
@@ -60,7 +69,7 @@ static aur_status verify_trees(verification *run, aur_error *error) {
     /* Records of the catalog are not records of the database. */
     run->check.pages = catalog_check.pages;
     if (status == AUR_OK) {
-        status = verify_tree(run, &run->transactions->tables.database->tree, error);
+        status = verify_tree(run, &run->transactions->tables.database->tree, false, error);
     }
     if (status == AUR_OK) {
         status = auri_tables_visit(&run->reader, verify_tree, run, error);

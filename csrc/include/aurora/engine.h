@@ -113,6 +113,11 @@ AUR_API void aur_engine_set_cache_bytes(aur_engine *engine, uint64_t cache_bytes
  * again. */
 AUR_API uint32_t aur_engine_groups_wanted(aur_engine *engine);
 
+/* How many groups a commit waits for that cannot ask its caller (SQL); 0: none does. The event
+ * descriptor tells. It goes on when they are there, or fails with a status and a reason. */
+AUR_API uint32_t aur_engine_growth_wanted(aur_engine *engine);
+AUR_API void aur_engine_refuse_growth(aur_engine *engine, int status, const char *why);
+
 enum aur_engine_copy_state {
     AUR_ENGINE_COPY_OK = 0,
     AUR_ENGINE_COPY_LAGGING = 1,

@@ -118,6 +118,8 @@ cdef extern from "aurora/engine.h" nogil:
     void aur_engine_drain(aur_engine *engine)
     void aur_engine_set_cache_bytes(aur_engine *engine, uint64_t cache_bytes)  # waits
     uint32_t aur_engine_groups_wanted(aur_engine *engine)
+    uint32_t aur_engine_growth_wanted(aur_engine *engine)
+    void aur_engine_refuse_growth(aur_engine *engine, int status, const char *why)  # waits
 
     ctypedef struct aur_engine_copy:
         uint32_t state
@@ -279,6 +281,51 @@ cdef extern from "aurora/history.h" nogil:
         aur_engine *engine, const aur_rewind *rewind, aur_error *error
     )  # waits
     void aur_engine_release(aur_engine *engine)
+
+cdef extern from "aurora/sql.h" nogil:
+    enum:
+        AUR_SQL_VFS_NAME_BYTES
+
+    ctypedef struct aur_sql
+    ctypedef aur_status (*aur_sql_resolver)(
+        void *context, const char *text, uint64_t *lsn_out, aur_error *error
+    ) noexcept nogil
+    ctypedef struct aur_sql_state:
+        uint64_t last_commit
+        uint64_t read_point
+        uint64_t in_doubt
+        aur_error error
+    ctypedef struct aur_sql_counts:
+        uint64_t connections
+        uint64_t opened
+        uint64_t views
+        uint64_t reads
+        uint64_t writes
+        uint64_t commits
+        uint64_t conflicts
+
+    aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out, aur_error *error)  # waits
+    void aur_sql_set_resolver(aur_sql *sql, aur_sql_resolver resolver, void *context)
+    aur_status aur_sql_register(
+        aur_sql *sql, const char *library, char *name_out, aur_error *error
+    )
+    uint64_t aur_sql_opened(aur_sql *sql)
+    aur_status aur_sql_set_wait(
+        aur_sql *sql, uint64_t connection, c_bool wait, c_bool *before_out, aur_error *error
+    )
+    aur_status aur_sql_set_timeout(
+        aur_sql *sql, uint64_t connection, uint64_t timeout_ms, aur_error *error
+    )
+    aur_status aur_sql_take_state(
+        aur_sql *sql, uint64_t connection, aur_sql_state *out, aur_error *error
+    )
+    aur_status aur_sql_next_name(
+        aur_sql *sql, const char *after, char *name_out, aur_error *error
+    )  # waits
+    aur_status aur_sql_drop(
+        aur_sql *sql, const char *name, uint64_t timeout_ms, uint64_t *lsn_out, aur_error *error
+    )  # waits
+    void aur_sql_get_counts(aur_sql *sql, aur_sql_counts *out)
 
 cdef extern from "format/checksum.h" nogil:
     uint64_t aur_checksum(const void *bytes, size_t length, uint64_t seed)

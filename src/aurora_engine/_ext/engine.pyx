@@ -32,8 +32,10 @@ from aurora_engine._ext.caurora cimport (
     aur_engine_get,
     aur_engine_get_status,
     aur_engine_groups_wanted,
+    aur_engine_growth_wanted,
     aur_engine_options,
     aur_engine_put,
+    aur_engine_refuse_growth,
     aur_engine_replace,
     aur_engine_set_cache_bytes,
     aur_engine_start,
@@ -389,6 +391,22 @@ cdef class Engine(EngineHistory):
         """Makes the descriptor wait for the next change."""
         require_alive(self)
         aur_engine_drain(self._engine)
+
+    @property
+    def growth_wanted(self):
+        """How many groups a commit waits for that cannot ask its caller; 0 when none does."""
+        require(self)
+        return aur_engine_growth_wanted(self._engine)
+
+    def refuse_growth(self, int status, str why not None):
+        """Lets the commits that wait for groups fail."""
+        cdef bytes text = why.encode()
+        cdef const char *reason = text
+        require(self)
+        self._calls += 1
+        with nogil:
+            aur_engine_refuse_growth(self._engine, status, reason)
+        self._calls -= 1
 
     def set_cache_bytes(self, uint64_t cache_bytes):
         """Changes the budget of the page cache."""

@@ -170,3 +170,31 @@ class EngineVerified(NamedTuple):
     pages: int
     records: int
     leaked_pages: int
+
+
+class SqlState(NamedTuple):
+    """What one SQL connection tells of itself; LSNs are 0 where there is none."""
+
+    last_commit: int
+    read_point: int
+    in_doubt: int
+    """A commit that failed and may have happened all the same."""
+    error: Exception | None
+    """Why SQLite was given an error last; told once."""
+
+
+class SqlCounts(NamedTuple):
+    """What was asked of the SQL databases of a volume since it was opened."""
+
+    connections: int
+    """Open now."""
+    opened: int
+    views: int
+    """Read transactions, those included that went on to write."""
+    reads: int
+    """Pages that SQLite asked for."""
+    writes: int
+    """Pages that SQLite handed over."""
+    commits: int
+    conflicts: int
+    """Views that were too old to write."""

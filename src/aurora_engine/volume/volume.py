@@ -13,6 +13,7 @@ from typing import Any
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.status import STATUSES
 from aurora_engine.errors import (
     AuroraError,
     DatabaseClosedError,
@@ -229,8 +230,19 @@ class Volume:
 
     def _tick(self) -> None:
         """One look at the copies, then at the window, and what follows from it."""
+        self._grow_for_waiters()
         self._repair_once({}, at_once=False)
         self.past.tick(time.monotonic())
+
+    def _grow_for_waiters(self) -> None:
+        """Commits of SQL connections have no caller here that could grow the volume for them."""
+        groups = self.engine.growth_wanted
+        if groups == 0:
+            return
+        try:
+            self.grow(groups)
+        except AuroraError as error:
+            self.engine.refuse_growth(STATUSES[error.status_name], str(error))
 
     def _repair_once(
         self,

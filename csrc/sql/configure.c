@@ -1,0 +1,82 @@
+/* What the face asks of a connection that it has opened through SQLite. */
+#include "sql/library.h"
+
+uint64_t aur_sql_opened(aur_sql *sql) {
+    (void)pthread_mutex_lock(&sql->lock);
+    const aur_sql_connection *connection = sql->connections; /* the newest one is first */
+    while (connection != NULL && !pthread_equal(connection->opened_by, pthread_self())) {
+        connection = connection->next;
+    }
+    const uint64_t id = connection == NULL ? 0 : connection->id;
+    (void)pthread_mutex_unlock(&sql->lock);
+    return id;
+}
+
+/* Finds a connection, which stays open while the lock is held. AUR_ERR_CLOSED: the lock is not. */
+static aur_status lock_connection(aur_sql *sql, uint64_t id, aur_sql_connection **connection_out,
+                                  aur_error *error) {
+    (void)pthread_mutex_lock(&sql->lock);
+    aur_sql_connection *connection = sql->connections;
+    while (connection != NULL && connection->id != id) {
+        connection = connection->next;
+    }
+    *connection_out = connection;
+    if (connection == NULL) {
+        (void)pthread_mutex_unlock(&sql->lock);
+        return aur_fail(error, AUR_ERR_CLOSED, "the connection is closed");
+    }
+    return AUR_OK;
+}
+
+aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *before_out,
+                            aur_error *error) {
+    aur_sql_connection *found;
+    const aur_status status = lock_connection(sql, connection, &found, error);
+    if (status == AUR_OK) {
+        if (before_out != NULL) {
+            *before_out = found->waits;
+        }
+        found->waits = wait;
+        (void)pthread_mutex_unlock(&sql->lock);
+    }
+    return status;
+}
+
+/* The wait for the ticket was inside of xLock: there is nothing to wait for any more. */
+static int on_busy(void *context, int count) {
+    const aur_sql_connection *connection = context;
+    (void)count;
+    return connection->was_refused;
+}
+
+aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeout_ms,
+                               aur_error *error) {
+    aur_sql_connection *found;
+    const aur_status status = lock_connection(sql, connection, &found, error);
+    if (status == AUR_OK) {
+        found->timeout_ms = timeout_ms;
+        found->has_handler = found->sqlite != NULL;
+        (void)pthread_mutex_unlock(&sql->lock);
+        /* Outside of the lock, since SQLite takes its own; the caller keeps it open. */
+        if (found->has_handler) {
+            (void)found->library->sqlite.busy_handler(found->sqlite, on_busy, found);
+        }
+    }
+    return status;
+}
+
+aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *out,
+                              aur_error *error) {
+    aur_sql_connection *found;
+    const aur_status status = lock_connection(sql, connection, &found, error);
+    if (status == AUR_OK) {
+        out->last_commit = atomic_load_explicit(&found->last_commit, memory_order_relaxed);
+        out->read_point = atomic_load_explicit(&found->read_point, memory_order_relaxed);
+        out->in_doubt = found->in_doubt;
+        out->error = found->error;
+        found->in_doubt = 0;
+        aur_error_clear(&found->error);
+        (void)pthread_mutex_unlock(&sql->lock);
+    }
+    return status;
+}

@@ -1,0 +1,210 @@
+/* The commit of connections, and the wait for it. */
+#include <string.h>
+
+#include "sql/sql_private.h"
+
+enum { COMMITS_MAX = 16, BIG_PART = 16 };
+
+static const uint64_t wait_slice_ns = 100000000;
+
+/* One connection's part of a mini-transaction. */
+typedef struct part {
+    aur_sql_connection *connection;
+    const aur_page_commit *commit;
+    const aur_tree *map;
+    auri_version version; /* that it makes */
+    uint32_t extent;      /* that was looked up last, + 1 */
+    aur_page_id first;
+    bool is_big; /* its pages leave the pool as soon as they may */
+} part;
+
+/* An image that was staged before the database had an id. */
+static const uint8_t *with_owner(const part *made, uint8_t *image, const uint8_t *body,
+                                 uint32_t bytes) {
+    enum { OWNER_AT = 4 + AUR_PAGE_OWNER_AT - AUR_PAGE_TYPE_AT };
+    memmove(image, body, bytes);
+    aur_put32(image + OWNER_AT, made->map->table);
+    return image;
+}
+
+static aur_status locate(part *made, aur_writer *writer, uint32_t page, aur_page_id *page_out,
+                         aur_error *error) {
+    const aur_sql_options *options = &made->connection->sql->options;
+    const aur_reader head = {options->buffer, options->page_bytes, AUR_LSN_MAX, false};
+    const uint32_t extent = aur_extent_of(page);
+    aur_status status = AUR_OK;
+    if (made->extent != extent + 1) {
+        status = aur_page_file_find(&head, made->map, extent, &made->first, error);
+        if (status == AUR_NOT_FOUND) {
+            status = aur_page_file_extend(writer, made->map, extent, &made->first, error);
+        }
+        made->extent = extent + 1;
+    }
+    if (status == AUR_OK) {
+        *page_out =
+            aur_space_page_of_run(options->page_bytes, made->first, page % AUR_EXTENT_PAGES);
+    }
+    return status;
+}
+
+static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *staged,
+                             aur_error *error) {
+    aur_sql_connection *connection = made->connection;
+    aur_buffer *buffer = connection->sql->options.buffer;
+    aur_page_ref ref = {NULL, NULL};
+    aur_page_id page_id;
+    const uint8_t *body =
+        auri_staging_body(&connection->staging, staged, connection->image, error);
+    if (body == NULL) {
+        return AUR_ERR_IO;
+    }
+    aur_status status = locate(made, writer, staged->page, &page_id, error);
+    if (status == AUR_OK && staged->op == AUR_OP_IMAGE) {
+        body = with_owner(made, connection->image, body, staged->bytes);
+        status = aur_mtr_create(writer->mtr, page_id, AUR_OP_IMAGE, 0, body, staged->bytes, &ref,
+                                error);
+    } else if (status == AUR_OK) {
+        status = aur_buffer_pin_head(buffer, page_id, &ref, error);
+        if (status == AUR_OK) {
+            status = aur_mtr_apply(writer->mtr, &ref, AUR_OP_EDIT, 0, body, staged->bytes, error);
+        }
+    }
+    if (made->is_big) {
+        aur_buffer_unpin_streamed(buffer, &ref);
+    } else {
+        aur_buffer_unpin(buffer, &ref);
+    }
+    return status == AUR_NOT_FOUND
+               ? aur_fail(error, AUR_ERR_CORRUPT, "page %u of SQL database '%s' is missing",
+                          staged->page + 1, connection->database->name)
+               : status;
+}
+
+static aur_status apply_part(void *context, aur_writer *writer, aur_error *error) {
+    part *made = context;
+    aur_sql_connection *connection = made->connection;
+    const auri_sql_database *database = connection->database;
+    aur_status status = AUR_OK;
+    if (!connection->exists) {
+        status = aur_page_commit_create(made->commit, writer, database->name, database->name_bytes,
+                                        &connection->table, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    made->map = aur_view_map(connection->table);
+    for (uint32_t at = 0; at < connection->staging.count && status == AUR_OK; at++) {
+        const auri_staged *staged = &connection->staging.pages[at];
+        if (staged->op != 0 && staged->page < connection->pages) {
+            status = apply_page(made, writer, staged, error);
+        }
+    }
+    if (status == AUR_OK) {
+        status = aur_page_file_resize(writer, made->map, connection->pages, error);
+    }
+    made->version = (auri_version){aur_view_era(made->commit->view), writer->mtr->start};
+    auri_versions_add(&connection->database->versions, made->version);
+    return status;
+}
+
+static bool has_changes(const aur_sql_connection *connection) {
+    if (connection->pages != connection->view_pages) {
+        return true;
+    }
+    for (uint32_t at = 0; at < connection->staging.count; at++) {
+        if (connection->staging.pages[at].op != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Extents that may be missing: those of the pages beyond the end, and holes before it. */
+static uint64_t extents_needed(const aur_sql_connection *connection) {
+    const uint64_t before = aur_extents_of(connection->view_pages);
+    const uint64_t after = aur_extents_of(connection->pages);
+    return after > before ? after - before + 1 : 0;
+}
+
+static aur_page_commit commit_of(part *made) {
+    return (aur_page_commit){
+        .view = made->connection->view,
+        .demand = {extents_needed(made->connection), !made->connection->exists},
+        .apply = apply_part,
+        .context = made,
+    };
+}
+
+static bool is_big(const aur_sql_connection *connection) {
+    const aur_sql_options *options = &connection->sql->options;
+    const uint64_t bytes = (uint64_t)connection->staging.count * options->page_bytes;
+    return bytes > aur_buffer_budget(options->buffer) / BIG_PART;
+}
+
+/* It stands at its commit, which SQLite's cache holds already. */
+static void settle(part *made, aur_lsn lsn) {
+    aur_sql_connection *connection = made->connection;
+    connection->version = made->version;
+    connection->exists = true;
+    connection->view_pages = connection->pages;
+    atomic_store_explicit(&connection->last_commit, lsn, memory_order_relaxed);
+    atomic_store_explicit(&connection->read_point, lsn, memory_order_relaxed);
+    atomic_fetch_add_explicit(&connection->sql->commits, 1, memory_order_relaxed);
+}
+
+/* The transaction is over for the volume, whatever SQLite still says. */
+static void end(aur_sql_connection *connection, bool is_committed) {
+    if (connection->written_counter != 0) {
+        connection->counter = connection->written_counter;
+        connection->written_counter = 0;
+    }
+    if (!is_committed) {
+        /* SQLite's cache is not what the volume holds. */
+        connection->version.commit = AURI_VERSION_UNKNOWN;
+    }
+    connection->super = NULL; /* who deletes it removes it */
+    auri_connection_abandon(connection);
+    connection->has_committed = true;
+    connection->lock = AURI_SQL_ENDED;
+}
+
+aur_status auri_connections_commit(aur_sql_connection *const *connections, size_t count,
+                                   aur_lsn *lsn_out, aur_error *error) {
+    part parts[COMMITS_MAX];
+    aur_page_commit commits[COMMITS_MAX];
+    size_t changed = 0;
+    aur_status status = AUR_OK;
+    *lsn_out = 0;
+    if (count > COMMITS_MAX) {
+        return aur_fail(error, AUR_ERR_INVALID, "a transaction writes at most %d databases",
+                        COMMITS_MAX);
+    }
+    for (size_t at = 0; at < count; at++) {
+        if (has_changes(connections[at])) {
+            parts[changed] = (part){.connection = connections[at],
+                                    .commit = &commits[changed],
+                                    .is_big = is_big(connections[at])};
+            commits[changed] = commit_of(&parts[changed]);
+            changed++;
+        }
+    }
+    if (changed > 0) {
+        status = aur_transactions_commit_pages(connections[0]->sql->options.transactions, commits,
+                                               changed, lsn_out, error);
+    }
+    for (size_t at = 0; at < changed && status == AUR_OK; at++) {
+        settle(&parts[at], *lsn_out);
+    }
+    for (size_t at = 0; at < count; at++) {
+        end(connections[at], status == AUR_OK);
+    }
+    return status;
+}
+
+aur_status auri_connection_wait(aur_sql_connection *connection, aur_lsn lsn, aur_error *error) {
+    aur_status status = AUR_TIMEOUT;
+    while (status == AUR_TIMEOUT) {
+        status = aur_log_wait_durable(connection->sql->options.log, lsn, wait_slice_ns, error);
+    }
+    return status;
+}

@@ -1,0 +1,32 @@
+/* The SQLite libraries of this process that a VFS is registered in. There may be several: Python's
+ * own, and newer ones that wheels bring along. */
+#ifndef AUR_SQL_LIBRARY_H
+#define AUR_SQL_LIBRARY_H
+
+#include "sql/sql_private.h"
+#include "sql/sqlite_abi.h"
+
+/* A library's functions, as far as they are used. */
+typedef struct auri_sqlite {
+#define AURI_DECLARE_FUNCTION(name, index, result, arguments) result(*name) arguments;
+    AURI_SQLITE_FUNCTIONS(AURI_DECLARE_FUNCTION)
+#undef AURI_DECLARE_FUNCTION
+} auri_sqlite;
+
+/* One library with one volume's VFS in it. Lives as long as the SQL side. */
+struct auri_sql_library {
+    auri_sql_library *next;
+    aur_sql *sql;
+    auri_sqlite sqlite;
+    sqlite3_vfs vfs;
+    sqlite3_vfs *system; /* the library's default: temporary files, randomness, time */
+};
+
+/* Finds the functions of the library behind a loaded shared object, or, as "extension", those that
+ * aur_sql_extension_init was given. AUR_ERR_INVALID. */
+aur_status auri_sqlite_find(const char *path, auri_sqlite *out, aur_error *error) AUR_CHECKED;
+
+/* vfs.c: fills library->vfs. */
+void auri_vfs_fill(auri_sql_library *library);
+
+#endif

@@ -1,0 +1,140 @@
+#include "sql/ticket.h"
+
+#include <time.h>
+
+struct auri_ticket_waiter {
+    auri_ticket_waiter *next;
+    const void *who;
+    pthread_cond_t is_given;
+};
+
+static const uint64_t ns_per_second = 1000000000;
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * ns_per_second + (uint64_t)now.tv_nsec;
+}
+
+void auri_ticket_init(auri_ticket *ticket) {
+    *ticket = (auri_ticket){.holder = NULL};
+    (void)pthread_mutex_init(&ticket->lock, NULL);
+}
+
+void auri_ticket_destroy(auri_ticket *ticket) { (void)pthread_mutex_destroy(&ticket->lock); }
+
+static void enqueue(auri_ticket *ticket, auri_ticket_waiter *waiter) {
+    if (ticket->last == NULL) {
+        ticket->first = waiter;
+    } else {
+        ticket->last->next = waiter;
+    }
+    ticket->last = waiter;
+}
+
+static void dequeue(auri_ticket *ticket, auri_ticket_waiter *waiter) {
+    auri_ticket_waiter *before = NULL;
+    for (auri_ticket_waiter *at = ticket->first; at != waiter; at = at->next) {
+        before = at;
+    }
+    if (before == NULL) {
+        ticket->first = waiter->next;
+    } else {
+        before->next = waiter->next;
+    }
+    if (ticket->last == waiter) {
+        ticket->last = before;
+    }
+}
+
+static bool is_deserted(const auri_ticket *ticket, uint64_t now) {
+    return ticket->holder == NULL || (ticket->is_idle && now >= ticket->idle_until_ns);
+}
+
+static void give(auri_ticket *ticket, const void *who) {
+    ticket->holder = who;
+    ticket->is_idle = false;
+}
+
+static void wait_until(auri_ticket *ticket, auri_ticket_waiter *waiter, uint64_t until_ns) {
+    const struct timespec until = {(time_t)(until_ns / ns_per_second),
+                                   (long)(until_ns % ns_per_second)};
+    (void)pthread_cond_timedwait(&waiter->is_given, &ticket->lock, &until);
+}
+
+/* Wakes the first in line, who looks whether it is theirs. Locked. */
+static void wake_first(auri_ticket *ticket) {
+    if (ticket->first != NULL) {
+        (void)pthread_cond_signal(&ticket->first->is_given);
+    }
+}
+
+/* In line until it is given, deserted in front of the first, or the time is over. Locked. */
+static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
+    auri_ticket_waiter waiter = {.who = who};
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&waiter.is_given, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    enqueue(ticket, &waiter);
+    uint64_t now = now_ns();
+    const uint64_t until = now + timeout_ns;
+    while (ticket->holder != who && now < until) {
+        if (ticket->first == &waiter && is_deserted(ticket, now)) {
+            give(ticket, who);
+            break;
+        }
+        wait_until(ticket, &waiter,
+                   ticket->is_idle && ticket->idle_until_ns < until ? ticket->idle_until_ns
+                                                                    : until);
+        now = now_ns();
+    }
+    dequeue(ticket, &waiter);
+    if (ticket->is_idle) {
+        wake_first(ticket); /* another is first now, and has to look how long that lasts */
+    }
+    (void)pthread_cond_destroy(&waiter.is_given);
+    return ticket->holder == who ? AUR_OK : AUR_TIMEOUT;
+}
+
+aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
+    aur_status status = AUR_OK;
+    (void)pthread_mutex_lock(&ticket->lock);
+    if (ticket->holder == who || (ticket->first == NULL && is_deserted(ticket, now_ns()))) {
+        give(ticket, who);
+    } else {
+        status = timeout_ns == 0 ? AUR_TIMEOUT : stand_in_line(ticket, who, timeout_ns);
+    }
+    (void)pthread_mutex_unlock(&ticket->lock);
+    return status;
+}
+
+void auri_ticket_give_up(auri_ticket *ticket, const void *who) {
+    (void)pthread_mutex_lock(&ticket->lock);
+    if (ticket->holder == who) {
+        give(ticket, ticket->first == NULL ? NULL : ticket->first->who);
+        wake_first(ticket);
+    }
+    (void)pthread_mutex_unlock(&ticket->lock);
+}
+
+void auri_ticket_leave(auri_ticket *ticket, const void *who, uint64_t grace_ns) {
+    (void)pthread_mutex_lock(&ticket->lock);
+    if (ticket->holder == who) {
+        ticket->is_idle = true;
+        ticket->idle_until_ns = now_ns() + grace_ns;
+        wake_first(ticket); /* so that it waits no longer than that */
+    }
+    (void)pthread_mutex_unlock(&ticket->lock);
+}
+
+bool auri_ticket_return(auri_ticket *ticket, const void *who) {
+    (void)pthread_mutex_lock(&ticket->lock);
+    const bool is_held = ticket->holder == who;
+    if (is_held) {
+        ticket->is_idle = false;
+    }
+    (void)pthread_mutex_unlock(&ticket->lock);
+    return is_held;
+}

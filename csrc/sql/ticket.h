@@ -1,0 +1,39 @@
+/*
+ * The right to write one database: one holder at a time, in the order of asking. A holder that was
+ * refused because its view was old keeps it for a moment, *idle*, until it comes back for it.
+ *
+ * Thread rule: any thread. Its lock is taken inside.
+ */
+#ifndef AUR_SQL_TICKET_H
+#define AUR_SQL_TICKET_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct auri_ticket_waiter auri_ticket_waiter;
+
+typedef struct auri_ticket {
+    pthread_mutex_t lock;
+    const void *holder; /* who has it: any address; NULL: nobody */
+    bool is_idle;
+    uint64_t idle_until_ns;
+    auri_ticket_waiter *first;
+    auri_ticket_waiter *last;
+} auri_ticket;
+
+void auri_ticket_init(auri_ticket *ticket);
+void auri_ticket_destroy(auri_ticket *ticket);
+
+/* Waits at most timeout_ns: AUR_OK, AUR_TIMEOUT. */
+aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) AUR_CHECKED;
+void auri_ticket_give_up(auri_ticket *ticket, const void *who);
+
+/* The holder goes away for a moment; who waits may take it after `grace_ns`. */
+void auri_ticket_leave(auri_ticket *ticket, const void *who, uint64_t grace_ns);
+/* Whether it is still the holder's. */
+bool auri_ticket_return(auri_ticket *ticket, const void *who);
+
+#endif

@@ -1,0 +1,48 @@
+/* The files that the VFS opens. Each begins with SQLite's own part, and its memory is SQLite's. */
+#ifndef AUR_SQL_VFS_H
+#define AUR_SQL_VFS_H
+
+#include "sql/library.h"
+#include "sql/super.h"
+
+/* A database. */
+typedef struct auri_database_file {
+    sqlite3_file base;
+    aur_sql_connection *connection;
+} auri_database_file;
+
+/* A journal: nobody but its connection sees it, and nothing of it outlives it. */
+typedef struct auri_journal_file {
+    sqlite3_file base;
+    auri_spool *spool;
+} auri_journal_file;
+
+/* A super-journal: which databases a transaction writes. Its deletion is the commit. */
+typedef struct auri_super_file {
+    sqlite3_file base;
+    auri_super *super;
+} auri_super_file;
+
+typedef union auri_file {
+    auri_database_file database;
+    auri_journal_file journal;
+    auri_super_file super;
+} auri_file;
+
+/* Fills `file`; SQLite's code. */
+int auri_database_file_open(const auri_sql_library *library, const char *name, int flags,
+                            auri_database_file *file, int *flags_out);
+int auri_journal_file_open(auri_journal_file *file);
+int auri_super_file_open(aur_sql *sql, const char *name, auri_super_file *file);
+
+/* SQLite's code for a status, an I/O error being `io_code`; what failed is remembered. */
+int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code);
+
+/* Whether the next sleep that SQLite asks for in this thread is left out. */
+void auri_vfs_retry_at_once(bool at_once);
+
+/* vfs_pragma.c: the PRAGMAs that mean something else here. `argument`: SQLite's array of result,
+ * name and value. SQLITE_NOTFOUND: SQLite's own answer holds. */
+int auri_vfs_pragma(aur_sql_connection *connection, char **argument);
+
+#endif

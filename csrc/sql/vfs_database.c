@@ -1,0 +1,428 @@
+/* A database as SQLite's file: its locks become views and tickets, its commit a mini-transaction.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql/sqlite_file.h"
+#include "sql/vfs.h"
+
+static aur_sql_connection *connection_of(sqlite3_file *file) {
+    return ((auri_database_file *)file)->connection;
+}
+
+int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code) {
+    if (status < AUR_OK) {
+        connection->error.status = status;
+    }
+    switch (status) {
+    case AUR_OK:
+        return SQLITE_OK;
+    case AUR_TIMEOUT:
+        return SQLITE_BUSY;
+    case AUR_ERR_CONFLICT:
+        return SQLITE_BUSY_SNAPSHOT;
+    case AUR_ERR_READ_ONLY:
+        return SQLITE_READONLY;
+    case AUR_ERR_FULL:
+        return SQLITE_FULL;
+    case AUR_ERR_MEMORY:
+        return SQLITE_IOERR_NOMEM;
+    case AUR_ERR_CORRUPT:
+        return SQLITE_IOERR_CORRUPTFS;
+    default:
+        return io_code;
+    }
+}
+
+/* ---- pages ---- */
+
+static bool is_whole_page(const aur_sql_connection *connection, int bytes, int64_t offset) {
+    const int page_bytes = (int)connection->sql->options.page_bytes;
+    return bytes == page_bytes && offset % page_bytes == 0;
+}
+
+/* The beginning of a file that is still empty: SQLite takes page size and reserved bytes from it.
+ */
+static void show_empty_header(const aur_sql_connection *connection, uint8_t *out, int bytes) {
+    const uint32_t page_bytes = connection->sql->options.page_bytes;
+    static const uint8_t fractions[] = {64, 32, 32};
+    if (bytes == SQLITE_HEADER_BYTES) {
+        out[SQLITE_HEADER_PAGE_SIZE_AT] = (uint8_t)(page_bytes >> 8);
+        out[SQLITE_HEADER_PAGE_SIZE_AT + 1] = (uint8_t)(page_bytes >> 16);
+        out[SQLITE_HEADER_WRITE_VERSION_AT] = 1;
+        out[SQLITE_HEADER_READ_VERSION_AT] = 1;
+        out[SQLITE_HEADER_RESERVED_AT] = AURI_SQL_RESERVED_BYTES;
+        memcpy(out + SQLITE_HEADER_FRACTIONS_AT, fractions, sizeof fractions);
+    }
+}
+
+static uint32_t pages_of(const aur_sql_connection *connection) {
+    return connection->lock == AURI_SQL_RESERVED ? connection->pages : connection->view_pages;
+}
+
+/* A part of a page, which SQLite asks for only of page 1. */
+static int read_part(aur_sql_connection *connection, uint8_t *out, int bytes, int64_t offset) {
+    const int64_t page_bytes = connection->sql->options.page_bytes;
+    const uint32_t number = (uint32_t)(offset / page_bytes) + 1;
+    const int64_t from = offset % page_bytes;
+    if (number > pages_of(connection) || from + bytes > page_bytes) {
+        memset(out, 0, (size_t)bytes);
+        if (offset == 0) {
+            show_empty_header(connection, out, bytes);
+        }
+        return SQLITE_IOERR_SHORT_READ;
+    }
+    uint8_t *page = malloc((size_t)page_bytes);
+    if (page == NULL) {
+        return SQLITE_IOERR_NOMEM;
+    }
+    const aur_status status = auri_connection_read(connection, number, page, &connection->error);
+    if (status == AUR_OK) {
+        memcpy(out, page + from, (size_t)bytes);
+    }
+    free(page);
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_READ);
+}
+
+static int read_locked(aur_sql_connection *connection, uint8_t *out, int bytes, int64_t offset) {
+    if (!is_whole_page(connection, bytes, offset)) {
+        return read_part(connection, out, bytes, offset);
+    }
+    const uint32_t number = (uint32_t)(offset / bytes) + 1;
+    if (number > pages_of(connection)) {
+        memset(out, 0, (size_t)bytes);
+        return SQLITE_IOERR_SHORT_READ;
+    }
+    const aur_status status = auri_connection_read(connection, number, out, &connection->error);
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_READ);
+}
+
+/* Runs with a view; when SQLite has taken no lock, with one for this call. */
+static int begin_call(aur_sql_connection *connection, bool *is_brief, int io_code) {
+    aur_status status = auri_sql_enter(connection->sql, &connection->error);
+    *is_brief = false;
+    if (status == AUR_OK && connection->lock == AURI_SQL_UNLOCKED) {
+        status = auri_connection_begin(connection, &connection->error);
+        *is_brief = status == AUR_OK;
+        if (status != AUR_OK) {
+            auri_sql_leave(connection->sql);
+        }
+    }
+    return auri_sqlite_code(connection, status, io_code);
+}
+
+static void end_call(aur_sql_connection *connection, bool is_brief) {
+    if (is_brief) {
+        auri_connection_end(connection);
+    }
+    auri_sql_leave(connection->sql);
+}
+
+static int read_file(sqlite3_file *file, void *out, int bytes, int64_t offset) {
+    aur_sql_connection *connection = connection_of(file);
+    bool is_brief;
+    int code = begin_call(connection, &is_brief, SQLITE_IOERR_READ);
+    if (code == SQLITE_OK) {
+        code = read_locked(connection, out, bytes, offset);
+        end_call(connection, is_brief);
+    }
+    return code;
+}
+
+static int write_file(sqlite3_file *file, const void *from, int bytes, int64_t offset) {
+    aur_sql_connection *connection = connection_of(file);
+    if (connection->lock < AURI_SQL_RESERVED) {
+        return SQLITE_READONLY;
+    }
+    aur_status status = auri_sql_enter(connection->sql, &connection->error);
+    if (status == AUR_OK) {
+        status = is_whole_page(connection, bytes, offset)
+                     ? auri_connection_write(connection, (uint32_t)(offset / bytes) + 1, from,
+                                             &connection->error)
+                     : aur_fail(&connection->error, AUR_ERR_INVALID,
+                                "a database in this volume has pages of %u bytes; copy it by "
+                                "import-sqlite",
+                                connection->sql->options.page_bytes);
+        auri_sql_leave(connection->sql);
+    }
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_WRITE);
+}
+
+static int truncate_file(sqlite3_file *file, int64_t size) {
+    aur_sql_connection *connection = connection_of(file);
+    const int64_t page_bytes = connection->sql->options.page_bytes;
+    auri_connection_resize(connection, (uint32_t)((size + page_bytes - 1) / page_bytes));
+    return SQLITE_OK;
+}
+
+static int file_size(sqlite3_file *file, int64_t *size_out) {
+    aur_sql_connection *connection = connection_of(file);
+    bool is_brief;
+    const int code = begin_call(connection, &is_brief, SQLITE_IOERR_READ);
+    if (code == SQLITE_OK) {
+        *size_out = (int64_t)pages_of(connection) * connection->sql->options.page_bytes;
+        end_call(connection, is_brief);
+    }
+    return code;
+}
+
+/* ---- locks ---- */
+
+static aur_status lock_to(aur_sql_connection *connection, int level) {
+    aur_status status = AUR_OK;
+    if (connection->lock == AURI_SQL_UNLOCKED) {
+        status = auri_connection_begin(connection, &connection->error);
+    }
+    if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED &&
+        connection->lock == AURI_SQL_SHARED) {
+        status = auri_connection_reserve(connection, &connection->error);
+        auri_vfs_retry_at_once(connection->was_refused);
+    }
+    return status;
+}
+
+static int lock_file(sqlite3_file *file, int level) {
+    aur_sql_connection *connection = connection_of(file);
+    aur_status status = auri_sql_enter(connection->sql, &connection->error);
+    if (status == AUR_OK) {
+        status = lock_to(connection, level);
+        auri_sql_leave(connection->sql);
+    }
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_LOCK);
+}
+
+static int unlock_file(sqlite3_file *file, int level) {
+    aur_sql_connection *connection = connection_of(file);
+    if (auri_sql_enter(connection->sql, NULL) != AUR_OK) {
+        return SQLITE_OK;
+    }
+    if (level == SQLITE_LOCK_NONE && connection->lock != AURI_SQL_UNLOCKED) {
+        auri_connection_end(connection);
+    } else if (level == SQLITE_LOCK_SHARED) {
+        auri_connection_abandon(connection);
+    }
+    auri_sql_leave(connection->sql);
+    return SQLITE_OK;
+}
+
+/* Asked only about a journal that somebody may have left, and none ever is. */
+static int check_reserved_lock(sqlite3_file *file, int *out) {
+    (void)file;
+    *out = 0;
+    return SQLITE_OK;
+}
+
+/* ---- commit ---- */
+
+/* Before the commit: what fails here leaves the transaction rolled back, and nothing in doubt. */
+static int prepare_commit(aur_sql_connection *connection, const char *super) {
+    aur_status status = AUR_OK;
+    if (connection->lock != AURI_SQL_RESERVED) {
+        return SQLITE_OK;
+    }
+    if (super != NULL) {
+        connection->super = auri_super_find(connection->sql, super);
+        if (connection->super == NULL) {
+            status = aur_fail(&connection->error, AUR_ERR_INVALID,
+                              "a transaction writes in one volume only, and in no other file");
+        }
+    }
+    if (status == AUR_OK) {
+        status = auri_connection_check(connection, &connection->error);
+    }
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_FSYNC);
+}
+
+/* The commit. From here on only codes that make SQLite throw its cache away may be returned. */
+static int commit(aur_sql_connection *connection) {
+    aur_lsn lsn = 0;
+    if (connection->lock != AURI_SQL_RESERVED) {
+        return SQLITE_OK;
+    }
+    aur_status status = auri_connections_commit(&connection, 1, &lsn, &connection->error);
+    if (status == AUR_OK && lsn != 0 && connection->waits) {
+        status = auri_connection_wait(connection, lsn, &connection->error);
+        if (status != AUR_OK) {
+            connection->in_doubt = lsn;
+            connection->version.commit = AURI_VERSION_UNKNOWN;
+        }
+    }
+    const int code = auri_sqlite_code(connection, status, SQLITE_IOERR_FSYNC);
+    const bool is_safe = code == SQLITE_OK || code == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR;
+    return is_safe ? code : SQLITE_IOERR_FSYNC;
+}
+
+/* SQLite syncs through file_control, which names the super-journal. */
+static int sync_file(sqlite3_file *file, int flags) {
+    (void)file;
+    (void)flags;
+    return SQLITE_OK;
+}
+
+/* ---- file control ---- */
+
+static char *library_text(const auri_sql_library *library, const char *text) {
+    const size_t bytes = strlen(text) + 1;
+    char *copy = library->sqlite.malloc((int)bytes);
+    if (copy != NULL) {
+        memcpy(copy, text, bytes);
+    }
+    return copy;
+}
+
+static int control_entered(aur_sql_connection *connection, int operation, void *argument) {
+    switch (operation) {
+    case SQLITE_FCNTL_SYNC:
+        return prepare_commit(connection, argument);
+    case SQLITE_FCNTL_COMMIT_PHASETWO:
+        return commit(connection);
+    case SQLITE_FCNTL_OVERWRITE:
+        connection->is_overwritten = true;
+        return SQLITE_OK;
+    case SQLITE_FCNTL_PRAGMA:
+        return auri_vfs_pragma(connection, argument);
+    case SQLITE_FCNTL_PDB:
+        memcpy(&connection->sqlite, argument, sizeof connection->sqlite);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_VFSNAME: {
+        char *name = library_text(connection->library, connection->sql->vfs_name);
+        memcpy(argument, &name, sizeof name);
+        return SQLITE_OK;
+    }
+    case SQLITE_FCNTL_HAS_MOVED: {
+        const int has_moved = 0;
+        memcpy(argument, &has_moved, sizeof has_moved);
+        return SQLITE_OK;
+    }
+    case SQLITE_FCNTL_SIZE_HINT:
+    case SQLITE_FCNTL_CHUNK_SIZE:
+        return SQLITE_OK;
+    default:
+        return SQLITE_NOTFOUND;
+    }
+}
+
+static int control_file(sqlite3_file *file, int operation, void *argument) {
+    aur_sql_connection *connection = connection_of(file);
+    const aur_status status = auri_sql_enter(connection->sql, &connection->error);
+    if (status != AUR_OK) {
+        return auri_sqlite_code(connection, status, SQLITE_IOERR_FSYNC);
+    }
+    const int code = control_entered(connection, operation, argument);
+    auri_sql_leave(connection->sql);
+    return code;
+}
+
+/* With POWERSAFE_OVERWRITE SQLite pads its journals to this, not to pages. */
+static int sector_bytes(sqlite3_file *file) {
+    (void)file;
+    return 512;
+}
+
+static int characteristics(sqlite3_file *file) {
+    const int immutable = connection_of(file)->is_fixed ? SQLITE_IOCAP_IMMUTABLE : 0;
+    return SQLITE_IOCAP_SAFE_APPEND | SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_POWERSAFE_OVERWRITE |
+           SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN | immutable;
+}
+
+/* ---- open and close ---- */
+
+static int close_file(sqlite3_file *file) {
+    auri_connection_close(connection_of(file));
+    return SQLITE_OK;
+}
+
+static const sqlite3_io_methods database_methods = {
+    .iVersion = 1,
+    .xClose = close_file,
+    .xRead = read_file,
+    .xWrite = write_file,
+    .xTruncate = truncate_file,
+    .xSync = sync_file,
+    .xFileSize = file_size,
+    .xLock = lock_file,
+    .xUnlock = unlock_file,
+    .xCheckReservedLock = check_reserved_lock,
+    .xFileControl = control_file,
+    .xSectorSize = sector_bytes,
+    .xDeviceCharacteristics = characteristics,
+};
+
+/* The moment of the URI's as_of; 0: none is given. */
+static aur_status moment_of(aur_sql *sql, const char *text, aur_lsn *moment_out,
+                            aur_error *error) {
+    *moment_out = 0;
+    if (text == NULL) {
+        return AUR_OK;
+    }
+    (void)pthread_mutex_lock(&sql->lock);
+    const aur_sql_resolver resolver = sql->resolver;
+    void *context = sql->resolver_context;
+    (void)pthread_mutex_unlock(&sql->lock);
+    return resolver == NULL ? aur_fail(error, AUR_ERR_INVALID, "as_of is not understood here")
+                            : resolver(context, text, moment_out, error);
+}
+
+/* Whether there is such a database now, for who may not make one. */
+static aur_status require_existence(aur_sql_connection *connection, aur_error *error) {
+    if (connection->is_fixed) {
+        return AUR_OK;
+    }
+    aur_status status = auri_connection_begin(connection, error);
+    if (status == AUR_OK) {
+        status = connection->exists ? AUR_OK
+                                    : aur_fail(error, AUR_ERR_INVALID, "there is no database '%s'",
+                                               connection->database->name);
+        auri_connection_end(connection);
+    }
+    return status;
+}
+
+static aur_status open_connection(const auri_sql_library *library, const char *name, int flags,
+                                  aur_sql_connection **connection_out, aur_error *error) {
+    aur_sql *sql = library->sql;
+    const char *timeout = library->sqlite.uri_parameter(name, "timeout");
+    aur_lsn moment;
+    aur_status status =
+        moment_of(sql, library->sqlite.uri_parameter(name, "as_of"), &moment, error);
+    if (status == AUR_OK) {
+        status = auri_connection_open(sql, name, strlen(name), moment, connection_out, error);
+    }
+    if (status != AUR_OK) {
+        return status;
+    }
+    aur_sql_connection *connection = *connection_out;
+    connection->library = library;
+    connection->is_read_only =
+        connection->is_read_only || (flags & SQLITE_OPEN_READWRITE) == 0;
+    if (timeout != NULL) {
+        connection->timeout_ms = strtoull(timeout, NULL, 10);
+    }
+    if ((flags & SQLITE_OPEN_CREATE) == 0) {
+        status = require_existence(connection, error);
+    }
+    if (status != AUR_OK) {
+        auri_connection_close(connection);
+    }
+    return status;
+}
+
+int auri_database_file_open(const auri_sql_library *library, const char *name, int flags,
+                            auri_database_file *file, int *flags_out) {
+    aur_error error;
+    aur_error_clear(&error);
+    aur_status status = auri_sql_enter(library->sql, &error);
+    if (status == AUR_OK) {
+        status = open_connection(library, name, flags, &file->connection, &error);
+        auri_sql_leave(library->sql);
+    }
+    if (status != AUR_OK) {
+        return status == AUR_ERR_MEMORY ? SQLITE_IOERR_NOMEM : SQLITE_CANTOPEN;
+    }
+    if (flags_out != NULL && file->connection->is_read_only) {
+        *flags_out = (flags & ~SQLITE_OPEN_READWRITE) | SQLITE_OPEN_READONLY;
+    }
+    file->base.pMethods = &database_methods;
+    return SQLITE_OK;
+}
