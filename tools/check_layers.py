@@ -29,7 +29,9 @@ C_LAYERS: dict[str, set[str]] = {
     "buffer": {"format", "base"},
     "btree": {"buffer", "log", "format", "base"},
     "transaction": {"btree", "buffer", "log", "format", "base"},
+    "sql": {"transaction", "btree", "buffer", "log", "disk", "format", "base"},
     "api": {
+        "sql",
         "transaction",
         "btree",
         "buffer",
@@ -54,7 +56,7 @@ THIRD_PARTY = {
 
 # Python parts from the bottom up; a part may import itself and the ones before it.
 PYTHON_PARTS = ("inspector", "base", "_ext", "volume", "face", "cli")
-PYTHON_BASE_MODULES = {"errors", "types", "options", "protocols"}
+PYTHON_BASE_MODULES = {"errors", "types", "options", "protocols", "moments"}
 CLI_ONLY_PACKAGES = {"click", "rich"}
 # Second implementations of what the core has: they check the core, nothing else may rest on them.
 INSPECTOR_ONLY_PACKAGES = {"xxhash", "zstandard"}

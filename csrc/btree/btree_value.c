@@ -45,7 +45,7 @@ aur_status auri_overflow_write(aur_writer *writer, const aur_tree *tree, const u
         const uint32_t piece = piece_bytes(mtr->page_bytes, value_bytes - done);
         const uint32_t body_bytes = image_body(writer, tree->table, value + done, piece);
         status = aur_mtr_create(mtr, page_id, AUR_OP_IMAGE, 0, writer->space->body, body_bytes,
-                                 &ref, error);
+                                &ref, error);
         if (status == AUR_OK && streamed) {
             aur_buffer_unpin_streamed(mtr->buffer, &ref);
         } else {

@@ -193,12 +193,12 @@ static aur_status claim_extent(verification *run, aur_tree_cursor *cursor, aur_e
     aur_value value;
     aur_status status = aur_tree_cursor_entry(cursor, &key, &key_bytes, &value, error);
     if (status == AUR_OK && (key_bytes != AUR_EXTENT_KEY_BYTES || value.data == NULL ||
-                             value.length != AUR_EXTENT_BYTES)) {
+                             value.length != AUR_MAP_EXTENT_BYTES)) {
         return aur_fail(error, AUR_ERR_CORRUPT, "the map of page file %u breaks the format",
                         run->tree->table);
     }
     for (uint32_t at = 0; at < AUR_EXTENT_PAGES && status == AUR_OK; at++) {
-        const aur_page_id first = aur_get64(value.data + AUR_EXTENT_FIRST_AT);
+        const aur_page_id first = aur_get64(value.data + AUR_MAP_EXTENT_FIRST_AT);
         status = claim(run, aur_space_page_of_run(run->reader->page_bytes, first, at), error);
     }
     return status;

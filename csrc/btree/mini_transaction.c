@@ -47,8 +47,8 @@ aur_status aur_mtr_apply(aur_mtr *mtr, aur_page_ref *ref, uint8_t op, uint16_t a
 }
 
 aur_status aur_mtr_create(aur_mtr *mtr, aur_page_id page_id, uint8_t op, uint16_t arg,
-                           const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
-                           aur_error *error) {
+                          const void *body, uint32_t body_bytes, aur_page_ref *ref_out,
+                          aur_error *error) {
     aur_record record = {
         .op = op,
         .flags = AUR_RECORD_INIT,

@@ -24,10 +24,10 @@ aur_status aur_page_file_size(const aur_reader *reader, const aur_tree *map, uin
     if (status != AUR_OK) {
         return status;
     }
-    if (value.data == NULL || value.length != AUR_PAGE_FILE_BYTES) {
+    if (value.data == NULL || value.length != AUR_MAP_SIZE_BYTES) {
         status = corrupt(map, "has a size that breaks the format", error);
     } else {
-        *pages_out = aur_get32(value.data + AUR_PAGE_FILE_PAGES_AT);
+        *pages_out = aur_get32(value.data + AUR_MAP_SIZE_PAGES_AT);
     }
     aur_value_release(reader, &value);
     return status;
@@ -35,10 +35,10 @@ aur_status aur_page_file_size(const aur_reader *reader, const aur_tree *map, uin
 
 static aur_status decode_extent(const aur_tree *map, const aur_value *value, aur_page_id *first_out,
                                 aur_error *error) {
-    if (value->data == NULL || value->length != AUR_EXTENT_BYTES) {
+    if (value->data == NULL || value->length != AUR_MAP_EXTENT_BYTES) {
         return corrupt(map, "has an extent that breaks the format", error);
     }
-    *first_out = aur_get64(value->data + AUR_EXTENT_FIRST_AT);
+    *first_out = aur_get64(value->data + AUR_MAP_EXTENT_FIRST_AT);
     return AUR_OK;
 }
 
@@ -59,8 +59,8 @@ aur_status aur_page_file_find(const aur_reader *reader, const aur_tree *map, uin
 
 static aur_status put_size(aur_writer *writer, const aur_tree *map, uint32_t pages, bool *is_new,
                            aur_error *error) {
-    uint8_t value[AUR_PAGE_FILE_BYTES];
-    aur_put32(value + AUR_PAGE_FILE_PAGES_AT, pages);
+    uint8_t value[AUR_MAP_SIZE_BYTES];
+    aur_put32(value + AUR_MAP_SIZE_PAGES_AT, pages);
     return aur_tree_put(writer, map, size_key, 0, value, sizeof value, is_new, error);
 }
 
@@ -73,13 +73,13 @@ aur_status aur_page_file_create(aur_writer *writer, const aur_tree *map, aur_err
 aur_status aur_page_file_extend(aur_writer *writer, const aur_tree *map, uint32_t extent,
                                 aur_page_id *first_out, aur_error *error) {
     uint8_t key[AUR_EXTENT_KEY_BYTES];
-    uint8_t value[AUR_EXTENT_BYTES];
+    uint8_t value[AUR_MAP_EXTENT_BYTES];
     bool is_new = false;
     aur_status status =
         aur_space_allocate(writer->space, writer->mtr, AUR_EXTENT_PAGES, first_out, error);
     if (status == AUR_OK) {
         extent_key(extent, key);
-        aur_put64(value + AUR_EXTENT_FIRST_AT, *first_out);
+        aur_put64(value + AUR_MAP_EXTENT_FIRST_AT, *first_out);
         status = aur_tree_put(writer, map, key, sizeof key, value, sizeof value, &is_new, error);
     }
     if (status == AUR_OK && !is_new) {

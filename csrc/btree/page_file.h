@@ -17,15 +17,15 @@ enum {
     /* Key of an extent: its index, big-endian. */
     AUR_EXTENT_KEY_BYTES = 4,
     /* Value of an extent. */
-    AUR_EXTENT_FIRST_AT = 0, /* u64 first page of the run */
-    AUR_EXTENT_BYTES = 8,
+    AUR_MAP_EXTENT_FIRST_AT = 0, /* u64 first page of the run */
+    AUR_MAP_EXTENT_BYTES = 8,
     /* Value of the empty key. */
-    AUR_PAGE_FILE_PAGES_AT = 0, /* u32 number of pages */
-    AUR_PAGE_FILE_BYTES = 4,
+    AUR_MAP_SIZE_PAGES_AT = 0, /* u32 number of pages */
+    AUR_MAP_SIZE_BYTES = 4,
 };
 
-_Static_assert(AUR_EXTENT_BYTES == AUR_EXTENT_FIRST_AT + 8, "extent");
-_Static_assert(AUR_PAGE_FILE_BYTES == AUR_PAGE_FILE_PAGES_AT + 4, "page file");
+_Static_assert(AUR_MAP_EXTENT_BYTES == AUR_MAP_EXTENT_FIRST_AT + 8, "extent");
+_Static_assert(AUR_MAP_SIZE_BYTES == AUR_MAP_SIZE_PAGES_AT + 4, "page file");
 
 static inline uint32_t aur_extent_of(uint32_t page) { return page / AUR_EXTENT_PAGES; }
 

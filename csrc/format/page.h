@@ -32,8 +32,7 @@ enum {
     AUR_PAGE_OWNER_AT = 36,   /* u32 table id */
     AUR_PAGE_LINK_AT = 40,  /* u64 inner: leftmost child; overflow: bytes of payload on this page */
     AUR_PAGE_COUNT_AT = 48, /* u64 root: records in the table */
-    AUR_PAGE_BODY_AT =
-        56, /* slot directory (u16 offsets), or the payload of pages without slots */
+    AUR_PAGE_BODY_AT = 56, /* slot directory (u16 offsets), or the payload of pages without slots */
 };
 
 _Static_assert(AUR_PAGE_CHECKSUM_AT == 0 && AUR_PAGE_ID_AT == 8,

@@ -9,9 +9,9 @@
 #include "format/page_edit.h"
 
 enum {
-    GAP_BYTES = 8,      /* equal bytes between two runs that are cheaper to write than to skip */
+    GAP_BYTES = 8,       /* equal bytes between two runs that are cheaper to write than to skip */
     MOVE_BYTES_MIN = 16, /* a shorter stretch is written */
-    RUNS_MAX = 512,     /* with more of them an image is shorter */
+    RUNS_MAX = 512,      /* with more of them an image is shorter */
     MOVES_MAX = 24,
     ANCHOR_BYTES = 12,
     ANCHORS_MAX = 12, /* searches of the whole page */
@@ -135,8 +135,8 @@ static int32_t anchored_distance(diff *pages, run within) {
         return 0;
     }
     pages->anchors++;
-    const uint8_t *found = memmem(payload, pages->page_bytes - AUR_PAGE_BODY_AT,
-                                  pages->after + middle, ANCHOR_BYTES);
+    const uint8_t *found =
+        memmem(payload, pages->page_bytes - AUR_PAGE_BODY_AT, pages->after + middle, ANCHOR_BYTES);
     return found == NULL ? 0 : (int32_t)(middle - (uint32_t)(found - pages->before));
 }
 

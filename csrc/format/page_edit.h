@@ -15,7 +15,7 @@ enum {
     AUR_EDIT_KIND_AT = 0,   /* u8 enum aur_edit_kind */
     AUR_EDIT_TO_AT = 1,     /* u16 offset in the page of the first byte that changes */
     AUR_EDIT_LENGTH_AT = 3, /* u16 bytes that change, at least 1 */
-    AUR_EDIT_BODY_AT = 5,   /* write: the bytes. Move: u16 offset of the first byte that is copied */
+    AUR_EDIT_BODY_AT = 5, /* write: the bytes. Move: u16 offset of the first byte that is copied */
 };
 
 enum aur_edit_kind {

@@ -141,8 +141,8 @@ static aur_status take_view(aur_sql_connection *connection, bool at_head, aur_er
     do {
         status = at_head ? aur_transactions_view_head(transactions, &connection->view, error)
                          : aur_transactions_begin(transactions, true, &connection->view, error);
-        if (status == AUR_OK && !aur_era_is(aur_view_era(connection->view),
-                                            aur_transactions_era(transactions))) {
+        if (status == AUR_OK &&
+            !aur_era_is(aur_view_era(connection->view), aur_transactions_era(transactions))) {
             aur_transaction_destroy(connection->view);
             connection->view = NULL;
             status = AUR_TIMEOUT; /* an era began meanwhile */
@@ -289,6 +289,7 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
     connection->is_overwritten = false;
     connection->super = NULL;
     connection->lock = AURI_SQL_RESERVED;
+    aur_error_clear(error); /* of a view that was refused before */
     return AUR_OK;
 }
 

@@ -53,16 +53,15 @@ static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *
     aur_buffer *buffer = connection->sql->options.buffer;
     aur_page_ref ref = {NULL, NULL};
     aur_page_id page_id;
-    const uint8_t *body =
-        auri_staging_body(&connection->staging, staged, connection->image, error);
+    const uint8_t *body = auri_staging_body(&connection->staging, staged, connection->image, error);
     if (body == NULL) {
         return AUR_ERR_IO;
     }
     aur_status status = locate(made, writer, staged->page, &page_id, error);
     if (status == AUR_OK && staged->op == AUR_OP_IMAGE) {
         body = with_owner(made, connection->image, body, staged->bytes);
-        status = aur_mtr_create(writer->mtr, page_id, AUR_OP_IMAGE, 0, body, staged->bytes, &ref,
-                                error);
+        status =
+            aur_mtr_create(writer->mtr, page_id, AUR_OP_IMAGE, 0, body, staged->bytes, &ref, error);
     } else if (status == AUR_OK) {
         status = aur_buffer_pin_head(buffer, page_id, &ref, error);
         if (status == AUR_OK) {

@@ -23,8 +23,8 @@ aur_status auri_connection_extent(aur_sql_connection *connection, const aur_read
         *first_out = slot->first;
         return AUR_OK;
     }
-    const aur_status status = aur_page_file_find(reader, aur_view_map(connection->table), extent,
-                                                 first_out, error);
+    const aur_status status =
+        aur_page_file_find(reader, aur_view_map(connection->table), extent, first_out, error);
     if (status == AUR_OK) {
         *slot = (auri_extent_slot){extent + 1, *first_out};
     }
@@ -72,9 +72,7 @@ static void put_big_endian(uint8_t *out, uint32_t value) {
     aur_put32(out, __builtin_bswap32(value));
 }
 
-static uint32_t get_big_endian(const uint8_t *bytes) {
-    return __builtin_bswap32(aur_get32(bytes));
-}
+static uint32_t get_big_endian(const uint8_t *bytes) { return __builtin_bswap32(aur_get32(bytes)); }
 
 static void show_counter(uint8_t *first_page, uint32_t counter) {
     put_big_endian(first_page + SQLITE_HEADER_CHANGE_COUNTER_AT, counter);
@@ -85,8 +83,7 @@ static void show_counter(uint8_t *first_page, uint32_t counter) {
 static aur_status build_staged(aur_sql_connection *connection, const auri_staged *staged,
                                aur_error *error) {
     const uint32_t page_bytes = connection->sql->options.page_bytes;
-    const uint8_t *body =
-        auri_staging_body(&connection->staging, staged, connection->edits, error);
+    const uint8_t *body = auri_staging_body(&connection->staging, staged, connection->edits, error);
     aur_page_ref ref = {NULL, NULL};
     if (body == NULL) {
         return AUR_ERR_IO;

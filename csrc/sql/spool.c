@@ -74,8 +74,9 @@ static aur_status open_file(auri_spool *spool, aur_error *error) {
     if (status != AUR_OK) {
         close_file(spool);
         return status < AUR_OK ? status
-                               : aur_fail(error, AUR_ERR_IO, "no folder for temporary files: set "
-                                                             "TMPDIR");
+                               : aur_fail(error, AUR_ERR_IO,
+                                          "no folder for temporary files: set "
+                                          "TMPDIR");
     }
     return AUR_OK;
 }

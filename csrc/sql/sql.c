@@ -44,8 +44,7 @@ static void destroy(aur_sql *sql) {
 }
 
 void aur_sql_release(aur_sql *sql) {
-    if (sql != NULL &&
-        atomic_fetch_sub_explicit(&sql->references, 1, memory_order_acq_rel) == 1) {
+    if (sql != NULL && atomic_fetch_sub_explicit(&sql->references, 1, memory_order_acq_rel) == 1) {
         destroy(sql);
     }
 }
@@ -90,8 +89,8 @@ void aur_sql_set_resolver(aur_sql *sql, aur_sql_resolver resolver, void *context
 /* Locked. */
 static auri_sql_database *find_database(const aur_sql *sql, const char *name, size_t name_bytes) {
     auri_sql_database *database = sql->databases;
-    while (database != NULL && (database->name_bytes != name_bytes ||
-                                memcmp(database->name, name, name_bytes) != 0)) {
+    while (database != NULL &&
+           (database->name_bytes != name_bytes || memcmp(database->name, name, name_bytes) != 0)) {
         database = database->next;
     }
     return database;
@@ -151,8 +150,7 @@ static aur_status apply_drop(void *context, aur_writer *writer, aur_error *error
     const dropping *drop = context;
     const aur_sql_connection *connection = drop->connection;
     const auri_version version = {aur_view_era(connection->view), writer->mtr->start};
-    const aur_status status =
-        aur_page_commit_drop(&drop->commit, writer, connection->table, error);
+    const aur_status status = aur_page_commit_drop(&drop->commit, writer, connection->table, error);
     auri_versions_add(&connection->database->versions, version);
     return status;
 }
@@ -164,14 +162,13 @@ static aur_status drop_reserved(aur_sql_connection *connection, aur_lsn *lsn_out
     if (!connection->exists) {
         return AUR_NOT_FOUND;
     }
-    drop.commit = (aur_page_commit){
-        .view = connection->view, .apply = apply_drop, .context = &drop};
+    drop.commit =
+        (aur_page_commit){.view = connection->view, .apply = apply_drop, .context = &drop};
     return aur_transactions_commit_pages(connection->sql->options.transactions, &drop.commit, 1,
                                          lsn_out, error);
 }
 
-static aur_status drop_through(aur_sql_connection *connection, aur_lsn *lsn_out,
-                               aur_error *error) {
+static aur_status drop_through(aur_sql_connection *connection, aur_lsn *lsn_out, aur_error *error) {
     aur_status status;
     do {
         status = auri_connection_begin(connection, error);
@@ -194,8 +191,8 @@ aur_status aur_sql_drop(aur_sql *sql, const char *name, uint64_t timeout_ms, uin
     if (status != AUR_OK) {
         return status;
     }
-    status = auri_connection_open(sql, name, strnlen(name, AUR_SQL_NAME_LIMIT), 0, &connection,
-                                  error);
+    status =
+        auri_connection_open(sql, name, strnlen(name, AUR_SQL_NAME_LIMIT), 0, &connection, error);
     if (status == AUR_OK) {
         connection->timeout_ms = timeout_ms;
         status = drop_through(connection, lsn_out, error);

@@ -81,7 +81,7 @@ struct aur_sql_connection {
     bool has_committed;  /* since the view began */
     bool has_read_pages; /* since the view began; beyond page 1 */
     bool waits;
-    bool has_handler; /* SQLite calls our busy handler */
+    bool has_handler;    /* SQLite calls our busy handler */
     bool is_overwritten; /* SQLite said that it will write every page anew */
     enum auri_sql_lock lock;
     uint64_t timeout_ms;

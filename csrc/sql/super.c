@@ -56,8 +56,8 @@ static uint32_t list_members(aur_sql *sql, const auri_super *super,
     return count;
 }
 
-aur_status auri_super_commit(aur_sql *sql, const auri_super *super,
-                             aur_sql_connection **member_out, aur_error *error) {
+aur_status auri_super_commit(aur_sql *sql, const auri_super *super, aur_sql_connection **member_out,
+                             aur_error *error) {
     aur_sql_connection *members[MEMBERS_MAX];
     const uint32_t count = list_members(sql, super, members);
     bool waits = false;

@@ -27,7 +27,7 @@ void auri_super_remove(aur_sql *sql, const auri_super *super);
 /* Commits the connections that depend on it, in one mini-transaction, and waits if one of them
  * waits. *failed_out: one of them, to tell the error to. AUR_ERR_INVALID: not all that the
  * transaction writes is in this volume. */
-aur_status auri_super_commit(aur_sql *sql, const auri_super *super,
-                             aur_sql_connection **member_out, aur_error *error) AUR_CHECKED;
+aur_status auri_super_commit(aur_sql *sql, const auri_super *super, aur_sql_connection **member_out,
+                             aur_error *error) AUR_CHECKED;
 
 #endif

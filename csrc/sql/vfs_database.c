@@ -12,8 +12,9 @@ static aur_sql_connection *connection_of(sqlite3_file *file) {
 }
 
 int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code) {
-    if (status < AUR_OK) {
-        connection->error.status = status;
+    if (status != AUR_OK) {
+        /* An outcome, such as a wait that took too long, is no error of ours. */
+        connection->error.status = status < AUR_OK ? status : AUR_OK;
     }
     switch (status) {
     case AUR_OK:
@@ -174,8 +175,7 @@ static aur_status lock_to(aur_sql_connection *connection, int level) {
     if (connection->lock == AURI_SQL_UNLOCKED) {
         status = auri_connection_begin(connection, &connection->error);
     }
-    if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED &&
-        connection->lock == AURI_SQL_SHARED) {
+    if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED && connection->lock == AURI_SQL_SHARED) {
         status = auri_connection_reserve(connection, &connection->error);
         auri_vfs_retry_at_once(connection->was_refused);
     }
@@ -350,8 +350,7 @@ static const sqlite3_io_methods database_methods = {
 };
 
 /* The moment of the URI's as_of; 0: none is given. */
-static aur_status moment_of(aur_sql *sql, const char *text, aur_lsn *moment_out,
-                            aur_error *error) {
+static aur_status moment_of(aur_sql *sql, const char *text, aur_lsn *moment_out, aur_error *error) {
     *moment_out = 0;
     if (text == NULL) {
         return AUR_OK;
@@ -394,8 +393,7 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
     }
     aur_sql_connection *connection = *connection_out;
     connection->library = library;
-    connection->is_read_only =
-        connection->is_read_only || (flags & SQLITE_OPEN_READWRITE) == 0;
+    connection->is_read_only = connection->is_read_only || (flags & SQLITE_OPEN_READWRITE) == 0;
     if (timeout != NULL) {
         connection->timeout_ms = strtoull(timeout, NULL, 10);
     }

@@ -37,9 +37,9 @@ static int locking_mode(aur_sql_connection *connection, char **argument) {
 
 /* A page is as big as the volume's. */
 static int page_size(aur_sql_connection *connection, char **argument) {
-    return argument[VALUE] == NULL ? SQLITE_NOTFOUND
-                                   : answer_number(connection, argument,
-                                                   connection->sql->options.page_bytes);
+    return argument[VALUE] == NULL
+               ? SQLITE_NOTFOUND
+               : answer_number(connection, argument, connection->sql->options.page_bytes);
 }
 
 /* OFF: commits do not wait. Anything else: they do, as the volume was opened for. */

@@ -39,8 +39,7 @@ aur_status aur_transactions_view_head(aur_transactions *transactions, aur_transa
     }
     (void)pthread_mutex_lock(&points->lock);
     auri_read_points_await_head(points);
-    *view_out =
-        auri_transaction_open(transactions, true, aur_log_head(transactions->options.log));
+    *view_out = auri_transaction_open(transactions, true, aur_log_head(transactions->options.log));
     (void)pthread_mutex_unlock(&points->lock);
     return *view_out != NULL ? AUR_OK
                              : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a view");
@@ -67,8 +66,7 @@ aur_status aur_view_find(const aur_transaction *view, const char *name, size_t n
     auri_tables *tables = &view->transactions->tables;
     const aur_reader reader = aur_view_reader(view);
     char key[AUR_TABLE_NAME_LIMIT];
-    if (*database != NULL &&
-        auri_tables_recall(tables, *database, reader.read_point) == AUR_OK) {
+    if (*database != NULL && auri_tables_recall(tables, *database, reader.read_point) == AUR_OK) {
         return AUR_OK;
     }
     const size_t key_bytes = prefixed(name, name_bytes, key);
@@ -102,8 +100,7 @@ aur_status aur_page_commit_create(const aur_page_commit *commit, aur_writer *wri
     char key[AUR_TABLE_NAME_LIMIT];
     int64_t added = 0;
     const size_t key_bytes = prefixed(name, name_bytes, key);
-    aur_status status =
-        auri_tables_prepare(tables, commit->view, key, key_bytes, database, error);
+    aur_status status = auri_tables_prepare(tables, commit->view, key, key_bytes, database, error);
     if (status != AUR_OK) {
         return status;
     }
@@ -141,8 +138,7 @@ aur_status aur_page_commit_drop(const aur_page_commit *commit, aur_writer *write
 
 /* ---- room ---- */
 
-static aur_status forecast_pages(void *context, uint64_t *pages, bool *has_runs,
-                                 aur_error *error) {
+static aur_status forecast_pages(void *context, uint64_t *pages, bool *has_runs, aur_error *error) {
     const aur_page_demand *demand = context;
     (void)error;
     *pages = demand->extents * (AUR_EXTENT_PAGES + MAP_PAGES_PER_EXTENT) +

@@ -28,7 +28,7 @@ struct aur_transactions {
     atomic_uint rewinds;    /* counts them, since open */
     atomic_uint groups_wanted;
     atomic_uint growth_waiters; /* commits that wait for groups_wanted */
-    atomic_bool was_read; /* since a commit last looked */
+    atomic_bool was_read;       /* since a commit last looked */
     atomic_uint_least64_t commits, conflicts;
     atomic_uint_least64_t pages_used, pages_extent;
 
@@ -45,12 +45,12 @@ struct aur_transactions {
     uint8_t *scratch;
     auri_journal journal;
     uint64_t groups;
-    pthread_cond_t has_grown;  /* or was refused to grow */
-    uint64_t growth_refusals;  /* counts them */
-    aur_error growth_refusal;  /* the last one */
-    uint32_t unread_commits; /* the last ones, in which nobody began to read */
-    uint64_t slack_pages;    /* free pages behind the extent, as of its last look, less all needs */
-    auri_lsn_list keep;      /* of the commit under way: points to keep page versions for, */
+    pthread_cond_t has_grown; /* or was refused to grow */
+    uint64_t growth_refusals; /* counts them */
+    aur_error growth_refusal; /* the last one */
+    uint32_t unread_commits;  /* the last ones, in which nobody began to read */
+    uint64_t slack_pages; /* free pages behind the extent, as of its last look, less all needs */
+    auri_lsn_list keep;   /* of the commit under way: points to keep page versions for, */
     auri_lsn_list boundaries; /* and among them where VDL may come to stand */
 
     /* What storage was last told to retain: its worker's alone. */

@@ -15,6 +15,7 @@ Examples
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from aurora_engine.database import Database, open  # noqa: A004
 from aurora_engine.errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "VolumeFullError",
     "VolumeStatus",
     "__version__",
+    "connect",
     "open",
 ]
 
@@ -79,7 +81,16 @@ __version__: str
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> str:
+if TYPE_CHECKING:
+    from aurora_engine.sql import connect
+
+
+def __getattr__(name: str) -> object:
+    # SQL comes with a module of its own, which who wants keys and values need not load.
+    if name == "connect":
+        from aurora_engine.sql import connect
+
+        return connect
     # The version is written once, in the package's metadata; looking it up is too slow for an
     # import.
     if name == "__version__":

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, ConflictError
@@ -34,6 +35,7 @@ from aurora_engine.view import Snapshot
 if TYPE_CHECKING:
     from typing import Self
 
+    from aurora_engine.sql.databases import SqlDatabases
     from aurora_engine.types import Durability, VerifyReport, VolumeStatus
     from aurora_engine.volume import Volume
 
@@ -134,6 +136,16 @@ def open(  # noqa: A001
     return Database(volume, durability)
 
 
+# A volume has one writer: who names its directory again in this process finds it here.
+_opened: WeakValueDictionary[str, Database] = WeakValueDictionary()
+
+
+def opened_at(path: str) -> Database | None:
+    """The database that this process has open in a directory, by its real path."""
+    database = _opened.get(path)
+    return None if database is None or database.closed else database
+
+
 def _backoff_s(attempt: int) -> float:
     """A random time that grows with the attempts, so that those who met here part."""
     return int.from_bytes(os.urandom(2)) / 65536 * BACKOFF_S * attempt
@@ -161,7 +173,7 @@ class Database(TableVerbs, PastVerbs):
     [b'3', None]
     """
 
-    __slots__ = ("__weakref__", "_closed", "_turn", "_volume", "_waits")
+    __slots__ = ("__weakref__", "_closed", "_sql", "_turn", "_volume", "_waits")
 
     def __init__(self, volume: Volume, durability: Durability) -> None:
         self._closed = False
@@ -170,6 +182,8 @@ class Database(TableVerbs, PastVerbs):
         self._handle = None
         self._waits = durability == "quorum"
         self._turn = threading.Lock()
+        self._sql: SqlDatabases | None = None
+        _opened[os.path.realpath(volume.path)] = self
 
     @property
     def path(self) -> str:
@@ -319,6 +333,17 @@ class Database(TableVerbs, PastVerbs):
             If there is none.
         """
         self.transact(lambda txn: txn.drop_table(name))
+
+    # ---- SQL ----
+
+    @property
+    def sql(self) -> SqlDatabases:
+        """The SQL databases of the volume; `aurora_engine.connect` connects to one."""
+        if self._sql is None:
+            from aurora_engine.sql.databases import SqlDatabases
+
+            self._sql = SqlDatabases(self._source, self._volume)
+        return self._sql
 
     # ---- durability ----
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from aurora_engine.options import Topology, checked_history_bytes, checked_window
@@ -78,6 +79,22 @@ class PastVerbs(ABC):
         """
         self._require_open()
         return Snapshot(self._volume.past.view(at), self._volume)
+
+    def pinned(self, at: At) -> AbstractContextManager[int]:
+        """The LSN of a moment, which is retained until the end of a with block.
+
+        Parameters
+        ----------
+        at : int, datetime or timedelta
+            The moment, as with `at`.
+        """
+        self._require_open()
+        return self._volume.past.pinned(at)
+
+    def moment_time(self, lsn: int) -> datetime:
+        """Since when a moment was the present, in UTC."""
+        self._require_open()
+        return self._volume.past.time(lsn)
 
     def backtrack(self, to: At, *, dry_run: bool = False) -> Rewind:
         """Makes a moment of the past the present again, in place, whatever the distance.

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import aurora_engine as aurora
+from aurora_engine._ext.clock import VirtualClock
 from aurora_engine._ext.disk import Disk
-from aurora_engine._ext.engine import Engine, VirtualClock
+from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.frame import Frame, checksum
 from aurora_engine._ext.records import LogGap, RewindRecord, SegmentIdentity
 from aurora_engine._ext.segment import Segment

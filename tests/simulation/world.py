@@ -16,8 +16,9 @@ from tests.simulation.storage import (
     new_volume_id,
 )
 
+from aurora_engine._ext.clock import VirtualClock
 from aurora_engine._ext.cursor import Cursor
-from aurora_engine._ext.engine import Engine, VirtualClock
+from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import NeedsGroups, RewindRecord
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError

@@ -1,11 +1,9 @@
 from libc.stdint cimport uint64_t
 
 from aurora_engine._ext.caurora cimport aur_error, aur_found, aur_status, aur_table
+from aurora_engine._ext.clock cimport VirtualClock
 from aurora_engine._ext.handle cimport Handle
 from aurora_engine._ext.history cimport EngineHistory
-
-cdef class VirtualClock:
-    cdef uint64_t _now_us
 
 cdef class Engine(EngineHistory):
     cdef VirtualClock _clock

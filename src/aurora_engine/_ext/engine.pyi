@@ -1,17 +1,13 @@
 from collections.abc import Iterable
 from typing import Any, Self, TypeVar, final, overload
 
+from aurora_engine._ext.clock import VirtualClock
 from aurora_engine._ext.history import EngineHistory
 from aurora_engine._ext.records import CopyStatus, EngineStatus, EngineVerified, RewindRecord
 from aurora_engine._ext.segment import Segment
 from aurora_engine.types import ReadableBuffer
 
 _T = TypeVar("_T")
-
-@final
-class VirtualClock:
-    def __init__(self, now_us: int = 0) -> None: ...
-    now_us: int
 
 @final
 class TableHandle:

@@ -55,6 +55,7 @@ from aurora_engine._ext.caurora cimport (
     aur_status,
     aur_table,
 )
+from aurora_engine._ext.clock cimport VirtualClock
 from aurora_engine._ext.handle cimport (
     Handle,
     enter,
@@ -83,23 +84,6 @@ cdef tuple COPY_STATES = ("ok", "lagging", "failed", "rebuilding")
 cdef dict STATUS_WORDS = {0: "ok"} | {
     value: name.removeprefix("AUR_ERR_").lower() for name, value in _STATUSES.items()
 }
-
-
-@cython.final
-cdef class VirtualClock:
-    """A wall clock that stands still until it is set, for simulated time."""
-
-    def __init__(self, uint64_t now_us=0):
-        self._now_us = now_us
-
-    @property
-    def now_us(self):
-        """Microseconds since 1970."""
-        return self._now_us
-
-    @now_us.setter
-    def now_us(self, uint64_t now_us):
-        self._now_us = now_us
 
 
 cdef uint64_t read_clock(void *context) noexcept nogil:

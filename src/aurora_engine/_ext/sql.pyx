@@ -33,7 +33,7 @@ from aurora_engine._ext.handle cimport forked, require
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import SqlCounts, SqlState
-from aurora_engine._ext.status import STATUSES
+from aurora_engine._ext.status import STATUSES as _STATUSES
 from aurora_engine.errors import AuroraError
 
 cdef extern from *:
@@ -194,7 +194,7 @@ cdef aur_status tell(failure, aur_error *error) noexcept:
     cdef bytes text = str(failure).encode()[:AUR_ERROR_TEXT_BYTES - 1]
     status = AUR_ERR_INVALID
     if isinstance(failure, AuroraError):
-        status = STATUSES.get(failure.status_name, status)
+        status = _STATUSES.get(failure.status_name, status)
     error.status = <aur_status><int>status
     memcpy(error.message, <const char *>text, len(text) + 1)
     return error.status

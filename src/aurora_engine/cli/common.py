@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from aurora_engine.errors import (
     StorageIOError,
     VolumeFullError,
 )
+from aurora_engine.moments import parse_moment
 
 EXIT_NOT_FOUND = 1
 EXIT_NOT_CONFIRMED = 1
@@ -72,33 +72,12 @@ def json_option(function: _Function) -> _Function:
     return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")(function)
 
 
-DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-DURATION = re.compile(rf"(?:{DURATION_PART.pattern})+")
-UNITS = {
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
-
-
 def moment(text: str) -> int | datetime | timedelta:
     """What names a moment: an LSN, an ISO time, or a duration (90s, 2h30m, 1d), that long ago."""
-    text = text.strip()
-    if text.isdecimal():
-        return int(text)
     try:
-        if DURATION.fullmatch(text):
-            parts = DURATION_PART.findall(text)
-            return sum((float(number) * UNITS[unit] for number, unit in parts), timedelta())
-        return datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{text!r} is no LSN, no ISO time (2026-03-01T14:03:07, local time without a zone) "
-            "and no duration (90s, 15m, 2h30m, 1d)"
-        ) from None
+        return parse_moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def at_option(function: _Function) -> _Function:

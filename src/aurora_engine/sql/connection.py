@@ -1,0 +1,391 @@
+"""Connections: `sqlite3.Connection`, with its files in a volume."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from aurora_engine.database import Database
+from aurora_engine.errors import DatabaseClosedError
+from aurora_engine.moments import parse_moment
+from aurora_engine.sql.drivers import vfs_of
+from aurora_engine.sql.failures import explained
+from aurora_engine.sql.functions import install_functions
+from aurora_engine.sql.volumes import volumes
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from aurora_engine.types import At
+
+__all__ = ["Connection", "Cursor", "connect"]
+
+TIMEOUT_S = 5.0
+NAME_BYTES_MAX = 254
+
+Target = Database | str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class CursorVerbs:
+    """What cursors do on top of a driver's own: errors say what really happened."""
+
+    __slots__ = ()
+
+    connection: Any
+    failure_class: type[Exception]
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        """Runs a statement; see `sqlite3.Cursor.execute`."""
+        try:
+            return super().execute(sql, parameters)  # type: ignore[misc,no-any-return]
+        except self.failure_class as failure:
+            raise self.connection.explain(failure) from failure.__cause__
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
+        """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
+        try:
+            return super().executemany(sql, parameters)  # type: ignore[misc,no-any-return]
+        except self.failure_class as failure:
+            raise self.connection.explain(failure) from failure.__cause__
+
+    def executescript(self, sql_script: str, /) -> Self:
+        """Runs several statements; see `sqlite3.Cursor.executescript`."""
+        try:
+            return super().executescript(sql_script)  # type: ignore[misc,no-any-return]
+        except self.failure_class as failure:
+            raise self.connection.explain(failure) from failure.__cause__
+
+
+class ConnectionVerbs:
+    """What connections do on top of a driver's own."""
+
+    driver: ModuleType
+    cursor_class: type[Any]
+
+    _database: Database
+    _release: weakref.finalize[Any, Any]
+    _id: int
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        name: str = "main",
+        as_of: At | str | None = None,
+        create: bool = True,
+        timeout: float = TIMEOUT_S,
+        isolation_level: str | None = "IMMEDIATE",
+        **options: Any,
+    ) -> None:
+        check_name(name)
+        database, release = _database_of(target, create)
+        try:
+            self._open(database, name, as_of, timeout, isolation_level, options)
+        except BaseException:
+            release()
+            raise
+        self._name = name
+        self._release = weakref.finalize(self, release)
+
+    def _open(
+        self,
+        database: Database,
+        name: str,
+        as_of: At | str | None,
+        timeout: float,
+        isolation_level: str | None,
+        options: dict[str, Any],
+    ) -> None:
+        sql = database.sql
+        self._database = database
+        with _pinned(database, as_of) as moment:
+            past = "" if moment is None else f"&as_of={moment}"
+            uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{past}"
+            super().__init__(  # type: ignore[call-arg]
+                uri, timeout=timeout, isolation_level=isolation_level, uri=True, **options
+            )
+        self._id = sql.opened()
+        sql.set_timeout(self._id, max(0, round(timeout * 1000)))
+        install_functions(self)
+
+    # ---- what it is ----
+
+    @property
+    def database(self) -> Database:
+        """The volume that it works in."""
+        return self._database
+
+    @property
+    def name(self) -> str:
+        """Name of the SQL database in the volume."""
+        return self._name
+
+    @property
+    def lsn(self) -> int:
+        """The moment that it stands at.
+
+        While it is in a transaction or looks at the past, the one that it reads at; else its newest
+        commit; before its first one, what is durable now.
+        """
+        state = self._database.sql.state(self._id)
+        return state.read_point or state.last_commit or self._database.durable_lsn
+
+    # ---- transactions ----
+
+    def commit(self, *, wait: bool = True) -> None:
+        """Commits the transaction that is open, if one is.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait until it is durable. Without, the commit is ordered but may be lost in a crash,
+            from the end; `wait_durable` waits for it, and so does the end of the next transaction
+            of this connection that only reads.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+            With ``in_doubt`` set if it may have been done all the same (`QuorumLostError`): ask for
+            ``lsn`` when the quorum is back.
+        """
+        try:
+            if wait:
+                super().commit()  # type: ignore[misc]
+            else:
+                self._commit_without_waiting()
+        except self.driver.DatabaseError as failure:
+            raise self.explain(failure) from failure.__cause__
+
+    def _commit_without_waiting(self) -> None:
+        sql = self._database.sql
+        before = sql.set_wait(self._id, False)
+        try:
+            super().commit()  # type: ignore[misc]
+        finally:
+            sql.set_wait(self._id, before)
+
+    def wait_durable(self, *, timeout: float | None = None) -> None:
+        """Waits until every commit of this connection is durable.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Raises
+        ------
+        TimeoutError
+            If they are not durable in time.
+        QuorumLostError
+            If they cannot become durable now.
+        """
+        newest = self._database.sql.state(self._id).last_commit
+        if newest:
+            self._database.wait_durable(newest, timeout=timeout)
+
+    def at(self, moment: At | str) -> Self:
+        """Another connection, to the same database as it was at a moment; read-only.
+
+        Parameters
+        ----------
+        moment : int, datetime, timedelta or str
+            As with `Database.at`; or any of them as text.
+        """
+        return type(self)(self._database, name=self._name, as_of=moment)
+
+    # ---- statements ----
+
+    def cursor(self, factory: Callable[[Any], Any] | None = None) -> Any:
+        """A cursor; see `sqlite3.Connection.cursor`."""
+        return super().cursor(  # type: ignore[misc]
+            self.cursor_class if factory is None else factory
+        )
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Runs a statement in a new cursor; see `sqlite3.Connection.execute`."""
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+        """Runs a statement for each set of parameters; see `sqlite3.Connection.executemany`."""
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, sql_script: str, /) -> Any:
+        """Runs several statements; see `sqlite3.Connection.executescript`."""
+        return self.cursor().executescript(sql_script)
+
+    def deserialize(self, *_: Any, **__: Any) -> None:
+        """Not possible: it would put a database in memory in place of the volume's."""
+        raise self.driver.NotSupportedError(
+            "deserialize would replace the database in the volume by one in memory: import a file "
+            "with aurora_engine.sql.import_sqlite, or use backup()"
+        )
+
+    def explain(self, failure: Exception) -> Exception:
+        """What an error of the driver really was."""
+        try:
+            state = self._database.sql.state(self._id)
+        except DatabaseClosedError as closed:
+            # A connection that is closed itself says so better.
+            is_own = isinstance(failure, cast("type[Exception]", self.driver.ProgrammingError))
+            return failure if is_own else closed
+        return explained(cast("sqlite3.Error", failure), state)
+
+    def close(self) -> None:
+        """Closes it. What was not committed is rolled back. Idempotent."""
+        super().close()  # type: ignore[misc]
+        release = getattr(self, "_release", None)
+        if release is not None:
+            release()
+
+    def __repr__(self) -> str:
+        return f"<aurora_engine.sql.Connection to {self._name!r} of {self._database!r}>"
+
+
+class Cursor(CursorVerbs, sqlite3.Cursor):
+    """A cursor of Python's own `sqlite3` whose errors say what happened in the volume."""
+
+    __slots__ = ()
+
+    failure_class = sqlite3.DatabaseError
+
+
+class Connection(ConnectionVerbs, sqlite3.Connection):
+    """A connection to an SQL database in a volume; made by `connect`.
+
+    Everything of `sqlite3.Connection` works on it.
+    """
+
+    driver = sqlite3
+    cursor_class = Cursor
+
+
+@cache
+def classes_of(driver: ModuleType) -> type[Connection]:
+    """The connection class for a driver."""
+    if driver is sqlite3:
+        return Connection
+    cursor = type(
+        "Cursor",
+        (CursorVerbs, driver.Cursor),
+        {"__slots__": (), "failure_class": driver.DatabaseError},
+    )
+    return type(
+        "Connection",
+        (ConnectionVerbs, driver.Connection),
+        {"driver": driver, "cursor_class": cursor},
+    )
+
+
+def connect(
+    target: Target,
+    *,
+    name: str = "main",
+    as_of: At | str | None = None,
+    create: bool = True,
+    timeout: float = TIMEOUT_S,
+    isolation_level: str | None = "IMMEDIATE",
+    driver: ModuleType = sqlite3,
+    factory: Callable[..., Any] | None = None,
+    **options: Any,
+) -> Connection:
+    """Connects to an SQL database in a volume.
+
+    Parameters
+    ----------
+    target : Database or path-like
+        An open volume, or the directory of one. Connections of one process that name the same
+        directory share the volume, which is closed with the last of them.
+    name : str
+        Which database of the volume; it is made with the first commit. Up to 254 bytes in UTF-8.
+    as_of : int, datetime, timedelta or str, optional
+        Connect to the past, read-only: a moment as with `Database.at`, or one as text.
+    create : bool
+        Make the volume when there is none.
+    timeout : float
+        Seconds to wait while another connection writes the database; they wait in line.
+    isolation_level : str or None
+        As with `sqlite3.connect`; by default transactions that are begun for a write are IMMEDIATE,
+        so that they never fail because their snapshot was old.
+    driver : module
+        `sqlite3`, or another driver of its kind with a newer SQLite, such as ``pysqlite3``.
+    factory : callable, optional
+        A subclass of `Connection` to make.
+    **options
+        What else `sqlite3.connect` takes: detect_types, check_same_thread, cached_statements,
+        autocommit.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something else is given as a target, or the name is empty or too long.
+    SnapshotTooOldError
+        If the moment is no longer retained.
+    DatabaseLockedError
+        If another process has the volume open.
+    QuorumLostError, CorruptionError, StorageIOError
+        As with `aurora_engine.open`.
+
+    Examples
+    --------
+    >>> import aurora_engine as aurora
+    >>> with aurora.open(path) as db, aurora.connect(db) as conn:
+    ...     _ = conn.execute("CREATE TABLE t (x)")
+    ...     _ = conn.execute("INSERT INTO t VALUES (1)")
+    ...     conn.commit()
+    ...     before = conn.lsn
+    ...     _ = conn.execute("DELETE FROM t")
+    ...     conn.commit()
+    ...     conn.at(before).execute("SELECT x FROM t").fetchall()
+    [(1,)]
+    """
+    made = (factory or classes_of(driver))(
+        target,
+        name=name,
+        as_of=as_of,
+        create=create,
+        timeout=timeout,
+        isolation_level=isolation_level,
+        **options,
+    )
+    return cast("Connection", made)
+
+
+def check_name(name: str) -> None:
+    """Raises if a database cannot have this name."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an SQL database is a str, not {type(name).__name__}")
+    if not 0 < len(name.encode()) <= NAME_BYTES_MAX or name.startswith("/") or "\0" in name:
+        raise ValueError(
+            f"an SQL database has a name of 1 to {NAME_BYTES_MAX} bytes that does not begin with a "
+            f"slash, not {name!r}"
+        )
+    if name == ":memory:":
+        raise ValueError("a database in a volume is not in memory: give it another name")
+
+
+def _database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:
+    if isinstance(target, Database):
+        return target, lambda: None
+    if isinstance(target, str | bytes | os.PathLike):
+        return volumes.acquire(os.fsdecode(target), create=create)
+    raise TypeError(
+        f"connect takes a Database or a path, not {type(target).__name__}; a transaction of keys "
+        "and values and one of SQL are two transactions, and a view of the past is as_of=..."
+    )
+
+
+def _pinned(database: Database, as_of: At | str | None) -> AbstractContextManager[int | None]:
+    if as_of is None:
+        return nullcontext(None)
+    return database.pinned(parse_moment(as_of) if isinstance(as_of, str) else as_of)
