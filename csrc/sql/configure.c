@@ -65,6 +65,18 @@ aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeo
     return status;
 }
 
+aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *error) {
+    aur_sql_connection *found;
+    aur_status status = lock_connection(sql, connection, &found, error);
+    if (status == AUR_OK) {
+        (void)pthread_mutex_unlock(&sql->lock);
+        if (found->sqlite == NULL || auri_history_table_add(found->library, found->sqlite) != 0) {
+            status = aur_fail(error, AUR_ERR_INVALID, "SQLite refuses a table of ours");
+        }
+    }
+    return status;
+}
+
 aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *out,
                               aur_error *error) {
     aur_sql_connection *found;

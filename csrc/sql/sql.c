@@ -77,11 +77,18 @@ void aur_sql_close(aur_sql *sql) {
     (void)pthread_mutex_unlock(&sql->lock);
 }
 
-void aur_sql_set_resolver(aur_sql *sql, aur_sql_resolver resolver, void *context) {
+void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past) {
+    static const aur_sql_past unknown = {NULL, NULL, NULL};
     (void)pthread_mutex_lock(&sql->lock);
-    sql->resolver = resolver;
-    sql->resolver_context = context;
+    sql->past = past == NULL ? unknown : *past;
     (void)pthread_mutex_unlock(&sql->lock);
+}
+
+aur_sql_past auri_sql_past(aur_sql *sql) {
+    (void)pthread_mutex_lock(&sql->lock);
+    const aur_sql_past past = sql->past;
+    (void)pthread_mutex_unlock(&sql->lock);
+    return past;
 }
 
 /* ---- databases ---- */

@@ -37,13 +37,12 @@ struct aur_sql {
     atomic_uint references; /* the owner, and each open connection */
     atomic_uint calls;      /* under way */
     atomic_uint_least64_t opened, views, reads, writes, commits, conflicts;
-    pthread_mutex_t lock; /* of the lists, and of the resolver */
+    pthread_mutex_t lock; /* of the lists, and of `past` */
     auri_sql_database *databases;
     struct aur_sql_connection *connections;
     auri_sql_library *libraries;
     auri_super *supers;
-    aur_sql_resolver resolver;
-    void *resolver_context;
+    aur_sql_past past;
     char vfs_name[AUR_SQL_VFS_NAME_BYTES];
 };
 
@@ -115,6 +114,9 @@ void auri_sql_leave(aur_sql *sql);
 
 /* The database of a name, made when nobody has asked for it yet. NULL: out of memory. */
 auri_sql_database *auri_sql_database_of(aur_sql *sql, const char *name, size_t name_bytes);
+
+/* What is known of the past: a copy, all zero when nobody knows it. */
+aur_sql_past auri_sql_past(aur_sql *sql);
 
 /* ---- connection.c ---- */
 

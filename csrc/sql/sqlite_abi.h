@@ -104,12 +104,70 @@ struct sqlite3_vfs {
     int (*xCurrentTimeInt64)(sqlite3_vfs *vfs, int64_t *out);
 };
 
+/* ---- virtual tables ---- */
+
+typedef struct sqlite3_context sqlite3_context;
+typedef struct sqlite3_value sqlite3_value;
+typedef struct sqlite3_module sqlite3_module;
+
+typedef struct sqlite3_vtab {
+    const sqlite3_module *pModule;
+    int nRef;
+    char *zErrMsg;
+} sqlite3_vtab;
+
+typedef struct sqlite3_vtab_cursor {
+    sqlite3_vtab *pVtab;
+} sqlite3_vtab_cursor;
+
+/* As far as it is written. */
+typedef struct sqlite3_index_info {
+    int nConstraint;
+    void *aConstraint;
+    int nOrderBy;
+    void *aOrderBy;
+    void *aConstraintUsage;
+    int idxNum;
+    char *idxStr;
+    int needToFreeIdxStr;
+    int orderByConsumed;
+    double estimatedCost;
+} sqlite3_index_info;
+
+struct sqlite3_module {
+    int iVersion; /* 0: to xRename */
+    int (*xCreate)(sqlite3 *, void *, int, const char *const *, sqlite3_vtab **, char **);
+    int (*xConnect)(sqlite3 *, void *, int, const char *const *, sqlite3_vtab **, char **);
+    int (*xBestIndex)(sqlite3_vtab *, sqlite3_index_info *);
+    int (*xDisconnect)(sqlite3_vtab *);
+    int (*xDestroy)(sqlite3_vtab *);
+    int (*xOpen)(sqlite3_vtab *, sqlite3_vtab_cursor **);
+    int (*xClose)(sqlite3_vtab_cursor *);
+    int (*xFilter)(sqlite3_vtab_cursor *, int, const char *, int, sqlite3_value **);
+    int (*xNext)(sqlite3_vtab_cursor *);
+    int (*xEof)(sqlite3_vtab_cursor *);
+    int (*xColumn)(sqlite3_vtab_cursor *, sqlite3_context *, int);
+    int (*xRowid)(sqlite3_vtab_cursor *, int64_t *);
+    int (*xUpdate)(sqlite3_vtab *, int, sqlite3_value **, int64_t *);
+    int (*xBegin)(sqlite3_vtab *);
+    int (*xSync)(sqlite3_vtab *);
+    int (*xCommit)(sqlite3_vtab *);
+    int (*xRollback)(sqlite3_vtab *);
+    int (*xFindFunction)(sqlite3_vtab *, int, const char *,
+                         void (**)(sqlite3_context *, int, sqlite3_value **), void **);
+    int (*xRename)(sqlite3_vtab *, const char *);
+};
+
 /* The functions of a library that are called. X(name, index in sqlite3_api_routines, result,
  * arguments) */
 #define AURI_SQLITE_FUNCTIONS(X)                                                                   \
     X(free, 58, void, (void *))                                                                    \
     X(malloc, 68, void *, (int))                                                                   \
     X(busy_handler, 13, int, (sqlite3 *, int (*)(void *, int), void *))                            \
+    X(create_module, 47, int, (sqlite3 *, const char *, const sqlite3_module *, void *))           \
+    X(declare_vtab, 50, int, (sqlite3 *, const char *))                                            \
+    X(result_int64, 83, void, (sqlite3_context *, int64_t))                                        \
+    X(result_text, 85, void, (sqlite3_context *, const char *, int, void (*)(void *)))             \
     X(uri_parameter, 189, const char *, (const char *, const char *))                              \
     X(vfs_find, 141, sqlite3_vfs *, (const char *))                                                \
     X(vfs_register, 142, int, (sqlite3_vfs *, int))                                                \

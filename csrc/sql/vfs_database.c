@@ -355,12 +355,9 @@ static aur_status moment_of(aur_sql *sql, const char *text, aur_lsn *moment_out,
     if (text == NULL) {
         return AUR_OK;
     }
-    (void)pthread_mutex_lock(&sql->lock);
-    const aur_sql_resolver resolver = sql->resolver;
-    void *context = sql->resolver_context;
-    (void)pthread_mutex_unlock(&sql->lock);
-    return resolver == NULL ? aur_fail(error, AUR_ERR_INVALID, "as_of is not understood here")
-                            : resolver(context, text, moment_out, error);
+    const aur_sql_past past = auri_sql_past(sql);
+    return past.resolve == NULL ? aur_fail(error, AUR_ERR_INVALID, "as_of is not understood here")
+                                : past.resolve(past.context, text, moment_out, error);
 }
 
 /* Whether there is such a database now, for who may not make one. */

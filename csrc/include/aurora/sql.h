@@ -19,10 +19,17 @@ typedef struct aur_sql aur_sql;
 AUR_API AUR_CHECKED aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out,
                                               aur_error *error);
 
-/* Turns the text of `as_of` into an LSN; called in the thread that opens a connection. */
-typedef aur_status (*aur_sql_resolver)(void *context, const char *text, uint64_t *lsn_out,
-                                       aur_error *error);
-AUR_API void aur_sql_set_resolver(aur_sql *sql, aur_sql_resolver resolver, void *context);
+/* What SQL asks of whoever knows the volume's past, in the thread that runs the statement. */
+typedef struct aur_sql_past {
+    void *context;
+    /* The LSN of the moment that the text of an `as_of` names. */
+    aur_status (*resolve)(void *context, const char *text, uint64_t *lsn_out, aur_error *error);
+    /* The backtracks that were made, oldest first: stores at most `capacity`, returns how many
+     * there are. */
+    size_t (*backtracks)(void *context, aur_rewind *out, size_t capacity);
+} aur_sql_past;
+/* NULL: nobody knows it any more. */
+AUR_API void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past);
 
 /*
  * Registers the VFS in the SQLite library that `library` (the path of a shared object that is
@@ -65,6 +72,10 @@ typedef struct aur_sql_state {
 /* The error, and what is in doubt, are told once. */
 AUR_API AUR_CHECKED aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection,
                                                   aur_sql_state *out, aur_error *error);
+
+/* Adds the table-valued function aurora_history() to a connection. */
+AUR_API AUR_CHECKED aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection,
+                                                  aur_error *error);
 
 /* ---- databases ---- */
 

@@ -287,9 +287,12 @@ cdef extern from "aurora/sql.h" nogil:
         AUR_SQL_VFS_NAME_BYTES
 
     ctypedef struct aur_sql
-    ctypedef aur_status (*aur_sql_resolver)(
-        void *context, const char *text, uint64_t *lsn_out, aur_error *error
-    ) noexcept nogil
+    ctypedef struct aur_sql_past:
+        void *context
+        aur_status (*resolve)(
+            void *context, const char *text, uint64_t *lsn_out, aur_error *error
+        ) noexcept nogil
+        size_t (*backtracks)(void *context, aur_rewind *out, size_t capacity) noexcept nogil
     ctypedef struct aur_sql_state:
         uint64_t last_commit
         uint64_t read_point
@@ -305,7 +308,7 @@ cdef extern from "aurora/sql.h" nogil:
         uint64_t conflicts
 
     aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out, aur_error *error)  # waits
-    void aur_sql_set_resolver(aur_sql *sql, aur_sql_resolver resolver, void *context)
+    void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past)
     aur_status aur_sql_register(
         aur_sql *sql, const char *library, char *name_out, aur_error *error
     )
@@ -316,6 +319,7 @@ cdef extern from "aurora/sql.h" nogil:
     aur_status aur_sql_set_timeout(
         aur_sql *sql, uint64_t connection, uint64_t timeout_ms, aur_error *error
     )
+    aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *error)
     aur_status aur_sql_take_state(
         aur_sql *sql, uint64_t connection, aur_sql_state *out, aur_error *error
     )

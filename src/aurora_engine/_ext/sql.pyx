@@ -13,14 +13,17 @@ from aurora_engine._ext.caurora cimport (
     AUR_TIMEOUT,
     aur_engine_sql,
     aur_error,
+    aur_rewind,
     aur_sql,
+    aur_sql_add_tables,
     aur_sql_counts,
     aur_sql_drop,
     aur_sql_get_counts,
     aur_sql_next_name,
     aur_sql_opened,
     aur_sql_register,
-    aur_sql_set_resolver,
+    aur_sql_past,
+    aur_sql_set_past,
     aur_sql_set_timeout,
     aur_sql_set_wait,
     aur_sql_state,
@@ -30,6 +33,7 @@ from aurora_engine._ext.caurora cimport (
 )
 from aurora_engine._ext.engine cimport Engine
 from aurora_engine._ext.handle cimport forked, require
+from aurora_engine._ext.history cimport fill_rewind
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import SqlCounts, SqlState
@@ -51,11 +55,15 @@ cdef class Sql:
     cdef Engine _engine
     cdef aur_sql *_sql
     cdef object _resolve
+    cdef object _backtracks
 
-    def __cinit__(self, Engine engine not None, resolve):
-        """`resolve` is given the text of an ``as_of``, and returns the LSN of that moment."""
+    def __cinit__(self, Engine engine not None, resolve, backtracks):
+        """`resolve` is given the text of an ``as_of``, and returns the LSN of that moment;
+        `backtracks` returns records of those that were made.
+        """
         cdef aur_error error
         cdef aur_status status
+        cdef aur_sql_past past
         require(engine)
         error_clear(&error)
         with nogil:
@@ -63,11 +71,15 @@ cdef class Sql:
         check(status, &error)
         self._engine = engine
         self._resolve = resolve
-        aur_sql_set_resolver(self._sql, resolve_moment, <void *>self)
+        self._backtracks = backtracks
+        past.context = <void *>self
+        past.resolve = resolve_moment
+        past.backtracks = list_backtracks
+        aur_sql_set_past(self._sql, &past)
 
     def __dealloc__(self):
         if self._engine is not None and self._engine._engine != NULL and not forked(self._engine):
-            aur_sql_set_resolver(self._sql, NULL, NULL)
+            aur_sql_set_past(self._sql, NULL)
 
     def register(self, str library not None):
         """Registers the VFS in the SQLite library behind a loaded shared object; its name.
@@ -110,6 +122,15 @@ cdef class Sql:
         require(self._engine)
         error_clear(&error)
         status = aur_sql_set_timeout(self._sql, connection, timeout_ms, &error)
+        check(status, &error)
+
+    def add_tables(self, uint64_t connection):
+        """Adds the table-valued function aurora_history() to a connection."""
+        cdef aur_error error
+        cdef aur_status status
+        require(self._engine)
+        error_clear(&error)
+        status = aur_sql_add_tables(self._sql, connection, &error)
         check(status, &error)
 
     def take_state(self, uint64_t connection):
@@ -188,6 +209,17 @@ cdef aur_status resolve_moment(
             return AUR_OK
         except Exception as failure:
             return tell(failure, error)
+
+
+cdef size_t list_backtracks(void *context, aur_rewind *out, size_t capacity) noexcept nogil:
+    with gil:
+        try:
+            records = (<Sql>context)._backtracks()
+            for at, record in enumerate(records[:capacity]):
+                fill_rewind(record, &out[at])
+            return len(records)
+        except Exception:
+            return 0
 
 
 cdef aur_status tell(failure, aur_error *error) noexcept:

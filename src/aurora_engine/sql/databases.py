@@ -28,7 +28,12 @@ class SqlDatabases:
 
     def __init__(self, engine: Engine, volume: Volume) -> None:
         self._engine = engine
-        self._sql = Sql(engine, lambda text: volume.past.resolve(parse_moment(text)))
+        past = volume.past
+        self._sql = Sql(
+            engine,
+            lambda text: past.resolve(parse_moment(text)),
+            lambda: past.history.backtracks,
+        )
 
     def names(self) -> list[str]:
         """Names of the databases, in order."""
@@ -83,6 +88,10 @@ class SqlDatabases:
     def set_timeout(self, connection: int, timeout_ms: int) -> None:
         """How long a connection waits for the right to write."""
         self._sql.set_timeout(connection, timeout_ms)
+
+    def add_tables(self, connection: int) -> None:
+        """Adds ``aurora_history()`` to a connection."""
+        self._sql.add_tables(connection)
 
     def state(self, connection: int) -> SqlState:
         """Where a connection stands."""

@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 
 def install_functions(connection: ConnectionVerbs) -> None:
-    """Adds ``aurora_lsn()``, ``aurora_time()`` and ``aurora_backtrack(moment)``."""
+    """Adds aurora_lsn(), aurora_time(), aurora_backtrack(moment) and aurora_history()."""
     # Not the connection itself, which would then never be freed.
     database, number = connection.database, connection._id
 
@@ -34,3 +34,4 @@ def install_functions(connection: ConnectionVerbs) -> None:
     add.create_function("aurora_lsn", 0, lsn)
     add.create_function("aurora_time", 0, time)
     add.create_function("aurora_backtrack", 1, backtrack)
+    database.sql.add_tables(number)
