@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aurora_engine as aurora
-from benchmarks import churn, past, workloads
-from benchmarks.measure import Figure, Goal, interleave, save
+from benchmarks import churn, past, sql, workloads
+from benchmarks.measure import Figure, Goal, interleave, ratio, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Sizes:
     overwrite_s: float
     churned_records: int
     overwrites: int
+    sql_rows: int
 
 
 FULL = Sizes(
@@ -54,6 +54,7 @@ FULL = Sizes(
     overwrite_s=300,
     churned_records=1_000_000,
     overwrites=20_000_000,
+    sql_rows=200_000,
 )
 SMOKE = Sizes(
     seconds=0.2,
@@ -70,13 +71,8 @@ SMOKE = Sizes(
     overwrite_s=1,
     churned_records=5_000,
     overwrites=20_000,
+    sql_rows=2_000,
 )
-
-
-def _ratio(name: str, limit: float, unit: str, ours: Figure, peer: Figure) -> Goal:
-    """A goal on the median of the ratios of paired samples."""
-    ratio = statistics.median(a / b for a, b in zip(ours.samples, peer.samples, strict=True))
-    return Goal(name, ratio, "at least", limit, unit, [ours, peer])
 
 
 def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
@@ -98,8 +94,8 @@ def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
     waiting = Figure("waiting", "commits/s", taken["waiting"])
     trusting = Figure("not waiting", "commits/s", taken["trusting"])
     return [
-        _ratio("durable put, one thread, six copies, against the bare probe", 0.7, "x", one, probe),
-        _ratio("durable put, 16 threads against one", 8, "x", sixteen, one),
+        ratio("durable put, one thread, six copies, against the bare probe", 0.7, "x", one, probe),
+        ratio("durable put, 16 threads against one", 8, "x", sixteen, one),
         Goal(
             "commit(wait=False), one thread",
             trusting.median,
@@ -108,7 +104,7 @@ def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
             "commits/s",
             [trusting],
         ),
-        _ratio("commit(wait=False) against waiting for each", 40, "x", trusting, waiting),
+        ratio("commit(wait=False) against waiting for each", 40, "x", trusting, waiting),
     ]
 
 
@@ -144,17 +140,17 @@ def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
         )
 
     return [
-        _ratio(
+        ratio(
             "get from cache, each its own transaction, against py-lmdb",
             0.9,
             "x",
             *pair("get", "gets/s"),
         ),
-        _ratio(
+        ratio(
             "get from cache in one snapshot against py-lmdb", 0.9, "x", *pair("get_view", "gets/s")
         ),
-        _ratio("full scan against py-lmdb", 0.9, "x", *pair("scan", "records/s")),
-        _ratio("scans of 100 records against py-lmdb", 0.9, "x", *pair("ranges", "records/s")),
+        ratio("full scan against py-lmdb", 0.9, "x", *pair("scan", "records/s")),
+        ratio("scans of 100 records against py-lmdb", 0.9, "x", *pair("ranges", "records/s")),
     ]
 
 
@@ -200,6 +196,9 @@ SUITES: dict[str, Callable[[Path, Sizes], list[Goal]]] = {
     "space": lambda folder, sizes: past.space(folder, sizes.records),
     "churn": lambda folder, sizes: churn.overwriting(
         folder, sizes.churned_records, sizes.overwrites, 5 * sizes.seconds
+    ),
+    "sql": lambda folder, sizes: sql.against_sqlite(
+        folder, sizes.sql_rows, sizes.seconds, sizes.repetitions
     ),
     "overwrites": lambda folder, sizes: past.overwrites(folder, sizes.cache_mib, sizes.overwrite_s),
 }

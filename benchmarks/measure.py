@@ -107,3 +107,9 @@ def save(goals: list[Goal], file: Path) -> None:
         json.dumps({"machine": machine(), "goals": [asdict(goal) for goal in goals]}, indent=1)
         + "\n"
     )
+
+
+def ratio(name: str, limit: float, unit: str, ours: Figure, peer: Figure) -> Goal:
+    """A goal on the median of the ratios of paired samples."""
+    median = statistics.median(a / b for a, b in zip(ours.samples, peer.samples, strict=True))
+    return Goal(name, median, "at least", limit, unit, [ours, peer])
