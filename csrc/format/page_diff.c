@@ -14,7 +14,8 @@ enum {
     RUNS_MAX = 512,      /* with more of them an image is shorter */
     MOVES_MAX = 24,
     ANCHOR_BYTES = 12,
-    ANCHORS_MAX = 12, /* searches of the whole page */
+    ANCHORED_BYTES_MIN = 128, /* a shorter run is not worth a search of the whole page */
+    ANCHORS_MAX = 12,         /* searches of the whole page */
 };
 
 typedef struct run {
@@ -114,8 +115,18 @@ static bool reads_the_past(const diff *pages, uint32_t from, uint32_t length) {
     return true;
 }
 
+/* Whether the bytes in the middle of a run stood `distance` bytes before: if a good part of it has
+ * moved, they have. */
+static bool is_likely(const diff *pages, run within, int32_t distance) {
+    const int64_t middle = within.from + (within.to - within.from) / 2 - sizeof(uint64_t) / 2;
+    const int64_t from = middle - distance;
+    return distance != 0 && from >= AUR_PAGE_BODY_AT &&
+           from + (int64_t)sizeof(uint64_t) <= pages->page_bytes &&
+           aur_get64(pages->after + middle) == aur_get64(pages->before + from);
+}
+
 static void try_distance(const diff *pages, run within, int32_t distance, move *best) {
-    if (distance == 0) {
+    if (!is_likely(pages, within, distance)) {
         return;
     }
     const run found = longest_match(pages, within, distance);
@@ -151,7 +162,7 @@ static bool find_move(diff *pages, run within, move *best) {
     for (size_t at = 0; at < sizeof pointer_distances / sizeof pointer_distances[0]; at++) {
         try_distance(pages, within, pointer_distances[at], best);
     }
-    if (best->to.to - best->to.from < (within.to - within.from) / 2) {
+    if (within.to - within.from >= ANCHORED_BYTES_MIN && best->to.to == best->to.from) {
         try_distance(pages, within, anchored_distance(pages, within), best);
     }
     return best->to.to > best->to.from;

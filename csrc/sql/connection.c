@@ -49,6 +49,7 @@ static aur_status allocate(aur_sql *sql, aur_sql_connection **connection_out, au
     connection->counter = 1;
     connection->version.commit = AURI_VERSION_UNKNOWN;
     connection->extents_version.commit = AURI_VERSION_UNKNOWN;
+    connection->header_version.commit = AURI_VERSION_UNKNOWN | 1; /* none that there is */
     auri_staging_init(&connection->staging);
     aur_error_clear(&connection->error);
     *connection_out = connection;

@@ -3,7 +3,6 @@
 
 #include "format/page_edit.h"
 #include "sql/sql_private.h"
-#include "sql/sqlite_file.h"
 
 /* ---- the map ---- */
 
@@ -103,15 +102,20 @@ static aur_status build_staged(aur_sql_connection *connection, const auri_staged
     return aur_page_apply(connection->after, page_bytes, &record, connection->image);
 }
 
+/* What page 1 says of the counter: what SQLite has written itself, once it has. */
+static uint32_t counter_of(const aur_sql_connection *connection) {
+    return connection->lock == AURI_SQL_RESERVED && connection->written_counter != 0
+               ? connection->written_counter
+               : connection->counter;
+}
+
 static void copy_out(const aur_sql_connection *connection, uint32_t number, const uint8_t *page,
                      uint8_t *out) {
     const uint32_t payload = connection->sql->options.page_bytes - AURI_SQL_RESERVED_BYTES;
     memcpy(out, page + AUR_PAGE_BODY_AT, payload);
     memset(out + payload, 0, AURI_SQL_RESERVED_BYTES);
     if (number == 1) {
-        show_counter(out, connection->lock == AURI_SQL_RESERVED && connection->written_counter != 0
-                              ? connection->written_counter
-                              : connection->counter);
+        show_counter(out, counter_of(connection));
     }
 }
 
@@ -140,6 +144,35 @@ aur_status auri_connection_read(aur_sql_connection *connection, uint32_t number,
         status = AUR_OK;
     }
     return aur_view_judge(connection->view, status, error);
+}
+
+/* The header at the view; what is staged is not looked at. */
+static aur_status load_header(aur_sql_connection *connection, aur_error *error) {
+    aur_page_ref ref = {NULL, NULL};
+    const aur_status status = pin_page(connection, 0, &ref, error);
+    if (status == AUR_OK) {
+        memcpy(connection->header, ref.page + AUR_PAGE_BODY_AT, sizeof connection->header);
+        aur_buffer_unpin(connection->sql->options.buffer, &ref);
+        connection->header_version = connection->version;
+    }
+    return aur_view_judge(connection->view, status, error);
+}
+
+aur_status auri_connection_read_header(aur_sql_connection *connection, uint32_t from, uint8_t *out,
+                                       uint32_t bytes, aur_error *error) {
+    aur_status status = AUR_OK;
+    const uint8_t *header = connection->header;
+    if (connection->lock != AURI_SQL_SHARED) {
+        header = connection->image;
+        status = auri_connection_read(connection, 1, connection->image, error);
+    } else if (!auri_version_is(connection->header_version, connection->version)) {
+        status = load_header(connection, error);
+    }
+    if (status == AUR_OK) {
+        show_counter(connection->header, counter_of(connection));
+        memcpy(out, header + from, bytes);
+    }
+    return status;
 }
 
 /* ---- writing ---- */

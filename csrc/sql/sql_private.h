@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "sql/sql.h"
+#include "sql/sqlite_file.h"
 #include "sql/staging.h"
 #include "sql/ticket.h"
 #include "sql/versions.h"
@@ -95,6 +96,9 @@ struct aur_sql_connection {
     _Atomic aur_lsn last_commit;
     _Atomic aur_lsn read_point;
 
+    auri_version header_version; /* of which `header` is page 1's; the counter is put in anew */
+    uint8_t header[SQLITE_HEADER_BYTES];
+
     auri_version extents_version;
     auri_extent_slot extents[AURI_EXTENT_SLOTS];
 
@@ -143,6 +147,10 @@ aur_status auri_connection_check(aur_sql_connection *connection, aur_error *erro
 /* Copies page `number` (from 1) to `out`, zeros where there is none. */
 aur_status auri_connection_read(aur_sql_connection *connection, uint32_t number, uint8_t *out,
                                 aur_error *error) AUR_CHECKED;
+/* Copies a part of page 1's header: from `from` on, at most to SQLITE_HEADER_BYTES. The page is
+ * there. */
+aur_status auri_connection_read_header(aur_sql_connection *connection, uint32_t from, uint8_t *out,
+                                       uint32_t bytes, aur_error *error) AUR_CHECKED;
 /* Stages a page. AUR_ERR_INVALID: page 1 would change the page size. */
 aur_status auri_connection_write(aur_sql_connection *connection, uint32_t number,
                                  const uint8_t *bytes, aur_error *error) AUR_CHECKED;

@@ -62,27 +62,17 @@ static uint32_t pages_of(const aur_sql_connection *connection) {
     return connection->lock == AURI_SQL_RESERVED ? connection->pages : connection->view_pages;
 }
 
-/* A part of a page, which SQLite asks for only of page 1. */
+/* A part of a page; SQLite asks for parts of page 1's header only. */
 static int read_part(aur_sql_connection *connection, uint8_t *out, int bytes, int64_t offset) {
-    const int64_t page_bytes = connection->sql->options.page_bytes;
-    const uint32_t number = (uint32_t)(offset / page_bytes) + 1;
-    const int64_t from = offset % page_bytes;
-    if (number > pages_of(connection) || from + bytes > page_bytes) {
+    if (pages_of(connection) == 0 || offset + bytes > SQLITE_HEADER_BYTES) {
         memset(out, 0, (size_t)bytes);
         if (offset == 0) {
             show_empty_header(connection, out, bytes);
         }
         return SQLITE_IOERR_SHORT_READ;
     }
-    uint8_t *page = malloc((size_t)page_bytes);
-    if (page == NULL) {
-        return SQLITE_IOERR_NOMEM;
-    }
-    const aur_status status = auri_connection_read(connection, number, page, &connection->error);
-    if (status == AUR_OK) {
-        memcpy(out, page + from, (size_t)bytes);
-    }
-    free(page);
+    const aur_status status = auri_connection_read_header(connection, (uint32_t)offset, out,
+                                                          (uint32_t)bytes, &connection->error);
     return auri_sqlite_code(connection, status, SQLITE_IOERR_READ);
 }
 
