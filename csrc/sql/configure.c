@@ -36,7 +36,11 @@ aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *
         if (before_out != NULL) {
             *before_out = found->waits;
         }
-        found->waits = wait;
+        for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+            if (at == found || (at->sqlite != NULL && at->sqlite == found->sqlite)) {
+                at->waits = wait; /* what is attached commits with it */
+            }
+        }
         (void)pthread_mutex_unlock(&sql->lock);
     }
     return status;
@@ -77,6 +81,24 @@ aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *erro
     return status;
 }
 
+/* Of all databases that one connection of SQLite's has attached: the caller knows only the first.
+ * Locked. */
+static void take_errors(aur_sql *sql, const aur_sql_connection *of, aur_sql_state *out) {
+    for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+        if (at != of && (at->sqlite == NULL || at->sqlite != of->sqlite)) {
+            continue;
+        }
+        if (at->error.status != AUR_OK) {
+            out->error = at->error;
+        }
+        if (at->in_doubt != 0) {
+            out->in_doubt = at->in_doubt;
+        }
+        aur_error_clear(&at->error);
+        at->in_doubt = 0;
+    }
+}
+
 aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *out,
                               aur_error *error) {
     aur_sql_connection *found;
@@ -84,10 +106,9 @@ aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *
     if (status == AUR_OK) {
         out->last_commit = atomic_load_explicit(&found->last_commit, memory_order_relaxed);
         out->read_point = atomic_load_explicit(&found->read_point, memory_order_relaxed);
-        out->in_doubt = found->in_doubt;
-        out->error = found->error;
-        found->in_doubt = 0;
-        aur_error_clear(&found->error);
+        aur_error_clear(&out->error);
+        out->in_doubt = 0;
+        take_errors(sql, found, out);
         (void)pthread_mutex_unlock(&sql->lock);
     }
     return status;

@@ -12,7 +12,7 @@
 
 struct auri_super {
     auri_super *next;
-    uint32_t members; /* databases and other files that the transaction writes */
+    uint32_t members; /* databases, here and elsewhere, that the transaction may write */
     uint64_t bytes;
     char name[];
 };
@@ -25,7 +25,7 @@ auri_super *auri_super_find(aur_sql *sql, const char *name);
 void auri_super_remove(aur_sql *sql, const auri_super *super);
 
 /* Commits the connections that depend on it, in one mini-transaction, and waits if one of them
- * waits. *failed_out: one of them, to tell the error to. AUR_ERR_INVALID: not all that the
+ * waits. *member_out: one of them, to tell the error to. AUR_ERR_INVALID: not all that the
  * transaction writes is in this volume. */
 aur_status auri_super_commit(aur_sql *sql, const auri_super *super, aur_sql_connection **member_out,
                              aur_error *error) AUR_CHECKED;

@@ -393,6 +393,14 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
     return status;
 }
 
+/* SQLite says only that it could not open a file. */
+static _Thread_local aur_error open_error;
+
+void aur_sql_take_open_error(aur_error *out) {
+    *out = open_error;
+    aur_error_clear(&open_error);
+}
+
 int auri_database_file_open(const auri_sql_library *library, const char *name, int flags,
                             auri_database_file *file, int *flags_out) {
     aur_error error;
@@ -402,6 +410,7 @@ int auri_database_file_open(const auri_sql_library *library, const char *name, i
         status = open_connection(library, name, flags, &file->connection, &error);
         auri_sql_leave(library->sql);
     }
+    open_error = error;
     if (status != AUR_OK) {
         return status == AUR_ERR_MEMORY ? SQLITE_IOERR_NOMEM : SQLITE_CANTOPEN;
     }

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from aurora_engine._ext.records import SqlState
 from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
@@ -108,9 +109,13 @@ class ConnectionVerbs:
         with _pinned(database, as_of) as moment:
             past = "" if moment is None else f"&as_of={moment}"
             uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{past}"
-            super().__init__(  # type: ignore[call-arg]
-                uri, timeout=timeout, isolation_level=isolation_level, uri=True, **options
-            )
+            try:
+                super().__init__(  # type: ignore[call-arg]
+                    uri, timeout=timeout, isolation_level=isolation_level, uri=True, **options
+                )
+            except self.driver.DatabaseError as failure:
+                reason = SqlState(0, 0, 0, sql.open_error())
+                raise explained(failure, reason) from failure.__cause__
         self._id = sql.opened()
         sql.set_timeout(self._id, max(0, round(timeout * 1000)))
         install_functions(self)

@@ -95,4 +95,9 @@ class SqlDatabases:
 
     def state(self, connection: int) -> SqlState:
         """Where a connection stands."""
-        return self._sql.take_state(connection)
+        state = self._sql.take_state(connection)
+        return state if state.error else state._replace(error=self._sql.open_error())
+
+    def open_error(self) -> Exception | None:
+        """Why this thread could not open a database last."""
+        return self._sql.open_error()
