@@ -14,6 +14,7 @@ enum {
     RUNS_MAX = 512,      /* with more of them an image is shorter */
     MOVES_MAX = 24,
     ANCHOR_BYTES = 12,
+    WORD_BYTES = 8,
     ANCHORED_BYTES_MIN = 128, /* a shorter run is not worth a search of the whole page */
     ANCHORS_MAX = 12,         /* searches of the whole page */
 };
@@ -118,10 +119,10 @@ static bool reads_the_past(const diff *pages, uint32_t from, uint32_t length) {
 /* Whether the bytes in the middle of a run stood `distance` bytes before: if a good part of it has
  * moved, they have. */
 static bool is_likely(const diff *pages, run within, int32_t distance) {
-    const int64_t middle = within.from + (within.to - within.from) / 2 - sizeof(uint64_t) / 2;
+    const int64_t middle = within.from + (within.to - within.from) / 2 - WORD_BYTES / 2;
     const int64_t from = middle - distance;
     return distance != 0 && from >= AUR_PAGE_BODY_AT &&
-           from + (int64_t)sizeof(uint64_t) <= pages->page_bytes &&
+           from + WORD_BYTES <= pages->page_bytes &&
            aur_get64(pages->after + middle) == aur_get64(pages->before + from);
 }
 
