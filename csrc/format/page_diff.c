@@ -121,8 +121,7 @@ static bool reads_the_past(const diff *pages, uint32_t from, uint32_t length) {
 static bool is_likely(const diff *pages, run within, int32_t distance) {
     const int64_t middle = within.from + (within.to - within.from) / 2 - WORD_BYTES / 2;
     const int64_t from = middle - distance;
-    return distance != 0 && from >= AUR_PAGE_BODY_AT &&
-           from + WORD_BYTES <= pages->page_bytes &&
+    return distance != 0 && from >= AUR_PAGE_BODY_AT && from + WORD_BYTES <= pages->page_bytes &&
            aur_get64(pages->after + middle) == aur_get64(pages->before + from);
 }
 
