@@ -48,9 +48,9 @@ aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *
 
 /* The wait for the ticket was inside of xLock: there is nothing to wait for any more. */
 static int on_busy(void *context, int count) {
-    const aur_sql_connection *connection = context;
+    (void)context;
     (void)count;
-    return connection->was_refused;
+    return auri_vfs_was_refused();
 }
 
 aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeout_ms,
@@ -63,7 +63,7 @@ aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeo
         (void)pthread_mutex_unlock(&sql->lock);
         /* Outside of the lock, since SQLite takes its own; the caller keeps it open. */
         if (found->has_handler) {
-            (void)found->library->sqlite.busy_handler(found->sqlite, on_busy, found);
+            (void)found->library->sqlite.busy_handler(found->sqlite, on_busy, NULL);
         }
     }
     return status;

@@ -122,6 +122,7 @@ void auri_connection_close(aur_sql_connection *connection) {
         connection->next->previous = connection->previous;
     }
     (void)pthread_mutex_unlock(&sql->lock);
+    connection->was_refused = false; /* nobody comes back for the ticket */
     auri_connection_abandon(connection);
     aur_transaction_destroy(connection->view);
     deallocate(connection);

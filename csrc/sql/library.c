@@ -57,6 +57,22 @@ aur_status auri_sqlite_find(const char *path, auri_sqlite *out, aur_error *error
                    : aur_fail(error, AUR_ERR_INVALID, "%.200s shows no SQLite functions", path);
 }
 
+void auri_libraries_unregister(auri_sql_library *libraries) {
+    for (auri_sql_library *at = libraries; at != NULL; at = at->next) {
+        (void)at->sqlite.vfs_unregister(&at->vfs);
+    }
+}
+
+void auri_libraries_retire(auri_sql_library *libraries) {
+    static _Atomic(auri_sql_library *) retired;
+    auri_sql_library *older = atomic_exchange(&retired, libraries);
+    while (older != NULL) {
+        auri_sql_library *next = older->next;
+        free(older);
+        older = next;
+    }
+}
+
 /* The library if it is known, by a function of it. Locked. */
 static const auri_sql_library *known_library(const aur_sql *sql, const auri_sqlite *sqlite) {
     const auri_sql_library *library = sql->libraries;

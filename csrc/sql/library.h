@@ -32,4 +32,15 @@ int auri_history_table_add(const auri_sql_library *library, void *sqlite);
 /* vfs.c: fills library->vfs. */
 void auri_vfs_fill(auri_sql_library *library);
 
+/* Whether this thread's last try to write was refused for an old view: the busy handler then tries
+ * again at once, because it has the ticket. */
+void auri_vfs_set_refused(bool refused);
+bool auri_vfs_was_refused(void);
+
+/* The libraries of a volume that is closed: nobody opens files through them any more; and of one
+ * that is gone. Their memory is kept until the next volume goes, because SQLite may be in the
+ * middle of closing the last connection. */
+void auri_libraries_unregister(auri_sql_library *libraries);
+void auri_libraries_retire(auri_sql_library *libraries);
+
 #endif

@@ -5,18 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "sql/library.h"
 
+/* Counts the forks that led to this process. */
+static atomic_uint forks;
+
+static void count_fork(void) { atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed); }
+
+static void watch_forks(void) { (void)pthread_atfork(NULL, NULL, count_fork); }
+
+bool auri_sql_is_forked(const aur_sql *sql) {
+    return sql->forks != atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
 aur_status aur_sql_create(const aur_sql_options *options, aur_sql **sql_out, aur_error *error) {
     static atomic_uint_least64_t volumes;
+    static pthread_once_t is_watched = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&is_watched, watch_forks);
     aur_sql *sql = calloc(1, sizeof *sql);
     if (sql == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for SQL databases");
     }
     sql->options = *options;
-    sql->process = getpid();
+    sql->forks = atomic_load_explicit(&forks, memory_order_relaxed);
     atomic_init(&sql->references, 1);
     (void)pthread_mutex_init(&sql->lock, NULL);
     (void)snprintf(sql->vfs_name, sizeof sql->vfs_name, "aurora-%llu",
@@ -26,12 +38,7 @@ aur_status aur_sql_create(const aur_sql_options *options, aur_sql **sql_out, aur
 }
 
 static void destroy(aur_sql *sql) {
-    while (sql->libraries != NULL) {
-        auri_sql_library *library = sql->libraries;
-        sql->libraries = library->next;
-        (void)library->sqlite.vfs_unregister(&library->vfs);
-        free(library);
-    }
+    auri_libraries_retire(sql->libraries);
     while (sql->databases != NULL) {
         auri_sql_database *database = sql->databases;
         sql->databases = database->next;
@@ -50,6 +57,10 @@ void aur_sql_release(aur_sql *sql) {
 }
 
 aur_status auri_sql_enter(aur_sql *sql, aur_error *error) {
+    if (auri_sql_is_forked(sql)) {
+        return aur_fail(error, AUR_ERR_CLOSED,
+                        "a connection does not survive a fork: connect again in the child");
+    }
     atomic_fetch_add_explicit(&sql->calls, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&sql->is_closed, memory_order_seq_cst)) {
         auri_sql_leave(sql);
@@ -69,6 +80,7 @@ void aur_sql_close(aur_sql *sql) {
         (void)nanosleep(&pause, NULL);
     }
     (void)pthread_mutex_lock(&sql->lock);
+    auri_libraries_unregister(sql->libraries);
     for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
         aur_transaction_destroy(at->view);
         at->view = NULL;

@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/types.h>
 
 #include "sql/sql.h"
 #include "sql/sqlite_file.h"
@@ -33,7 +32,7 @@ typedef struct auri_super auri_super;
 
 struct aur_sql {
     aur_sql_options options;
-    pid_t process;
+    unsigned forks; /* of the process that made it */
     atomic_bool is_closed;
     atomic_uint references; /* the owner, and each open connection */
     atomic_uint calls;      /* under way */
@@ -115,6 +114,10 @@ struct aur_sql_connection {
  * one. */
 aur_status auri_sql_enter(aur_sql *sql, aur_error *error) AUR_CHECKED;
 void auri_sql_leave(aur_sql *sql);
+
+/* Whether this process is a child of the one that made it: locks may be held by threads that do not
+ * exist here. */
+bool auri_sql_is_forked(const aur_sql *sql);
 
 /* The database of a name, made when nobody has asked for it yet. NULL: out of memory. */
 auri_sql_database *auri_sql_database_of(aur_sql *sql, const char *name, size_t name_bytes);

@@ -1,7 +1,6 @@
 /* The VFS: which file is which, and what the library's own default does as well. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sql/vfs.h"
 
@@ -9,8 +8,9 @@ enum { PATH_BYTES = AUR_SQL_NAME_LIMIT + 64 };
 
 static const auri_sql_library *library_of(const sqlite3_vfs *vfs) { return vfs->pAppData; }
 
-/* Set while this thread retries for a ticket that it has already: it does not sleep then. */
-static _Thread_local bool retries_at_once;
+/* Whether this thread was refused for an old view and has the ticket for a retry, which is not to
+ * be put off then. */
+static _Thread_local bool was_refused;
 
 /* SQLite takes a file for open as soon as it has methods. */
 static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
@@ -21,7 +21,7 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     if (flags_out != NULL) {
         *flags_out = flags;
     }
-    if (library->sql->process != getpid()) {
+    if (auri_sql_is_forked(library->sql)) {
         return SQLITE_CANTOPEN;
     }
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
@@ -122,8 +122,8 @@ static int current_time_ms(sqlite3_vfs *vfs, int64_t *out) {
  */
 static int sleep_us(sqlite3_vfs *vfs, int microseconds) {
     sqlite3_vfs *system = library_of(vfs)->system;
-    if (retries_at_once) {
-        retries_at_once = false;
+    if (was_refused) {
+        was_refused = false;
         return microseconds;
     }
     return system->xSleep(system, microseconds);
@@ -137,7 +137,9 @@ static int last_error(sqlite3_vfs *vfs, int bytes, char *message) {
     return 0;
 }
 
-void auri_vfs_retry_at_once(bool at_once) { retries_at_once = at_once; }
+void auri_vfs_set_refused(bool refused) { was_refused = refused; }
+
+bool auri_vfs_was_refused(void) { return was_refused; }
 
 void auri_vfs_fill(auri_sql_library *library) {
     const int system_bytes = library->system->szOsFile;

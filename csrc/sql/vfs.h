@@ -38,9 +38,6 @@ int auri_super_file_open(aur_sql *sql, const char *name, auri_super_file *file);
 /* SQLite's code for a status, an I/O error being `io_code`; what failed is remembered. */
 int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code);
 
-/* Whether the next sleep that SQLite asks for in this thread is left out. */
-void auri_vfs_retry_at_once(bool at_once);
-
 /* vfs_pragma.c: the PRAGMAs that mean something else here. `argument`: SQLite's array of result,
  * name and value. SQLITE_NOTFOUND: SQLite's own answer holds. */
 int auri_vfs_pragma(aur_sql_connection *connection, char **argument);

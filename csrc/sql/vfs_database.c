@@ -167,7 +167,7 @@ static aur_status lock_to(aur_sql_connection *connection, int level) {
     }
     if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED && connection->lock == AURI_SQL_SHARED) {
         status = auri_connection_reserve(connection, &connection->error);
-        auri_vfs_retry_at_once(connection->was_refused);
+        auri_vfs_set_refused(connection->was_refused);
     }
     return status;
 }
@@ -319,7 +319,9 @@ static int characteristics(sqlite3_file *file) {
 /* ---- open and close ---- */
 
 static int close_file(sqlite3_file *file) {
-    auri_connection_close(connection_of(file));
+    if (!auri_sql_is_forked(connection_of(file)->sql)) {
+        auri_connection_close(connection_of(file));
+    }
     return SQLITE_OK;
 }
 
