@@ -88,6 +88,7 @@ c: $(VENV)/.tools ## the C core and its tests under one preset: make c PRESET=de
 
 .PHONY: test
 test: setup ## C tests (debug) and the whole pytest suite; PYTEST="-k name" passes arguments on
+	@tools/install_system.sh test
 	@$(MAKE) c PRESET=debug
 	@$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Install what the system lacks, by trying what is needed rather than by asking which packages are there.
 #
-#   tools/install_system.sh build [fuzz] [cross] [cache] [eio]
+#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio]
 #
 # build: C compiler, Python headers and venv, pkg-config, liburing    fuzz: clang with libFuzzer
+# test: the tests of CPython itself, which Debian packs apart
 # cross: aarch64 compiler and qemu-user                               cache: ccache
 # eio: mkfs.ext4 and mount, for file systems that fail
 set -euo pipefail
@@ -33,6 +34,14 @@ for feature in "$@"; do
         # Optional at build: without liburing the engine writes with threads.
         command -v pkg-config >/dev/null || need pkg-config
         pkg-config --exists liburing 2>/dev/null || need liburing-dev
+        ;;
+    test)
+        python=$("$(dirname "$0")/find_python.sh")
+        # Only the system's own Python is missing something that apt has.
+        packed='import sys; sys.exit(sys.base_prefix != "/usr")'
+        version='import sys; print("%d.%d" % sys.version_info[:2])'
+        "$python" -c 'import test.test_sqlite3' 2>/dev/null >&2 || ! "$python" -c "$packed" ||
+            need "libpython$("$python" -c "$version")-testsuite"
         ;;
     fuzz)
         command -v clang >/dev/null || need clang

@@ -13,7 +13,14 @@ import pytest
 
 import aurora_engine as aurora
 
-MODULES = ["aurora_engine", "aurora_engine.database", "aurora_engine.options"]
+MODULES = [
+    "aurora_engine",
+    "aurora_engine.database",
+    "aurora_engine.options",
+    "aurora_engine.sql",
+    "aurora_engine.sql.connection",
+    "aurora_engine.sql.sqlalchemy",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -17,6 +17,8 @@ Examples
 from __future__ import annotations
 
 from sqlite3 import (  # type: ignore[attr-defined]
+    PARSE_COLNAMES,
+    PARSE_DECLTYPES,
     Binary,
     DatabaseError,
     DataError,
@@ -50,6 +52,8 @@ from sqlite3 import (  # type: ignore[attr-defined]
 from aurora_engine.sql.connection import Connection, Cursor, connect
 
 __all__ = [
+    "PARSE_COLNAMES",
+    "PARSE_DECLTYPES",
     "Binary",
     "Connection",
     "Cursor",

@@ -17,7 +17,7 @@ from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
 from aurora_engine.sql.drivers import vfs_of
-from aurora_engine.sql.failures import explained
+from aurora_engine.sql.failures import as_both, explained
 from aurora_engine.sql.functions import install_functions
 from aurora_engine.sql.volumes import volumes
 
@@ -47,21 +47,48 @@ class CursorVerbs:
         try:
             return super().execute(sql, parameters)  # type: ignore[misc,no-any-return]
         except self.failure_class as failure:
-            raise self.connection.explain(failure) from failure.__cause__
+            raise self._explained(failure) from failure.__cause__
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
         """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
         try:
             return super().executemany(sql, parameters)  # type: ignore[misc,no-any-return]
         except self.failure_class as failure:
-            raise self.connection.explain(failure) from failure.__cause__
+            raise self._explained(failure) from failure.__cause__
 
     def executescript(self, sql_script: str, /) -> Self:
         """Runs several statements; see `sqlite3.Cursor.executescript`."""
         try:
             return super().executescript(sql_script)  # type: ignore[misc,no-any-return]
         except self.failure_class as failure:
-            raise self.connection.explain(failure) from failure.__cause__
+            raise self._explained(failure) from failure.__cause__
+
+    def fetchone(self) -> Any:
+        """The next row; see `sqlite3.Cursor.fetchone`."""
+        try:
+            return super().fetchone()  # type: ignore[misc]
+        except self.failure_class as failure:
+            raise self._explained(failure) from failure.__cause__
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        """The next rows; see `sqlite3.Cursor.fetchmany`."""
+        sizes = () if size is None else (size,)
+        try:
+            return super().fetchmany(*sizes)  # type: ignore[misc,no-any-return]
+        except self.failure_class as failure:
+            raise self._explained(failure) from failure.__cause__
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left; see `sqlite3.Cursor.fetchall`."""
+        try:
+            return super().fetchall()  # type: ignore[misc,no-any-return]
+        except self.failure_class as failure:
+            raise self._explained(failure) from failure.__cause__
+
+    def _explained(self, failure: Exception) -> Exception:
+        # A cursor that was never initialized has no connection.
+        connection = getattr(self, "connection", None)
+        return failure if connection is None else _explained_by(connection, failure)
 
 
 class ConnectionVerbs:
@@ -81,17 +108,24 @@ class ConnectionVerbs:
         name: str = "main",
         as_of: At | str | None = None,
         create: bool = True,
+        read_only: bool = False,
         timeout: float = TIMEOUT_S,
         isolation_level: str | None = "IMMEDIATE",
         **options: Any,
     ) -> None:
         check_name(name)
         database, release = _database_of(target, create)
+        mode = "&mode=ro" if read_only else ""
+        # As with the driver's own, a connection can be initialized again.
+        release_before = getattr(self, "_release", None)
         try:
-            self._open(database, name, as_of, timeout, isolation_level, options)
+            self._open(database, name, mode, as_of, timeout, isolation_level, options)
         except BaseException:
             release()
             raise
+        finally:
+            if release_before is not None:
+                release_before()
         self._name = name
         self._release = weakref.finalize(self, release)
 
@@ -99,16 +133,16 @@ class ConnectionVerbs:
         self,
         database: Database,
         name: str,
+        mode: str,
         as_of: At | str | None,
         timeout: float,
         isolation_level: str | None,
         options: dict[str, Any],
     ) -> None:
         sql = database.sql
-        self._database = database
         with _pinned(database, as_of) as moment:
             past = "" if moment is None else f"&as_of={moment}"
-            uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{past}"
+            uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{mode}{past}"
             try:
                 super().__init__(  # type: ignore[call-arg]
                     uri, timeout=timeout, isolation_level=isolation_level, uri=True, **options
@@ -116,6 +150,8 @@ class ConnectionVerbs:
             except self.driver.DatabaseError as failure:
                 reason = SqlState(0, 0, 0, sql.open_error())
                 raise explained(failure, reason) from failure.__cause__
+        # Not before: the driver clears the attributes of a connection that is initialized again.
+        self._database = database
         self._id = sql.opened()
         sql.set_timeout(self._id, max(0, round(timeout * 1000)))
         install_functions(self)
@@ -205,13 +241,26 @@ class ConnectionVerbs:
         """
         return type(self)(self._database, name=self._name, as_of=moment)
 
+    def rollback(self) -> None:
+        """Rolls the transaction back, if one is open."""
+        try:
+            super().rollback()  # type: ignore[misc]
+        except self.driver.DatabaseError as failure:
+            raise self.explain(failure) from failure.__cause__
+
+    def __exit__(self, *raised: Any) -> Any:
+        try:
+            return super().__exit__(*raised)  # type: ignore[misc]
+        except self.driver.DatabaseError as failure:
+            raise self.explain(failure) from failure.__cause__
+
     # ---- statements ----
 
-    def cursor(self, factory: Callable[[Any], Any] | None = None) -> Any:
+    def cursor(self, *factory: Any, **keyword_factory: Any) -> Any:
         """A cursor; see `sqlite3.Connection.cursor`."""
-        return super().cursor(  # type: ignore[misc]
-            self.cursor_class if factory is None else factory
-        )
+        if not factory and not keyword_factory:
+            factory = (self.cursor_class,)
+        return super().cursor(*factory, **keyword_factory)  # type: ignore[misc]
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Runs a statement in a new cursor; see `sqlite3.Connection.execute`."""
@@ -225,22 +274,46 @@ class ConnectionVerbs:
         """Runs several statements; see `sqlite3.Connection.executescript`."""
         return self.cursor().executescript(sql_script)
 
-    def deserialize(self, *_: Any, **__: Any) -> None:
-        """Not possible: it would put a database in memory in place of the volume's."""
-        raise self.driver.NotSupportedError(
-            "deserialize would replace the database in the volume by one in memory: import a file "
-            "with aurora_engine.sql.import_sqlite, or use backup()"
-        )
+    # ---- whole databases ----
+
+    def backup(self, target: Any, **options: Any) -> None:
+        """Copies the database into another connection's; see `sqlite3.Connection.backup`.
+
+        Into one of a volume only what lies in a volume with pages of the same size can be copied
+        like this.
+        """
+        try:
+            super().backup(target, **options)  # type: ignore[misc]
+        except self.driver.DatabaseError as failure:
+            told = _explained_by(target, self.explain(failure))
+            raise told from failure.__cause__
+
+    def deserialize(self, data: Any, /, *, name: str = "main") -> None:
+        """Puts bytes in the place of a database; see `sqlite3.Connection.deserialize`.
+
+        Not in the place of one in a volume, which would go on as one in memory: attach
+        ``':memory:'`` and give its name.
+        """
+        files = {row[1]: row[2] for row in self.cursor().execute("PRAGMA database_list")}
+        if is_name(files.get(name, "")):
+            raise self.driver.NotSupportedError(
+                "deserialize would replace the database in the volume by one in memory: attach "
+                "':memory:' and deserialize into that"
+            )
+        super().deserialize(data, name=name)  # type: ignore[misc]
 
     def explain(self, failure: Exception) -> Exception:
         """What an error of the driver really was."""
+        database: Database | None = getattr(self, "_database", None)
+        if database is None:
+            return failure
+        theirs = cast("sqlite3.Error", failure)
         try:
-            state = self._database.sql.state(self._id)
+            return explained(theirs, database.sql.state(self._id))
         except DatabaseClosedError as closed:
             # A connection that is closed itself says so better.
             is_own = isinstance(failure, cast("type[Exception]", self.driver.ProgrammingError))
-            return failure if is_own else closed
-        return explained(cast("sqlite3.Error", failure), state)
+            return failure if is_own else as_both(closed, theirs)
 
     def close(self) -> None:
         """Closes it. What was not committed is rolled back. Idempotent."""
@@ -250,7 +323,8 @@ class ConnectionVerbs:
             release()
 
     def __repr__(self) -> str:
-        return f"<aurora_engine.sql.Connection to {self._name!r} of {self._database!r}>"
+        name, database = (getattr(self, attribute, None) for attribute in ("_name", "_database"))
+        return f"<aurora_engine.sql.Connection to {name!r} of {database!r}>"
 
 
 class Cursor(CursorVerbs, sqlite3.Cursor):
@@ -294,6 +368,7 @@ def connect(
     name: str = "main",
     as_of: At | str | None = None,
     create: bool = True,
+    read_only: bool = False,
     timeout: float = TIMEOUT_S,
     isolation_level: str | None = "IMMEDIATE",
     driver: ModuleType = sqlite3,
@@ -313,6 +388,8 @@ def connect(
         Connect to the past, read-only: a moment as with `Database.at`, or one as text.
     create : bool
         Make the volume when there is none.
+    read_only : bool
+        Refuse to write. The database must be there.
     timeout : float
         Seconds to wait while another connection writes the database; they wait in line.
     isolation_level : str or None
@@ -359,11 +436,17 @@ def connect(
         name=name,
         as_of=as_of,
         create=create,
+        read_only=read_only,
         timeout=timeout,
         isolation_level=isolation_level,
         **options,
     )
     return cast("Connection", made)
+
+
+def is_name(file: str) -> bool:
+    """Whether what SQLite calls a file is a database of a volume: not empty, not in a folder."""
+    return file != "" and not file.startswith("/")
 
 
 def check_name(name: str) -> None:
@@ -377,6 +460,12 @@ def check_name(name: str) -> None:
         )
     if name == ":memory:":
         raise ValueError("a database in a volume is not in memory: give it another name")
+
+
+def _explained_by(connection: Any, failure: Exception) -> Exception:
+    # One that comes from the driver itself has nothing to say.
+    told: Exception = getattr(connection, "explain", lambda as_it_is: as_it_is)(failure)
+    return told
 
 
 def _database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:

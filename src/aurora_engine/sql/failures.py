@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, cast
 
 from aurora_engine._ext.records import SqlState
 from aurora_engine.errors import AuroraError
@@ -37,14 +37,19 @@ def explained(failure: sqlite3.Error, state: SqlState) -> sqlite3.Error:
     if not isinstance(cause, AuroraError):
         failure.add_note(str(cause))
         return failure
+    told: Any = as_both(cause, failure)
+    if state.in_doubt:
+        told.in_doubt = True
+        told.lsn = state.in_doubt
+    return cast("sqlite3.Error", told)
+
+
+def as_both(cause: AuroraError, failure: sqlite3.Error) -> sqlite3.Error:
+    """An error that is caught as either of two."""
     merged: Any = _merged(type(cause), type(failure))(f"{failure}: {cause}")
     for name in ("sqlite_errorcode", "sqlite_errorname"):
         if hasattr(failure, name):
             setattr(merged, name, getattr(failure, name))
     for name in ("group", "copy", "file", "offset", "lsn"):
         setattr(merged, name, getattr(cause, name))
-    if state.in_doubt:
-        merged.in_doubt = True
-        merged.lsn = state.in_doubt
-    told: sqlite3.Error = merged
-    return told
+    return cast("sqlite3.Error", merged)

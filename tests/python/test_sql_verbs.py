@@ -1,0 +1,94 @@
+"""What connections of ours do beyond, and otherwise than, those of `sqlite3`."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+import aurora_engine as aurora
+from aurora_engine import sql
+
+
+@pytest.fixture
+def conn(db: aurora.Database) -> aurora.sql.Connection:
+    made = aurora.connect(db)
+    made.execute("CREATE TABLE t (x)")
+    made.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(3)])
+    made.commit()
+    return made
+
+
+def test_errors_are_the_drivers_and_ours(db: aurora.Database, conn: sql.Connection) -> None:
+    """Whoever catches what PEP 249 names catches all, by whichever verb it comes."""
+    with pytest.raises(sqlite3.OperationalError) as caught, conn:  # noqa: PT012
+        conn.execute("DELETE FROM t")
+        db.close()
+    assert isinstance(caught.value, aurora.DatabaseClosedError)
+    with pytest.raises(aurora.DatabaseClosedError):
+        conn.execute("SELECT x FROM t")
+    conn.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        conn.execute("SELECT 1")
+
+
+def test_read_only(db: aurora.Database, conn: sql.Connection) -> None:
+    reader = aurora.connect(db, read_only=True)
+    assert reader.execute("SELECT count(*) FROM t").fetchone() == (3,)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM t")
+    reader.rollback()
+    conn.execute("INSERT INTO t VALUES (3)")
+    conn.commit()
+    assert reader.execute("SELECT count(*) FROM t").fetchone() == (4,)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        aurora.connect(db, name="nobody made it", read_only=True)
+
+
+def test_initialized_again_it_lets_go_of_what_it_had(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    conn = aurora.connect(first)
+    conn.execute("CREATE TABLE here (x)")
+    conn.__init__(second)  # type: ignore[misc]
+    assert conn.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    with aurora.open(first):
+        pass  # nobody has it open
+    conn.close()
+    with aurora.open(second):
+        pass
+
+
+def test_copies_in_and_out(db: aurora.Database, conn: sql.Connection) -> None:
+    """Backup and serialize give a whole database of stock SQLite, and backup copies within."""
+    with aurora.connect(db, name="copy") as copy:
+        conn.backup(copy, pages=1)
+        assert copy.execute("SELECT x FROM t").fetchall() == [(0,), (1,), (2,)]
+    plain = sqlite3.connect(":memory:")
+    conn.backup(plain)
+    assert plain.execute("SELECT x FROM t").fetchall() == [(0,), (1,), (2,)]
+    assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+    plain.backup(copy)
+
+    conn.executescript("ATTACH ':memory:' AS small; CREATE TABLE small.t (x)")
+    with pytest.raises(sqlite3.OperationalError, match="pages of 8192 bytes"):
+        conn.backup(copy, name="small")
+    assert copy.execute("SELECT sum(x) FROM t").fetchone() == (3,)
+    with pytest.raises(sqlite3.NotSupportedError, match="in memory"):
+        conn.deserialize(conn.serialize())
+    conn.deserialize(conn.serialize(), name="small")
+    assert conn.execute("SELECT sum(x) FROM small.t").fetchone() == (3,)
+
+
+def test_cursors_of_other_kinds(conn: sql.Connection) -> None:
+    class Mine(sql.Cursor):
+        pass
+
+    assert type(conn.cursor()) is sql.Cursor
+    assert type(conn.cursor(Mine)) is Mine
+    assert type(conn.cursor(factory=sqlite3.Cursor)) is sqlite3.Cursor
+    with pytest.raises(TypeError):
+        conn.cursor(None)
+    assert conn.execute("SELECT x FROM t").fetchmany() == [(0,)]
+    assert conn.execute("SELECT x FROM t").fetchmany(2) == [(0,), (1,)]
