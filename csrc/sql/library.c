@@ -47,7 +47,7 @@ aur_status auri_sqlite_find(const char *path, auri_sqlite *out, aur_error *error
         }
         return aur_fail(error, AUR_ERR_INVALID, "no SQLite has loaded the extension");
     }
-    void *object = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
+    void *object = dlopen(path[0] == '\0' ? NULL : path, RTLD_LAZY | RTLD_NOLOAD);
     if (object == NULL) {
         return aur_fail(error, AUR_ERR_INVALID, "%.200s is not loaded", path);
     }

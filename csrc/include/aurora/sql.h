@@ -33,9 +33,9 @@ AUR_API void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past);
 
 /*
  * Registers the VFS in the SQLite library that `library` (the path of a shared object that is
- * loaded, such as Python's _sqlite3) is or uses. Idempotent. `name_out` (64 bytes) gets the VFS's
- * name. AUR_ERR_INVALID: no SQLite is found there; load the extension instead
- * (aur_sql_extension_init), then its library is known.
+ * loaded, such as Python's _sqlite3; empty: the program itself) is or uses. Idempotent. `name_out`
+ * (64 bytes) gets the VFS's name. AUR_ERR_INVALID: no SQLite is found there; load the extension
+ * instead (aur_sql_extension_init), then its library is known.
  */
 enum { AUR_SQL_VFS_NAME_BYTES = 64 };
 AUR_API AUR_CHECKED aur_status aur_sql_register(aur_sql *sql, const char *library, char *name_out,

@@ -50,6 +50,7 @@ from sqlite3 import (  # type: ignore[attr-defined]
 )
 
 from aurora_engine.sql.connection import Connection, Cursor, connect
+from aurora_engine.sql.drivers import register_vfs
 
 __all__ = [
     "PARSE_COLNAMES",
@@ -82,6 +83,7 @@ __all__ = [
     "paramstyle",
     "register_adapter",
     "register_converter",
+    "register_vfs",
     "sqlite_version",
     "sqlite_version_info",
     "threadsafety",
