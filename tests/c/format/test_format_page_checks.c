@@ -98,10 +98,11 @@ TEST(structures_that_contradict_themselves_are_refused) {
     CHECK_STATUS(check_with16(AUR_PAGE_HEAP_AT + 2, 1), AUR_ERR_CORRUPT);
     CHECK_STATUS(check_with16(AUR_PAGE_GARBAGE_AT, 6), AUR_ERR_CORRUPT);
     CHECK_STATUS(check_with16(AUR_PAGE_GARBAGE_AT + 2, UINT16_MAX), AUR_ERR_CORRUPT);
-    CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_META + 1), AUR_ERR_CORRUPT);
+    CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_SQL + 1), AUR_ERR_CORRUPT);
     CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_OVERFLOW), AUR_ERR_CORRUPT);
     CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_LEAF | 1 << 8), AUR_ERR_CORRUPT);
     CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_INNER), AUR_ERR_CORRUPT);
+    CHECK_STATUS(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_SQL), AUR_ERR_CORRUPT); /* has slots */
     CHECK_OK(check_with16(AUR_PAGE_TYPE_AT, AUR_PAGE_INNER | 1 << 8));
     memset(page, 0, sizeof page);
     CHECK_STATUS(aur_page_check_structure(page, PAGE_BYTES), AUR_ERR_CORRUPT);
@@ -150,7 +151,8 @@ TEST(bodies_that_break_the_format_are_refused) {
     CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_FORMAT, AUR_PAGE_LEAF, zero, 11), AUR_ERR_CORRUPT);
     CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_IMAGE, 0, zero, 3), AUR_ERR_CORRUPT);
     CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_INSERT, 0, zero, UINT32_MAX - 3), AUR_ERR_CORRUPT);
-    CHECK_STATUS(change(page, PAGE_BYTES, 9, 0, zero, 8), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_EDIT, 0, zero, 8), AUR_ERR_CORRUPT);
+    CHECK_STATUS(change(page, PAGE_BYTES, AUR_OP_LAST + 1, 0, zero, 8), AUR_ERR_CORRUPT);
     CHECK_OK(aur_page_check_structure(page, PAGE_BYTES));
 }
 
@@ -175,9 +177,11 @@ TEST(format_takes_only_kinds_that_exist) {
     CHECK_OK(aur_page_check_structure(page, PAGE_BYTES));
     CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_OVERFLOW, 0, payload_max + 1),
                  AUR_ERR_CORRUPT);
+    CHECK_OK(format_as(page, PAGE_BYTES, AUR_PAGE_SQL, 0, 0));
+    CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_SQL, 1, 0), AUR_ERR_CORRUPT);
     CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_LEAF, 1, 0), AUR_ERR_CORRUPT);
     CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_INNER, 0, 0), AUR_ERR_CORRUPT);
-    CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_META + 1, 0, 0), AUR_ERR_CORRUPT);
+    CHECK_STATUS(format_as(page, PAGE_BYTES, AUR_PAGE_SQL + 1, 0, 0), AUR_ERR_CORRUPT);
 }
 
 TEST(slotless_pages_take_patches_and_nothing_else) {

@@ -7,7 +7,7 @@
 enum { ROUNDS = 20000, PAGE_ID = 3 };
 
 static aur_record random_record(uint8_t *body, uint32_t body_max) {
-    aur_record record = {.op = (uint8_t)(AUR_OP_FORMAT + random_below(8)),
+    aur_record record = {.op = (uint8_t)(AUR_OP_FORMAT + random_below(AUR_OP_LAST)),
                          .arg = (uint16_t)random_u64(),
                          .lsn = random_u64() | 2,
                          .page_id = random_u64(),
@@ -78,7 +78,7 @@ TEST(headers_that_break_the_format_are_refused) {
     bad = sound;
     bad.op = 0;
     CHECK_STATUS(decode(&bad, AUR_RECORD_BODY_AT), AUR_ERR_CORRUPT);
-    bad.op = AUR_OP_PATCH + 1;
+    bad.op = AUR_OP_LAST + 1;
     CHECK_STATUS(decode(&bad, AUR_RECORD_BODY_AT), AUR_ERR_CORRUPT);
     bad = sound;
     bad.flags = 4;
@@ -114,10 +114,24 @@ TEST(noise_is_decoded_without_harm) {
     }
 }
 
-/* A page that the model filled, in `page`. */
+/* An SQL page with noise in it. */
+static void build_sql_page(uint8_t *page, uint32_t page_bytes) {
+    memset(page, 0, page_bytes);
+    aur_put64(page + AUR_PAGE_ID_AT, PAGE_ID);
+    aur_put64(page + AUR_PAGE_LSN_AT, 1);
+    page[AUR_PAGE_TYPE_AT] = AUR_PAGE_SQL;
+    aur_put32(page + AUR_PAGE_HEAP_AT, page_bytes);
+    random_bytes(page + AUR_PAGE_BODY_AT, random_below(page_bytes - AUR_PAGE_BODY_AT));
+}
+
+/* A page that the model filled, in `page`; or one for edits. */
 static void build_page(uint8_t *page, uint32_t page_bytes, int steps) {
     static uint8_t scratch[AUR_PAGE_BYTES_MAX];
     static model_record step_change;
+    if (random_below(8) == 0) {
+        build_sql_page(page, page_bytes);
+        return;
+    }
     page_model *model = page_model_create(page_bytes);
     const uint8_t body[12] = {0};
     const aur_record record = {.op = AUR_OP_FORMAT,
@@ -137,11 +151,22 @@ static void build_page(uint8_t *page, uint32_t page_bytes, int steps) {
     page_model_destroy(model);
 }
 
+/* An edit of the first bytes, as far as it has room. */
+static void edit_head(uint8_t *body, uint32_t body_bytes) {
+    const uint8_t head[] = {(uint8_t)(1 + random_below(2)), (uint8_t)(50 + random_below(40)), 0,
+                            (uint8_t)random_below(20),      0, (uint8_t)(50 + random_below(40)), 0};
+    memcpy(body, head, body_bytes < sizeof head ? body_bytes : sizeof head);
+}
+
 /* A record for `page` with a random operation and body; small numbers where offsets and counts
  * stand. */
 static void hostile_record(const uint8_t *page, uint32_t page_bytes, aur_record *record,
                            uint8_t *body) {
     *record = random_record(body, random_below(4) != 0 ? 64 : page_bytes);
+    if (aur_page_type_of(page) == AUR_PAGE_SQL && random_below(2) != 0) {
+        record->op = AUR_OP_EDIT;
+        edit_head(body, record->body_bytes);
+    }
     record->page_id = PAGE_ID;
     record->page_prev_lsn = aur_page_lsn(page);
     if (random_below(4) != 0)
@@ -150,7 +175,8 @@ static void hostile_record(const uint8_t *page, uint32_t page_bytes, aur_record 
         record->body_bytes = 2;
     if (record->op == AUR_OP_IMAGE && random_below(2) != 0)
         record->body_bytes = aur_page_image_body(page, page_bytes, body);
-    if (record->body_bytes >= 4 && record->op != AUR_OP_IMAGE && random_below(4) != 0)
+    if (record->body_bytes >= 4 && record->op != AUR_OP_IMAGE && record->op != AUR_OP_EDIT &&
+        random_below(4) != 0)
         aur_put32(body, (uint32_t)random_below(64));
     if (record->body_bytes > 0 && random_below(2) != 0)
         body[random_below(record->body_bytes)] ^= (uint8_t)(1u << random_below(8));
