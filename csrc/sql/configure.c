@@ -46,7 +46,8 @@ aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *
     return status;
 }
 
-/* The wait for the ticket was inside of xLock: there is nothing to wait for any more. */
+/* The wait for the ticket was inside of xLock: there is nothing to wait for any more. Which of the
+ * files that SQLite has attached was busy is not said; it was locked by this thread just now. */
 static int on_busy(void *context, int count) {
     (void)context;
     (void)count;
@@ -97,6 +98,18 @@ static void take_errors(aur_sql *sql, const aur_sql_connection *of, aur_sql_stat
         aur_error_clear(&at->error);
         at->in_doubt = 0;
     }
+}
+
+void auri_connection_join(aur_sql_connection *connection, void *sqlite) {
+    (void)pthread_mutex_lock(&connection->sql->lock);
+    connection->sqlite = sqlite;
+    for (const aur_sql_connection *at = connection->sql->connections; at != NULL; at = at->next) {
+        if (at != connection && at->sqlite == sqlite && !connection->has_own_timeout) {
+            connection->timeout_ms = at->timeout_ms;
+            connection->has_handler = at->has_handler;
+        }
+    }
+    (void)pthread_mutex_unlock(&connection->sql->lock);
 }
 
 aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *out,

@@ -30,15 +30,19 @@ aur_status auri_connection_extent(aur_sql_connection *connection, const aur_read
     return status;
 }
 
-static aur_status check_page(const aur_sql_connection *connection, const uint8_t *page,
-                             aur_error *error) {
-    if (aur_page_type_of(page) != AUR_PAGE_SQL ||
-        aur_page_owner(page) != aur_view_map(connection->table)->table) {
-        return aur_fail(error, AUR_ERR_CORRUPT,
-                        "page %llu is not one of SQL database '%s', whose map names it",
-                        (unsigned long long)aur_page_number(page), connection->database->name);
+/* The map names runs of pages; those of them that SQLite never wrote (they are on its free list)
+ * are still what they were before. Page 1 is always written. */
+static aur_status check_page(const aur_sql_connection *connection, uint32_t page,
+                             const uint8_t *bytes, aur_error *error) {
+    if (aur_page_type_of(bytes) == AUR_PAGE_SQL &&
+        aur_page_owner(bytes) == aur_view_map(connection->table)->table) {
+        return AUR_OK;
     }
-    return AUR_OK;
+    return page > 0
+               ? AUR_NOT_FOUND
+               : aur_fail(error, AUR_ERR_CORRUPT,
+                          "page %llu is not one of SQL database '%s', whose map names it",
+                          (unsigned long long)aur_page_number(bytes), connection->database->name);
 }
 
 /* Pins a page as the view shows it. AUR_NOT_FOUND: it was never written. */
@@ -57,7 +61,7 @@ static aur_status pin_page(aur_sql_connection *connection, uint32_t page, aur_pa
         status = aur_buffer_pin(reader.buffer, page_id, reader.read_point, false, ref_out, error);
     }
     if (status == AUR_OK) {
-        status = check_page(connection, ref_out->page, error);
+        status = check_page(connection, page, ref_out->page, error);
         if (status != AUR_OK) {
             aur_buffer_unpin(reader.buffer, ref_out);
         }

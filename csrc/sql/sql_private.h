@@ -80,8 +80,9 @@ struct aur_sql_connection {
     bool has_committed;  /* since the view began */
     bool has_read_pages; /* since the view began; beyond page 1 */
     bool waits;
-    bool has_handler;    /* SQLite calls our busy handler */
-    bool is_overwritten; /* SQLite said that it will write every page anew */
+    bool has_handler;     /* SQLite calls our busy handler */
+    bool has_own_timeout; /* by its URI */
+    bool is_overwritten;  /* SQLite said that it will write every page anew */
     enum auri_sql_lock lock;
     uint64_t timeout_ms;
 
@@ -91,7 +92,8 @@ struct aur_sql_connection {
     uint32_t pages; /* with what is staged */
     uint32_t written_counter;
     auri_staging staging;
-    const auri_super *super; /* the super-journal that its commit depends on */
+    /* The super-journal that its commit depends on; others look whether it is theirs. */
+    _Atomic(const auri_super *) super;
     _Atomic aur_lsn last_commit;
     _Atomic aur_lsn read_point;
 
@@ -144,6 +146,11 @@ void auri_connection_end(aur_sql_connection *connection);
 
 /* Whether a commit could be tried now: AUR_ERR_CONFLICT, AUR_ERR_QUORUM, ... */
 aur_status auri_connection_check(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
+
+/* ---- configure.c ---- */
+
+/* SQLite has told which sqlite3 the file is open in; it waits as the files do that are there. */
+void auri_connection_join(aur_sql_connection *connection, void *sqlite);
 
 /* ---- connection_pages.c ---- */
 

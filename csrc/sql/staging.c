@@ -88,12 +88,13 @@ aur_status auri_staging_put(auri_staging *staging, uint32_t page, uint8_t op, co
     const bool is_new = *slot == 0;
     const uint32_t at = is_new ? staging->count : *slot - 1;
     auri_staged *staged = &staging->pages[at];
-    /* Redo that is no longer than what it replaces takes its place. */
-    const uint64_t offset =
-        !is_new && bytes <= staged->bytes ? staged->offset : staging->spool.size;
+    /* Redo that fits the room of what it replaces takes its place. */
+    const bool stays = !is_new && bytes <= staged->room;
+    const uint64_t offset = stays ? staged->offset : staging->spool.size;
+    const uint32_t room = stays ? staged->room : bytes;
     const aur_status status = auri_spool_write(&staging->spool, offset, body, bytes, error);
     if (status == AUR_OK) {
-        *staged = (auri_staged){page, op, bytes, offset};
+        *staged = (auri_staged){page, op, bytes, room, offset};
         *slot = at + 1;
         staging->count += is_new;
     }

@@ -13,6 +13,7 @@ typedef struct auri_staged {
     uint32_t page;  /* number in its file, from 0 */
     uint8_t op;     /* AUR_OP_EDIT, AUR_OP_IMAGE; 0: as it was */
     uint32_t bytes; /* of the record's body */
+    uint32_t room;  /* bytes at the offset that are its own */
     uint64_t offset;
 } auri_staged;
 

@@ -272,9 +272,12 @@ static int control_entered(aur_sql_connection *connection, int operation, void *
         return SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
         return auri_vfs_pragma(connection, argument);
-    case SQLITE_FCNTL_PDB:
-        memcpy(&connection->sqlite, argument, sizeof connection->sqlite);
+    case SQLITE_FCNTL_PDB: {
+        void *sqlite;
+        memcpy(&sqlite, argument, sizeof sqlite);
+        auri_connection_join(connection, sqlite);
         return SQLITE_OK;
+    }
     case SQLITE_FCNTL_VFSNAME: {
         char *name = library_text(connection->library, connection->sql->vfs_name);
         memcpy(argument, &name, sizeof name);
@@ -385,6 +388,7 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
     connection->is_read_only = connection->is_read_only || (flags & SQLITE_OPEN_READWRITE) == 0;
     if (timeout != NULL) {
         connection->timeout_ms = strtoull(timeout, NULL, 10);
+        connection->has_own_timeout = true;
     }
     if ((flags & SQLITE_OPEN_CREATE) == 0) {
         status = require_existence(connection, error);

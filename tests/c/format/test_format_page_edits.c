@@ -273,8 +273,7 @@ TEST(edits_do_what_the_document_says_or_are_refused) {
         uint8_t *body = malloc(bytes + 1);
         CHECK(body != NULL);
         memcpy(body + 1, room, bytes); /* at any alignment, and its end is the end */
-        const bool fits =
-            bytes <= page_bytes && model_apply(expected, page_bytes, body + 1, bytes);
+        const bool fits = bytes <= page_bytes && model_apply(expected, page_bytes, body + 1, bytes);
         CHECK_STATUS(apply(page, page_bytes, body + 1, bytes), fits ? AUR_OK : AUR_ERR_CORRUPT);
         if (fits) {
             CHECK_EQ_U64(aur_page_lsn(page), 4);
@@ -364,8 +363,7 @@ TEST(images_of_sql_pages_leave_the_longest_gap_out) {
             memset(page + gap.from, 0, gap.length);
         }
         const uint32_t bytes = aur_page_image_body(page, page_bytes, body);
-        CHECK_EQ_U64(bytes,
-                     4 + page_bytes - AUR_PAGE_TYPE_AT - longest_zeros(page, page_bytes));
+        CHECK_EQ_U64(bytes, 4 + page_bytes - AUR_PAGE_TYPE_AT - longest_zeros(page, page_bytes));
         const aur_record record = {.op = AUR_OP_IMAGE,
                                    .flags = AUR_RECORD_INIT,
                                    .lsn = aur_page_lsn(page),

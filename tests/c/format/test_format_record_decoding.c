@@ -153,8 +153,13 @@ static void build_page(uint8_t *page, uint32_t page_bytes, int steps) {
 
 /* An edit of the first bytes, as far as it has room. */
 static void edit_head(uint8_t *body, uint32_t body_bytes) {
-    const uint8_t head[] = {(uint8_t)(1 + random_below(2)), (uint8_t)(50 + random_below(40)), 0,
-                            (uint8_t)random_below(20),      0, (uint8_t)(50 + random_below(40)), 0};
+    const uint8_t head[] = {(uint8_t)(1 + random_below(2)),
+                            (uint8_t)(50 + random_below(40)),
+                            0,
+                            (uint8_t)random_below(20),
+                            0,
+                            (uint8_t)(50 + random_below(40)),
+                            0};
     memcpy(body, head, body_bytes < sizeof head ? body_bytes : sizeof head);
 }
 

@@ -134,23 +134,22 @@ HARNESS_SHARED uint64_t stack_group_lsn(stack *stack, uint32_t group) {
     return lsn;
 }
 
-/* Commits whose LSN is above VDL are forgotten and service goes on at VDL, in a new epoch. A
- * backtrack that is recorded, but that the engine was not told of, holds. */
-HARNESS_SHARED void stack_recover(stack *stack) {
-    aur_engine_status status;
+/* Starts an engine where another one was when it had this status, in a new epoch: commits whose LSN
+ * is above VDL are forgotten. A backtrack that is recorded, but that the engine was not told of,
+ * holds. */
+HARNESS_SHARED void stack_start_behind(stack *stack, const aur_engine_status *was) {
     aur_error error;
     uint64_t group_lsn[STACK_GROUPS_MAX] = {0};
-    aur_engine_stop(stack->engine);
-    aur_engine_get_status(stack->engine, &status);
+    uint64_t vdl = was->vdl;
     const aur_rewind *newest =
         stack->rewind_count == 0 ? NULL : &stack->rewinds[stack->rewind_count - 1];
-    if (newest != NULL && newest->kind == AUR_REWIND_BACKTRACK && newest->at >= status.vdl) {
-        status.vdl = newest->at + 1;
+    if (newest != NULL && newest->kind == AUR_REWIND_BACKTRACK && newest->at >= vdl) {
+        vdl = newest->at + 1;
     }
     stack->epoch++;
-    const uint64_t above = status.next_lsn > status.vdl ? status.next_lsn : status.vdl;
+    const uint64_t above = was->next_lsn > vdl ? was->next_lsn : vdl;
     const aur_rewind rewind = {.at = above + AUR_LSN_ALLOCATION_LIMIT,
-                               .to = status.vdl,
+                               .to = vdl,
                                .epoch = stack->epoch,
                                .kind = AUR_REWIND_TRUNCATION};
     stack_record(stack, &rewind);
@@ -158,15 +157,38 @@ HARNESS_SHARED void stack_recover(stack *stack) {
         group_lsn[group] = stack_group_lsn(stack, group);
     }
     const aur_engine_start_point start = {.epoch = stack->epoch,
-                                          .vdl = status.vdl,
+                                          .vdl = vdl,
                                           .next_lsn = rewind.at + 1,
-                                          .time_us = status.durable_time_us,
+                                          .time_us = was->durable_time_us,
                                           .groups = stack->groups,
                                           .group_lsn = group_lsn,
                                           .rewind_count = stack->rewind_count,
                                           .rewinds = stack->rewinds};
     const aur_status started = aur_engine_start(stack->engine, &start, &error);
     CHECK_MSG(started == AUR_OK, "restart: %s", error.message);
+}
+
+/* A recovery in place: service goes on at VDL. */
+HARNESS_SHARED void stack_recover(stack *stack) {
+    aur_engine_status status;
+    aur_engine_stop(stack->engine);
+    aur_engine_get_status(stack->engine, &status);
+    stack_start_behind(stack, &status);
+}
+
+/* The engine ends, and another one opens the copies. */
+HARNESS_SHARED void stack_reopen(stack *stack) {
+    aur_engine_status status;
+    aur_error error;
+    aur_engine_stop(stack->engine);
+    aur_engine_get_status(stack->engine, &status);
+    aur_engine_close(stack->engine);
+    aur_engine_destroy(stack->engine);
+    CHECK_OK(aur_engine_create(&stack->options, &stack->engine, &error));
+    for (uint32_t group = 0; group < stack->groups; group++) {
+        CHECK_OK(aur_engine_add_group(stack->engine, stack->segments[group], STACK_COPIES, &error));
+    }
+    stack_start_behind(stack, &status);
 }
 
 HARNESS_SHARED void stack_wait(stack *stack, uint64_t lsn) {

@@ -1,0 +1,207 @@
+/* The right to write: one holder, in the order of asking, within a time, and taken over from who
+ * went away. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "../harness.h"
+#include "sql/ticket.h"
+
+enum { THREADS = 6, ROUNDS = 400 };
+
+static const uint64_t ms = 1000000;
+static const uint64_t long_ns = UINT64_C(60000000000);
+
+static auri_ticket ticket;
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* ---- threads that ask, and note when they were given it ---- */
+
+typedef struct asker {
+    pthread_t thread;
+    uint64_t timeout_ns;
+    aur_status status;
+    int place; /* order of being given it */
+} asker;
+
+static atomic_int given;
+
+static void *ask(void *context) {
+    asker *who = context;
+    who->status = auri_ticket_take(&ticket, who, who->timeout_ns);
+    if (who->status == AUR_OK) {
+        who->place = atomic_fetch_add(&given, 1);
+        auri_ticket_give_up(&ticket, who);
+    }
+    return NULL;
+}
+
+static bool is_in_line(const void *last_before) {
+    pthread_mutex_lock(&ticket.lock);
+    const bool is_longer = ticket.last != NULL && (const void *)ticket.last != last_before;
+    pthread_mutex_unlock(&ticket.lock);
+    return is_longer;
+}
+
+/* Returns when it stands in line. */
+static void start(asker *who, uint64_t timeout_ns) {
+    pthread_mutex_lock(&ticket.lock);
+    const void *last = ticket.last;
+    pthread_mutex_unlock(&ticket.lock);
+    *who = (asker){.timeout_ns = timeout_ns, .place = -1};
+    CHECK(pthread_create(&who->thread, NULL, ask, who) == 0);
+    while (!is_in_line(last)) {
+        const struct timespec pause = {0, 100000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void finish(asker *who) { CHECK(pthread_join(who->thread, NULL) == 0); }
+
+TEST(it_is_given_in_the_order_of_asking) {
+    asker askers[THREADS];
+    auri_ticket_init(&ticket);
+    atomic_store(&given, 0);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0)); /* it has it already */
+    for (int at = 0; at < THREADS; at++)
+        start(&askers[at], long_ns);
+    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
+    auri_ticket_give_up(&ticket, "other"); /* of who has it not: nothing */
+    CHECK_EQ_U64((uint64_t)atomic_load(&given), 0);
+    auri_ticket_give_up(&ticket, &ticket);
+    for (int at = 0; at < THREADS; at++) {
+        finish(&askers[at]);
+        CHECK_OK(askers[at].status);
+        CHECK_EQ_I64(askers[at].place, at);
+    }
+    CHECK(ticket.holder == NULL && ticket.first == NULL && ticket.last == NULL);
+    auri_ticket_destroy(&ticket);
+}
+
+/* Whoever gave up waiting is not waited for: neither at the head, nor inside, nor at the end. */
+TEST(who_waits_too_long_leaves_the_line) {
+    asker patient[2];
+    asker hasty[3];
+    auri_ticket_init(&ticket);
+    atomic_store(&given, 0);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    const uint64_t begin = now_ns();
+    start(&hasty[0], 200 * ms);
+    start(&patient[0], long_ns);
+    start(&hasty[1], 200 * ms);
+    start(&patient[1], long_ns);
+    start(&hasty[2], 200 * ms);
+    for (int at = 0; at < 3; at++) {
+        finish(&hasty[at]);
+        CHECK_STATUS(hasty[at].status, AUR_TIMEOUT);
+    }
+    CHECK(now_ns() - begin >= 200 * ms);
+    auri_ticket_give_up(&ticket, &ticket);
+    for (int at = 0; at < 2; at++) {
+        finish(&patient[at]);
+        CHECK_EQ_I64(patient[at].place, at);
+    }
+    CHECK(ticket.first == NULL && ticket.last == NULL);
+    auri_ticket_destroy(&ticket);
+}
+
+TEST(who_comes_back_in_time_has_it_still) {
+    asker other;
+    auri_ticket_init(&ticket);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    auri_ticket_leave(&ticket, &ticket, long_ns);
+    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
+    start(&other, 50 * ms);
+    CHECK(auri_ticket_return(&ticket, &ticket));
+    finish(&other);
+    CHECK_STATUS(other.status, AUR_TIMEOUT);
+    CHECK(!auri_ticket_return(&ticket, "other"));
+    auri_ticket_give_up(&ticket, &ticket);
+    CHECK(!auri_ticket_return(&ticket, &ticket));
+    auri_ticket_destroy(&ticket);
+}
+
+/* It waits as long as the other may come back, and no longer; whether it stood in line before. */
+TEST(it_is_taken_over_from_who_stays_away) {
+    for (int before = 0; before < 2; before++) {
+        asker other;
+        auri_ticket_init(&ticket);
+        CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+        const uint64_t begin = now_ns();
+        if (before == 0)
+            auri_ticket_leave(&ticket, &ticket, 100 * ms);
+        start(&other, long_ns);
+        if (before == 1)
+            auri_ticket_leave(&ticket, &ticket, 100 * ms);
+        finish(&other);
+        CHECK_OK(other.status);
+        CHECK(now_ns() - begin >= 100 * ms && now_ns() - begin < 30000 * ms);
+        CHECK(!auri_ticket_return(&ticket, &ticket));
+        auri_ticket_destroy(&ticket);
+    }
+    auri_ticket_init(&ticket);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    auri_ticket_leave(&ticket, &ticket, 0);
+    CHECK_OK(auri_ticket_take(&ticket, "other", 0)); /* nobody in line: at once */
+    auri_ticket_destroy(&ticket);
+}
+
+/* The first in line goes away while the holder is away: the next one has to look. */
+TEST(the_next_in_line_takes_over_as_well) {
+    asker first;
+    asker second;
+    auri_ticket_init(&ticket);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    auri_ticket_leave(&ticket, &ticket, 150 * ms);
+    start(&first, 50 * ms);
+    start(&second, long_ns);
+    finish(&first);
+    finish(&second);
+    CHECK_STATUS(first.status, AUR_TIMEOUT);
+    CHECK_OK(second.status);
+    auri_ticket_destroy(&ticket);
+}
+
+/* ---- many threads ---- */
+
+static uint64_t inside; /* guarded by the ticket alone */
+
+static void *run(void *context) {
+    uint64_t *random = context;
+    for (int round = 0; round < ROUNDS; round++) {
+        const uint64_t kind = harness_random_next(random) % 8;
+        if (auri_ticket_take(&ticket, context, kind == 0 ? 20000 : long_ns) != AUR_OK)
+            continue;
+        inside++;
+        if (kind == 1) {
+            auri_ticket_leave(&ticket, context, harness_random_next(random) % 50000);
+            if (!auri_ticket_return(&ticket, context))
+                continue;
+            inside++;
+        }
+        auri_ticket_give_up(&ticket, context);
+    }
+    return NULL;
+}
+
+/* What only the holder touches needs no other lock (the race detector looks), and nobody hangs. */
+TEST(only_one_is_inside) {
+    pthread_t threads[THREADS];
+    uint64_t seeds[THREADS];
+    auri_ticket_init(&ticket);
+    inside = 0;
+    for (int at = 0; at < THREADS; at++) {
+        seeds[at] = random_u64();
+        CHECK(pthread_create(&threads[at], NULL, run, &seeds[at]) == 0);
+    }
+    for (int at = 0; at < THREADS; at++)
+        CHECK(pthread_join(threads[at], NULL) == 0);
+    CHECK(inside > ROUNDS && inside <= 2 * THREADS * ROUNDS);
+    CHECK(ticket.first == NULL && ticket.last == NULL);
+    auri_ticket_destroy(&ticket);
+}
