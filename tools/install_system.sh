@@ -3,7 +3,7 @@
 #
 #   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio]
 #
-# build: C compiler, Python headers and venv, pkg-config, liburing    fuzz: clang with libFuzzer
+# build: C compiler, Python headers and venv, pkg-config, liburing, SQLite's headers    fuzz: clang with libFuzzer
 # test: the tests of CPython itself, which Debian packs apart
 # cross: aarch64 compiler and qemu-user                               cache: ccache
 # eio: mkfs.ext4 and mount, for file systems that fail
@@ -34,6 +34,8 @@ for feature in "$@"; do
         # Optional at build: without liburing the engine writes with threads.
         command -v pkg-config >/dev/null || need pkg-config
         pkg-config --exists liburing 2>/dev/null || need liburing-dev
+        # For a test that compares our declarations with SQLite's headers.
+        echo '#include <sqlite3ext.h>' | cc -E - >/dev/null 2>&1 || need libsqlite3-dev
         ;;
     test)
         python=$("$(dirname "$0")/find_python.sh")

@@ -2,7 +2,7 @@
  * The part of SQLite's binary interface that a VFS and a busy handler need, as documented at
  * https://sqlite.org/c3ref/intro.html. It has been stable since 3.8; the test sql.abi compares it
  * with SQLite's own headers. Declared here because the library is chosen at run time, and a wheel
- * is built without one.
+ * is built without one. That test lists all constants and fields again.
  */
 #ifndef AUR_SQL_SQLITE_ABI_H
 #define AUR_SQL_SQLITE_ABI_H

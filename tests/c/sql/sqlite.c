@@ -30,9 +30,10 @@ static aur_status read_lsn(void *context, const char *text, uint64_t *lsn_out, a
 }
 
 static void register_volume(sql_world *world) {
+    static const aur_sql_past past = {.resolve = read_lsn};
     aur_error error;
     CHECK_OK(aur_engine_sql(world->stack.engine, &world->sql, &error));
-    aur_sql_set_resolver(world->sql, read_lsn, NULL);
+    aur_sql_set_past(world->sql, &past);
     for (int again = 0; again < 2; again++) {
         const aur_status status =
             aur_sql_register(world->sql, world->sqlite->path, world->vfs, &error);

@@ -12,6 +12,10 @@
 #define sqlite3_file ours_sqlite3_file
 #define sqlite3_vfs ours_sqlite3_vfs
 #define sqlite3_io_methods ours_sqlite3_io_methods
+#define sqlite3_module ours_sqlite3_module
+#define sqlite3_vtab ours_sqlite3_vtab
+#define sqlite3_vtab_cursor ours_sqlite3_vtab_cursor
+#define sqlite3_index_info ours_sqlite3_index_info
 #include "sql/sqlite_abi.h"
 
 /* Every constant of sql/sqlite_abi.h. */
@@ -93,7 +97,41 @@
     X(sqlite3_vfs, xSleep)                                                                         \
     X(sqlite3_vfs, xCurrentTime)                                                                   \
     X(sqlite3_vfs, xGetLastError)                                                                  \
-    X(sqlite3_vfs, xCurrentTimeInt64)
+    X(sqlite3_vfs, xCurrentTimeInt64)                                                              \
+    X(sqlite3_vtab, pModule)                                                                       \
+    X(sqlite3_vtab, nRef)                                                                          \
+    X(sqlite3_vtab, zErrMsg)                                                                       \
+    X(sqlite3_vtab_cursor, pVtab)                                                                  \
+    X(sqlite3_index_info, nConstraint)                                                             \
+    X(sqlite3_index_info, aConstraint)                                                             \
+    X(sqlite3_index_info, nOrderBy)                                                                \
+    X(sqlite3_index_info, aOrderBy)                                                                \
+    X(sqlite3_index_info, aConstraintUsage)                                                        \
+    X(sqlite3_index_info, idxNum)                                                                  \
+    X(sqlite3_index_info, idxStr)                                                                  \
+    X(sqlite3_index_info, needToFreeIdxStr)                                                        \
+    X(sqlite3_index_info, orderByConsumed)                                                         \
+    X(sqlite3_index_info, estimatedCost)                                                           \
+    X(sqlite3_module, iVersion)                                                                    \
+    X(sqlite3_module, xCreate)                                                                     \
+    X(sqlite3_module, xConnect)                                                                    \
+    X(sqlite3_module, xBestIndex)                                                                  \
+    X(sqlite3_module, xDisconnect)                                                                 \
+    X(sqlite3_module, xDestroy)                                                                    \
+    X(sqlite3_module, xOpen)                                                                       \
+    X(sqlite3_module, xClose)                                                                      \
+    X(sqlite3_module, xFilter)                                                                     \
+    X(sqlite3_module, xNext)                                                                       \
+    X(sqlite3_module, xEof)                                                                        \
+    X(sqlite3_module, xColumn)                                                                     \
+    X(sqlite3_module, xRowid)                                                                      \
+    X(sqlite3_module, xUpdate)                                                                     \
+    X(sqlite3_module, xBegin)                                                                      \
+    X(sqlite3_module, xSync)                                                                       \
+    X(sqlite3_module, xCommit)                                                                     \
+    X(sqlite3_module, xRollback)                                                                   \
+    X(sqlite3_module, xFindFunction)                                                               \
+    X(sqlite3_module, xRename)
 
 /* `value` is made where the table is written: of our names, or of SQLite's. */
 typedef struct fact {
@@ -111,10 +149,13 @@ static const fact our_functions[] = {AURI_SQLITE_FUNCTIONS(INDEX_FACT)};
 
 enum {
     FIELDS_LISTED = sizeof our_fields / sizeof *our_fields,
-    /* Structures of pointers, in which an int takes as much room as they. */
-    FIELDS_DECLARED = (sizeof(sqlite3_file) + sizeof(sqlite3_io_methods) + sizeof(sqlite3_vfs)) /
+    /* Words, of which two hold two fields: SQLite's structures are made of pointers, and an int
+     * between two of them takes as much room. */
+    FIELDS_DECLARED = (sizeof(sqlite3_file) + sizeof(sqlite3_io_methods) + sizeof(sqlite3_vfs) +
+                       sizeof(sqlite3_module) + sizeof(sqlite3_vtab) + sizeof(sqlite3_vtab_cursor) +
+                       sizeof(sqlite3_index_info)) /
             sizeof(void *) +
-        1,
+        2,
 };
 _Static_assert((int)FIELDS_LISTED == (int)FIELDS_DECLARED, "a field is not in the list");
 
@@ -122,6 +163,10 @@ _Static_assert((int)FIELDS_LISTED == (int)FIELDS_DECLARED, "a field is not in th
 #undef sqlite3_file
 #undef sqlite3_vfs
 #undef sqlite3_io_methods
+#undef sqlite3_module
+#undef sqlite3_vtab
+#undef sqlite3_vtab_cursor
+#undef sqlite3_index_info
 
 #if __has_include(<sqlite3ext.h>)
 #include <sqlite3ext.h>
@@ -132,9 +177,6 @@ _Static_assert((int)FIELDS_LISTED == (int)FIELDS_DECLARED, "a field is not in th
 static const fact their_constants[] = {CONSTANTS(CONSTANT_FACT)};
 static const fact their_fields[] = {FIELDS(FIELD_FACT)};
 
-/* These names are macros there, for extensions. */
-#undef sqlite3_free
-#undef sqlite3_malloc
 static const fact their_functions[] = {AURI_SQLITE_FUNCTIONS(POINTER_FACT)};
 
 static void compare(const fact *ours, const fact *theirs, size_t count) {
