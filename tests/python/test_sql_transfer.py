@@ -145,9 +145,9 @@ def test_everything_comes_in_and_goes_out(
     export_sqlite(db, out, name="imported")
     assert contents_of(out) == expected
     # A file as any other for whoever has only SQLite, for writing as well.
-    with closing(sqlite3.connect(out)) as conn, conn:
-        conn.execute("INSERT INTO plain VALUES (-1, 'new', zeroblob(100000))")
-        conn.execute("INSERT INTO words VALUES ('t', 'walking')")
+    with closing(sqlite3.connect(out)) as plain, plain:
+        plain.execute("INSERT INTO plain VALUES (-1, 'new', zeroblob(100000))")
+        plain.execute("INSERT INTO words VALUES ('t', 'walking')")
     assert ("integrity_check", [("ok",)]) in contents_of(out)
     assert db.sql.names() == ["imported", "other"]
     assert db.verify().ok
@@ -173,8 +173,8 @@ def test_the_past_is_exported(db: aurora.Database, tmp_path: Path) -> None:
         conn.execute("INSERT INTO t VALUES ('old')")
         conn.commit()
         before = conn.lsn
-    with closing(sqlite3.connect(tmp_path / "new.db")) as conn, conn:
-        conn.execute("CREATE TABLE other (y)")
+    with closing(sqlite3.connect(tmp_path / "new.db")) as plain, plain:
+        plain.execute("CREATE TABLE other (y)")
     import_sqlite(tmp_path / "new.db", db, replace=True)
     export_sqlite(db, tmp_path / "then.db", as_of=before)
     assert "INSERT INTO \"t\" VALUES('old');" in contents_of(tmp_path / "then.db")
