@@ -75,6 +75,9 @@ static aur_status look_at(aur_sql_connection *connection, aur_error *error) {
                                     &connection->view_pages, error);
         status = aur_view_judge(connection->view, status, error);
     }
+    if (connection->is_blank) {
+        connection->view_pages = 0;
+    }
     return status == AUR_NOT_FOUND ? AUR_OK : status;
 }
 
@@ -113,6 +116,19 @@ aur_status auri_connection_open(aur_sql *sql, const char *name, size_t name_byte
     return AUR_OK;
 }
 
+/* What went wrong with a file that SQLite closes by itself, as VACUUM INTO does, is told by another
+ * one of the same sqlite3. Holds the lock of the lists. */
+static void bequeath_error(const aur_sql_connection *connection) {
+    aur_sql_connection *heir = connection->sql->connections;
+    while (heir != NULL && (heir->sqlite != connection->sqlite || heir == connection)) {
+        heir = heir->next;
+    }
+    if (heir != NULL && connection->sqlite != NULL && connection->error.status != AUR_OK) {
+        heir->error = connection->error;
+        heir->in_doubt = connection->in_doubt;
+    }
+}
+
 void auri_connection_close(aur_sql_connection *connection) {
     aur_sql *sql = connection->sql;
     (void)pthread_mutex_lock(&sql->lock);
@@ -121,6 +137,7 @@ void auri_connection_close(aur_sql_connection *connection) {
     if (connection->next != NULL) {
         connection->next->previous = connection->previous;
     }
+    bequeath_error(connection);
     (void)pthread_mutex_unlock(&sql->lock);
     connection->was_refused = false; /* nobody comes back for the ticket */
     auri_connection_abandon(connection);
@@ -285,6 +302,10 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
         connection->was_refused = true;
         auri_ticket_leave(&connection->database->ticket, connection, grace_ns);
         return refuse_old_view(connection, error);
+    }
+    if (connection->is_blank && connection->exists && !connection->may_replace) {
+        return aur_fail(error, AUR_ERR_INVALID, "there is a database '%s' already",
+                        connection->database->name);
     }
     connection->pages = connection->view_pages;
     connection->written_counter = 0;

@@ -145,6 +145,7 @@ static void settle(part *made, aur_lsn lsn) {
     aur_sql_connection *connection = made->connection;
     connection->version = made->version;
     connection->exists = true;
+    connection->is_blank = false;
     connection->view_pages = connection->pages;
     atomic_store_explicit(&connection->last_commit, lsn, memory_order_relaxed);
     atomic_store_explicit(&connection->read_point, lsn, memory_order_relaxed);

@@ -74,7 +74,10 @@ struct aur_sql_connection {
     aur_table *table; /* what was found last */
     bool is_fixed;    /* the view stays: as_of */
     bool is_read_only;
-    bool exists; /* at the view; else it is as if it were empty */
+    bool is_copied;   /* SQLite is not told that it is read-only: it would leave constraints out */
+    bool is_blank;    /* shown as an empty file until its commit, which replaces all there is */
+    bool may_replace; /* a blank one: there may be something */
+    bool exists;      /* at the view; else it is as if it were empty */
     bool has_ticket;
     bool was_refused;    /* for an old view, and keeps the ticket for the retry */
     bool has_committed;  /* since the view began */

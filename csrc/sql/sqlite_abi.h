@@ -50,6 +50,7 @@ enum {
     SQLITE_FCNTL_SYNC = 21,
     SQLITE_FCNTL_COMMIT_PHASETWO = 22,
     SQLITE_FCNTL_PDB = 30,
+    SQLITE_FCNTL_RESERVE_BYTES = 38,
 
     SQLITE_IOCAP_SAFE_APPEND = 0x200,
     SQLITE_IOCAP_SEQUENTIAL = 0x400,
@@ -168,6 +169,7 @@ struct sqlite3_module {
     X(declare_vtab, 50, int, (sqlite3 *, const char *))                                            \
     X(result_int64, 83, void, (sqlite3_context *, int64_t))                                        \
     X(result_text, 85, void, (sqlite3_context *, const char *, int, void (*)(void *)))             \
+    X(file_control, 127, int, (sqlite3 *, const char *, int, void *))                              \
     X(uri_parameter, 189, const char *, (const char *, const char *))                              \
     X(vfs_find, 141, sqlite3_vfs *, (const char *))                                                \
     X(vfs_register, 142, int, (sqlite3_vfs *, int))                                                \

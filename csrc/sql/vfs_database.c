@@ -66,7 +66,7 @@ static uint32_t pages_of(const aur_sql_connection *connection) {
 static int read_part(aur_sql_connection *connection, uint8_t *out, int bytes, int64_t offset) {
     if (pages_of(connection) == 0 || offset + bytes > SQLITE_HEADER_BYTES) {
         memset(out, 0, (size_t)bytes);
-        if (offset == 0) {
+        if (offset == 0 && !connection->is_blank) {
             show_empty_header(connection, out, bytes);
         }
         return SQLITE_IOERR_SHORT_READ;
@@ -261,6 +261,14 @@ static char *library_text(const auri_sql_library *library, const char *text) {
     return copy;
 }
 
+/* VACUUM INTO lays the copy's pages out as the original's, which is the main database: with bytes
+ * reserved that it does not have itself, if they are asked for. */
+static void make_room_for_header(const aur_sql_connection *connection) {
+    int bytes = AURI_SQL_RESERVED_BYTES;
+    (void)connection->library->sqlite.file_control(connection->sqlite, "main",
+                                                   SQLITE_FCNTL_RESERVE_BYTES, &bytes);
+}
+
 static int control_entered(aur_sql_connection *connection, int operation, void *argument) {
     switch (operation) {
     case SQLITE_FCNTL_SYNC:
@@ -272,10 +280,18 @@ static int control_entered(aur_sql_connection *connection, int operation, void *
         return SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
         return auri_vfs_pragma(connection, argument);
+<<<<<<< HEAD
     case SQLITE_FCNTL_PDB: {
         void *sqlite;
         memcpy(&sqlite, argument, sizeof sqlite);
         auri_connection_join(connection, sqlite);
+=======
+    case SQLITE_FCNTL_PDB:
+        memcpy(&connection->sqlite, argument, sizeof connection->sqlite);
+        if (connection->is_blank) {
+            make_room_for_header(connection);
+        }
+>>>>>>> ad65ad0ee7e92d1603f2f32d707df46f49bfac65
         return SQLITE_OK;
     }
     case SQLITE_FCNTL_VFSNAME: {
@@ -314,7 +330,9 @@ static int sector_bytes(sqlite3_file *file) {
 }
 
 static int characteristics(sqlite3_file *file) {
-    const int immutable = connection_of(file)->is_fixed ? SQLITE_IOCAP_IMMUTABLE : 0;
+    const aur_sql_connection *connection = connection_of(file);
+    const int immutable =
+        connection->is_fixed && !connection->is_copied ? SQLITE_IOCAP_IMMUTABLE : 0;
     return SQLITE_IOCAP_SAFE_APPEND | SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_POWERSAFE_OVERWRITE |
            SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN | immutable;
 }
@@ -374,6 +392,7 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
                                   aur_sql_connection **connection_out, aur_error *error) {
     aur_sql *sql = library->sql;
     const char *timeout = library->sqlite.uri_parameter(name, "timeout");
+    const char *blank = library->sqlite.uri_parameter(name, "blank");
     aur_lsn moment;
     aur_status status =
         moment_of(sql, library->sqlite.uri_parameter(name, "as_of"), &moment, error);
@@ -385,6 +404,9 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
     }
     aur_sql_connection *connection = *connection_out;
     connection->library = library;
+    connection->is_copied = library->sqlite.uri_parameter(name, "copied") != NULL;
+    connection->is_blank = moment == 0 && blank != NULL;
+    connection->may_replace = connection->is_blank && strcmp(blank, "replace") == 0;
     connection->is_read_only = connection->is_read_only || (flags & SQLITE_OPEN_READWRITE) == 0;
     if (timeout != NULL) {
         connection->timeout_ms = strtoull(timeout, NULL, 10);
@@ -420,7 +442,7 @@ int auri_database_file_open(const auri_sql_library *library, const char *name, i
     if (status != AUR_OK) {
         return status == AUR_ERR_MEMORY ? SQLITE_IOERR_NOMEM : SQLITE_CANTOPEN;
     }
-    if (flags_out != NULL && file->connection->is_read_only) {
+    if (flags_out != NULL && file->connection->is_read_only && !file->connection->is_copied) {
         *flags_out = (flags & ~SQLITE_OPEN_READWRITE) | SQLITE_OPEN_READONLY;
     }
     file->base.pMethods = &database_methods;

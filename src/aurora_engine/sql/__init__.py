@@ -51,6 +51,7 @@ from sqlite3 import (  # type: ignore[attr-defined]
 
 from aurora_engine.sql.connection import Connection, Cursor, connect
 from aurora_engine.sql.drivers import register_vfs
+from aurora_engine.sql.transfer import export_sqlite, import_sqlite
 
 __all__ = [
     "PARSE_COLNAMES",
@@ -80,6 +81,8 @@ __all__ = [
     "complete_statement",
     "connect",
     "converters",
+    "export_sqlite",
+    "import_sqlite",
     "paramstyle",
     "register_adapter",
     "register_converter",

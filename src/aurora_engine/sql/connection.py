@@ -96,6 +96,7 @@ class ConnectionVerbs:
 
     driver: ModuleType
     cursor_class: type[Any]
+    _uri_options = ""
 
     _database: Database
     _release: weakref.finalize[Any, Any]
@@ -114,7 +115,7 @@ class ConnectionVerbs:
         **options: Any,
     ) -> None:
         check_name(name)
-        database, release = _database_of(target, create)
+        database, release = database_of(target, create)
         mode = "&mode=ro" if read_only else ""
         # As with the driver's own, a connection can be initialized again.
         release_before = getattr(self, "_release", None)
@@ -145,7 +146,11 @@ class ConnectionVerbs:
             uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{mode}{past}"
             try:
                 super().__init__(  # type: ignore[call-arg]
-                    uri, timeout=timeout, isolation_level=isolation_level, uri=True, **options
+                    uri + self._uri_options,
+                    timeout=timeout,
+                    isolation_level=isolation_level,
+                    uri=True,
+                    **options,
                 )
             except self.driver.DatabaseError as failure:
                 reason = SqlState(0, 0, 0, sql.open_error())
@@ -468,7 +473,7 @@ def _explained_by(connection: Any, failure: Exception) -> Exception:
     return told
 
 
-def _database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:
+def database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:
     if isinstance(target, Database):
         return target, lambda: None
     if isinstance(target, str | bytes | os.PathLike):
