@@ -280,18 +280,13 @@ static int control_entered(aur_sql_connection *connection, int operation, void *
         return SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
         return auri_vfs_pragma(connection, argument);
-<<<<<<< HEAD
     case SQLITE_FCNTL_PDB: {
         void *sqlite;
         memcpy(&sqlite, argument, sizeof sqlite);
         auri_connection_join(connection, sqlite);
-=======
-    case SQLITE_FCNTL_PDB:
-        memcpy(&connection->sqlite, argument, sizeof connection->sqlite);
         if (connection->is_blank) {
             make_room_for_header(connection);
         }
->>>>>>> ad65ad0ee7e92d1603f2f32d707df46f49bfac65
         return SQLITE_OK;
     }
     case SQLITE_FCNTL_VFSNAME: {

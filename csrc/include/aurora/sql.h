@@ -4,10 +4,10 @@
  * A database's file is named by its name in the volume; URI parameters of a connection:
  *   as_of=MOMENT   read the database as it was (an LSN, or what the resolver understands)
  *   timeout=MS     how long to wait for the right to write
- *   copied=1       with as_of, for VACUUM INTO: SQLite, which leaves out the constraints of
- * databases that it knows to be read-only, and then copies rows without their rowids, is not told
- * so blank=new      for VACUUM INTO: the database, which must not be there, is shown as an empty
- * file blank=replace  the same, and its commit replaces all there is
+ *   copied=1       with as_of, for VACUUM INTO: SQLite is not told that it is read-only
+ *   blank=new      for VACUUM INTO: the database, which must not be there, is an empty file
+ *   blank=replace  the same, and its commit replaces all there is
+ * (SQLite leaves the constraints of a read-only database out, and then copies rows without rowids.)
  *
  * Thread rule: as in engine.h. A connection of SQLite's belongs to one thread at a
  * time, as SQLite has it; what is asked about it here may come from any.
