@@ -1,4 +1,4 @@
-"""Use an installed aurora_engine once: create, write, read, reopen, verify, and the command line.
+"""Use an installed aurora_engine once: keys, SQL, reopening, and the command line.
 
 Run it with ``python -I``, so that the checkout is not on the path: what is tried is what was
 installed. Needs nothing but the package.
@@ -12,7 +12,25 @@ import sys
 import sysconfig
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+
+def use_sql(aurora: Any, path: Path) -> None:
+    """The VFS finds its way into the SQLite of this Python."""
+    connection = aurora.connect(path, name="smoke")
+    connection.execute("CREATE TABLE t (x INTEGER)")
+    connection.executemany("INSERT INTO t VALUES (?)", ((x,) for x in range(1000)))
+    connection.commit()
+    before = connection.lsn
+    connection.execute("DELETE FROM t")
+    connection.commit()
+    with closing(connection.at(before)) as then:
+        assert then.execute("SELECT count(*), sum(x) FROM t").fetchone() == (1000, 499500)
+    assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
 
 
 def main() -> int:
@@ -41,6 +59,7 @@ def main() -> int:
             assert len(db) == 1001
             rows = list(db.scan(prefix=b"row-", limit=3))
             assert [key for key, _ in rows] == [b"row-0000", b"row-0001", b"row-0002"], rows
+        use_sql(aurora, path)
         command = Path(sysconfig.get_path("scripts")) / "aurora-engine"
         output = subprocess.run(
             [str(command), "get", str(path), "key"], check=True, capture_output=True, text=True
