@@ -78,10 +78,13 @@ class SegmentByHand:
         """An operation that fits the page: op, arg, body."""
         rng = self.rng
         if page.id == 0 or rng.random() < 0.02:
-            kind = rng.choice((pages.LEAF, pages.LEAF, pages.INNER, pages.BITMAP, pages.OVERFLOW))
+            kinds = (pages.LEAF, pages.LEAF, pages.INNER, pages.BITMAP, pages.OVERFLOW, pages.SQL)
+            kind = rng.choice(kinds)
             arg = kind + 256 * (kind == pages.INNER)
             link = rng.randrange(page.size - 56) if kind == pages.OVERFLOW else rng.getrandbits(64)
             return records.FORMAT, arg, struct.pack("<IQ", rng.getrandbits(32), link)
+        if page.type == pages.SQL and rng.random() < 0.8:
+            return records.EDIT, 0, b"".join(self._edit(page.size) for _ in range(3))
         if not page.has_slots:
             start = rng.randrange(56, page.size)
             body = rng.randbytes(rng.randrange(min(200, page.size - start) + 1))
@@ -113,6 +116,16 @@ class SegmentByHand:
             body = rng.randbytes(rng.randrange(min(150, free - 4) + 1))
             return records.INSERT, rng.randrange(page.slots + 1), body
         return records.DELETE, 0, struct.pack("<H", 1)
+
+    def _edit(self, page_bytes: int) -> bytes:
+        """An edit of an SQL page that fits; moves may overlap."""
+        rng = self.rng
+        length = rng.randrange(1, rng.choice((20, 300, page_bytes - 56)))
+        to, source = (56 + rng.randrange(page_bytes - 56 - length + 1) for _ in range(2))
+        if rng.random() < 0.5:
+            return struct.pack("<BHHH", records.MOVE, to, length, source)
+        length = min(length, 200)
+        return struct.pack("<BHH", records.WRITE, to, length) + rng.randbytes(length)
 
     def _change(self, page_id: int, commit: bool) -> bytes:
         page = Page(self.page_bytes)

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import volumes
 from .damage import Damage, Findings, Place, WrongUse
+from .databases import View, read_databases
 from .facts import (
     Facts,
     damage_facts,
@@ -99,7 +100,7 @@ def inspect(request: Request, advance: Callable[[int], None] = lambda _amount: N
 
 # What a report has where damage kept the rest from being read.
 EMPTY: dict[str, dict[str, Any]] = {
-    "volume": {"metadata": None, "segments": []},
+    "volume": {"metadata": None, "segments": [], "databases": None},
     "segment": {"segment": None},
     "manifest": {"manifest": None},
     "metadata": {"metadata": None},
@@ -191,6 +192,31 @@ def _volume(request: Request, findings: Findings) -> Iterator[tuple[str, Any]]:
                 volumes.compare_layers(segments, findings)
                 if request.compare and segments:
                     volumes.compare_pages(segments, request.at, findings)
+        if request.compare:
+            yield "databases", _databases(request, metadata.groups, findings)
+
+
+def _databases(request: Request, groups: int, findings: Findings) -> list[Facts] | None:
+    """The SQL databases, checked; None when a group is lost."""
+    with _opened(request, Findings()) as opened:  # what is wrong with the copies was noted before
+        segments = [segment for segment, _ in opened]
+        chosen = {}
+        for group in range(groups):
+            copies = [segment for segment in segments if segment.manifest.group == group]
+            if copies:
+                chosen[group] = max(
+                    volumes.moment_of_all(copies)[1], key=lambda segment: segment.log.scl
+                )
+        if len(chosen) < groups:
+            return None
+        newest = volumes.moment_of_volume(list(chosen.values()))
+        moment = newest if request.at is None else request.at
+        try:
+            found = read_databases(View(chosen, moment), findings)
+        except WrongUse as refused:
+            findings.notes.append(f"the SQL databases were not checked: {refused}")
+            return None
+        return [database._asdict() for database in found]
 
 
 def _segment(request: Request, findings: Findings) -> Iterator[tuple[str, Any]]:

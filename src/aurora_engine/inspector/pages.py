@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from .records import (
     DELETE,
+    EDIT,
     FORMAT,
     IMAGE,
     INSERT,
@@ -16,6 +17,7 @@ from .records import (
     REPLACE,
     Record,
     cells_of,
+    edits_of,
 )
 
 HEADER = struct.Struct("<QQQBBHIIIQQ")
@@ -25,7 +27,7 @@ LINK_AT = 40
 U16 = struct.Struct("<H")
 U64 = struct.Struct("<Q")
 
-FREE, LEAF, INNER, OVERFLOW, BITMAP, META = range(6)
+FREE, LEAF, INNER, OVERFLOW, BITMAP, META, SQL = range(7)
 TYPES = {
     FREE: "free",
     LEAF: "leaf",
@@ -33,6 +35,7 @@ TYPES = {
     OVERFLOW: "overflow",
     BITMAP: "bitmap",
     META: "meta",
+    SQL: "SQL",
 }
 
 
@@ -202,6 +205,9 @@ class Page:
         if record.op == PATCH:
             self._patch(record)
             return
+        if record.op == EDIT:
+            self._edit(record)
+            return
         if not self.has_slots:
             raise Refused("the page has no slots")
         operations = {
@@ -315,6 +321,20 @@ class Page:
             raise Refused(f"bytes {start} to {start + len(content)} of a cell of {length}")
         at = offset + 2 + start
         self.bytes[at : at + len(content)] = content
+
+    def _edit(self, record: Record) -> None:
+        edits = edits_of(record.body)
+        if edits is None or self.type != SQL:
+            raise Refused(f"edits that do not fit, or of a page of type {self.type}")
+        for to, length, content, source in edits:
+            inside = length > 0 and to >= BODY_AT and to + length <= self.size
+            if content is None:
+                inside = inside and source >= BODY_AT and source + length <= self.size
+            if not inside:
+                raise Refused(f"{length} bytes at {to}, outside of the payload")
+            # A slice is a copy: all is read before anything is written.
+            moved = self.bytes[source : source + length] if content is None else content
+            self.bytes[to : to + length] = moved
 
     def _patch(self, record: Record) -> None:
         end = BODY_AT if self.has_slots else self.size

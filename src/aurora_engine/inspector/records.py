@@ -10,9 +10,11 @@ from .damage import Place
 
 HEADER = struct.Struct("<IBBHQQQ")
 TIME = struct.Struct("<Q")
+EDIT_HEAD = struct.Struct("<BHH")
+WRITE, MOVE = 1, 2
 BYTES_MAX = 65548
 
-FORMAT, IMAGE, INSERT, INSERT_MANY, DELETE, REPLACE, PATCH_CELL, PATCH = range(1, 9)
+FORMAT, IMAGE, INSERT, INSERT_MANY, DELETE, REPLACE, PATCH_CELL, PATCH, EDIT = range(1, 10)
 NAMES = {
     FORMAT: "FORMAT",
     IMAGE: "IMAGE",
@@ -22,6 +24,7 @@ NAMES = {
     REPLACE: "REPLACE",
     PATCH_CELL: "PATCH_CELL",
     PATCH: "PATCH",
+    EDIT: "EDIT",
 }
 CPL = 1
 INIT = 2
@@ -90,6 +93,38 @@ def cells_of(body: bytes) -> list[bytes] | None:
     return cells or None
 
 
+class Edit(NamedTuple):
+    """One edit in the body of an EDIT: ``length`` bytes at ``to`` become ``content``.
+
+    Where that is None they become a copy of the bytes at ``source``.
+    """
+
+    to: int
+    length: int
+    content: bytes | None
+    source: int
+
+
+def edits_of(body: bytes) -> list[Edit] | None:
+    """The edits in the body of an EDIT; None when it is not made of them."""
+    edits = []
+    at = 0
+    while at < len(body):
+        if len(body) - at < EDIT_HEAD.size:
+            return None
+        kind, to, length = EDIT_HEAD.unpack_from(body, at)
+        at += EDIT_HEAD.size
+        rest = body[at : at + (2 if kind == MOVE else length)]
+        if kind not in (WRITE, MOVE) or len(rest) < (2 if kind == MOVE else max(length, 1)):
+            return None
+        if kind == MOVE:
+            edits.append(Edit(to, length, None, int.from_bytes(rest, "little")))
+        else:
+            edits.append(Edit(to, length, rest, 0))
+        at += len(rest)
+    return edits or None
+
+
 def preview(content: bytes) -> str:
     """The first bytes for people."""
     text = content[:PREVIEW_BYTES].decode("ascii", "backslashreplace")
@@ -109,6 +144,10 @@ def operation(record: Record) -> str:
         cells = cells_of(body)
         held = "cells that do not fit" if cells is None else f"{len(cells)} cells"
         return f"{name} at slot {arg}: {held}, {len(body)} bytes"
+    if record.op == EDIT:
+        edits = edits_of(body)
+        held = "edits that do not fit" if edits is None else f"{len(edits)} edits"
+        return f"{name} {held}, {len(body)} bytes"
     if record.op == DELETE:
         return f"{name} {number} slots from {arg}"
     if record.op == PATCH_CELL:

@@ -63,6 +63,12 @@ def _volume(facts: Facts) -> Iterator[str]:
     yield from _of("metadata", _metadata)(facts)
     for segment in facts["segments"]:
         yield from _segment(segment)
+    for database in facts["databases"] or ():
+        yield (
+            f"SQL database {database['name']}: {database['pages']:,} pages, "
+            f"{database['written']:,} written, in {database['extents']:,} extents; "
+            f"id {database['table']}, map at page {database['root']}"
+        )
 
 
 def _of(name: str, show: Show) -> Show:

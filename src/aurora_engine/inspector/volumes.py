@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .damage import Damage, Findings, WrongUse
+from .frames import FrameHeader
 from .manifest import Manifest, read_manifest
 from .metadata import NAME, Metadata, read_metadata
 from .pages import Page
@@ -177,6 +178,29 @@ def moment_of_all(segments: list[Segment]) -> tuple[int, list[Segment]]:
     ]
     complete = complete or segments
     return min(segment.newest_moment for segment in complete), complete
+
+
+def moment_of_volume(segments: list[Segment]) -> int:
+    """The newest moment that all groups have in common, from one copy of each.
+
+    That is the VDL that they know of, or behind it the end of the last boxcar that is complete and
+    ends with a commit (docs/format/frame.md).
+    """
+    rewinds = [segment.manifest.rewinds[-1].at for segment in segments if segment.manifest.rewinds]
+    known = end = max(segment.log.vdl for segment in segments)
+    moment = max(known, *(at + 1 for at in rewinds)) if rewinds else known
+    starts = max(at + 2 for at in rewinds) if rewinds else 0
+    boxcars: dict[int, list[FrameHeader]] = {}
+    for segment in segments:
+        for frame in segment.log.chain:
+            if frame.header.volume_last > known:
+                boxcars.setdefault(frame.header.volume_first, []).append(frame.header)
+    for first, frames in sorted(boxcars.items()):
+        if first > max(end + 1, starts) or len(frames) < frames[0].groups:
+            break
+        end = frames[0].volume_last
+        moment = max(moment, frames[0].cpl)
+    return moment
 
 
 def compare_pages(segments: list[Segment], moment: int | None, findings: Findings) -> int:
