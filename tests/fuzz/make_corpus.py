@@ -18,8 +18,8 @@ FRAME_SEED = 42
 PAGE_BYTES = 4096
 TIME_US = 1_700_000_000_000_000
 
-FORMAT, IMAGE, INSERT, INSERT_MANY, DELETE, REPLACE, PATCH_CELL, PATCH = range(1, 9)
-LEAF, INNER, OVERFLOW = 1, 2, 3
+FORMAT, IMAGE, INSERT, INSERT_MANY, DELETE, REPLACE, PATCH_CELL, PATCH, EDIT = range(1, 10)
+LEAF, INNER, OVERFLOW, SQL = 1, 2, 3, 6
 CPL, INIT = 1, 2
 
 
@@ -53,6 +53,26 @@ def leaf_records() -> bytes:
 def overflow_records() -> bytes:
     return record(FORMAT, OVERFLOW, 1, struct.pack("<IQ", 7, 300), INIT) + record(
         PATCH, 56, 2, bytes(range(256)), CPL
+    )
+
+
+def write(to: int, content: bytes) -> bytes:
+    return struct.pack("<BHH", 1, to, len(content)) + content
+
+
+def move(to: int, length: int, source: int) -> bytes:
+    return struct.pack("<BHHH", 2, to, length, source)
+
+
+def sql_records() -> bytes:
+    """Return edits of an SQL page that write, move up, down and over themselves."""
+    return b"".join(
+        [
+            record(FORMAT, SQL, 1, struct.pack("<IQ", 7, 0), INIT),
+            record(EDIT, 0, 2, write(56, bytes(range(100))) + write(4000, b"cell" * 24)),
+            record(EDIT, 0, 3, move(66, 80, 64) + write(64, b"ab")),
+            record(EDIT, 0, 4, move(56, 4040, 56) + move(60, 3000, 56) + move(56, 3000, 60), CPL),
+        ]
     )
 
 
@@ -107,9 +127,17 @@ def inputs() -> dict[str, bytes]:
     return {
         "record/leaf": leaf_records(),
         "record/overflow": overflow_records(),
+        "record/sql": sql_records(),
         "record/image": image_record(*leaf) + record(DELETE, 0, 10, struct.pack("<H", 3)),
         "page/leaf": page_input(*leaf, changes),
         "page/inner": page_input(*inner, record(PATCH, 40, 1, struct.pack("<Q", 2))),
+        "page/sql": page_input(
+            struct.pack("<BBHIIIQQ", SQL, 0, 0, PAGE_BYTES, 0, 7, 0, 0) + b"pointers" * 20,
+            b"cells" * 90,
+            record(EDIT, 0, 1, move(70, 100, 68) + write(68, b"xy")),
+        ),
+        "edit/written": struct.pack("<HHH", 100, 40, 3) + b"written by hand" * 8,
+        "edit/moved": struct.pack("<HHHHHH", 1, 3000, 500, 2, 90, 88) + b"moved" * 30,
         "page/empty": page_input(page_parts([], 0, LEAF, 0)[0], b"", b""),
         "frame/one": frame([record(INSERT, 0, 5, b"only", CPL)], 5),
         "frame/many": frame(
