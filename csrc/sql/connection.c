@@ -262,6 +262,13 @@ static aur_status check_log(const aur_sql_options *options, aur_error *error) {
     return status;
 }
 
+/* For ever is a century: it stays far from the end of what the clock counts. */
+static uint64_t timeout_ns(const aur_sql_connection *connection) {
+    static const uint64_t century_ms = UINT64_C(100) * 365 * 86400 * 1000;
+    const uint64_t ms = connection->timeout_ms;
+    return (ms < century_ms ? ms : century_ms) * NS_PER_MS;
+}
+
 static bool is_newest(const aur_sql_connection *connection) {
     const aur_era era = aur_transactions_era(connection->sql->options.transactions);
     return auri_version_is(connection->version,
@@ -290,8 +297,8 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
         if (connection->has_read_pages && !is_newest(connection)) {
             return refuse_old_view(connection, error);
         }
-        status = auri_ticket_take(&connection->database->ticket, connection,
-                                  connection->timeout_ms * NS_PER_MS);
+        status =
+            auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
         if (status != AUR_OK) {
             return aur_fail(error, status, "another connection writes database '%s'",
                             connection->database->name);

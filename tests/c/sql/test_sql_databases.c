@@ -1,4 +1,6 @@
 /* Databases through SQLite itself: what a connection writes, rolls back, and finds again. */
+#include <pthread.h>
+
 #include "sqlite.h"
 
 static sql_world world;
@@ -6,6 +8,13 @@ static sql_world world;
 static const char fill[] =
     "INSERT INTO t(v) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
     "FROM n LIMIT 2000) SELECT printf('%0200d', i) FROM n";
+
+static void *commit_later(void *connection) {
+    const struct timespec pause = {0, 30000000};
+    nanosleep(&pause, NULL);
+    sql_run(&world, connection, "COMMIT");
+    return NULL;
+}
 
 static bool open_world(void) {
     const aur_engine_options options = stack_options(AUR_ENGINE_DRIVE_THREADS);
@@ -132,6 +141,31 @@ TEST(databases_are_listed_and_dropped) {
     sql_expect(&world, first, "SELECT count(*) FROM sqlite_schema", "0");
     sql_run(&world, first, "CREATE TABLE other(x)");
     sql_verify(&world, first);
+    sql_disconnect(&world, first);
+    sql_disconnect(&world, second);
+    sql_close(&world);
+}
+
+/* Times that would run over count as long ones: who has to wait does. */
+TEST(a_wait_for_ever_is_a_wait) {
+    if (!open_world())
+        return;
+    char statement[64];
+    sqlite3 *first = sql_connect(&world, "file:books");
+    sqlite3 *second = sql_connect(&world, "file:books");
+    sql_run(&world, first, "CREATE TABLE t(x)");
+    const uint64_t times[] = {UINT64_MAX, UINT64_MAX / 1000000 + 2, INT64_MAX};
+    for (size_t at = 0; at < 3; at++) {
+        aur_error error;
+        pthread_t thread;
+        snprintf(statement, sizeof statement, "INSERT INTO t VALUES (%zu)", at);
+        sql_run(&world, first, "BEGIN IMMEDIATE");
+        CHECK_OK(aur_sql_set_timeout(world.sql, aur_sql_opened(world.sql), times[at], &error));
+        CHECK(pthread_create(&thread, NULL, commit_later, first) == 0);
+        sql_run(&world, second, statement);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    sql_expect(&world, first, "SELECT count(*) FROM t", "3");
     sql_disconnect(&world, first);
     sql_disconnect(&world, second);
     sql_close(&world);
