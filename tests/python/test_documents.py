@@ -20,7 +20,8 @@ def test_examples_run(document: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
     for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"{document.name}, block {number}", "exec"), scope)
+        name = f"{document.name}, block {number}"
+        exec(compile(block, name, "exec", dont_inherit=True), scope)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class AuroraDialect(SQLiteDialect_pysqlite):
         return cast("DBAPIModule", sql)
 
     @classmethod
-    def get_pool_class(cls, url: URL) -> type[pool.Pool]:  # noqa: ARG003
+    def get_pool_class(cls, url: URL) -> type[pool.Pool]:
         """Connections that wait for use; each keeps the volume open."""
         return pool.QueuePool
 
