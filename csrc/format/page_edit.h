@@ -24,7 +24,8 @@ enum aur_edit_kind {
 };
 
 /* The edits that turn the payload of page `before` into that of `after`. Returns their bytes, 0
- * when there is no difference, UINT32_MAX when they would take more than `capacity`. */
+ * when there is no difference, UINT32_MAX when they would take more than `capacity`, or so many
+ * runs of bytes differ that nobody should want them. */
 uint32_t aur_page_diff(const uint8_t *before, const uint8_t *after, uint32_t page_bytes,
                        uint8_t *out, uint32_t capacity);
 
