@@ -6,12 +6,13 @@ One module a command, imported when it is called for.
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import sys
 from typing import Any
 
 import click
 
-from aurora_engine.cli.common import EXIT_INTERRUPTED, exit_code
+from aurora_engine.cli.common import EXIT_INTERRUPTED, EXIT_SQL, exit_code
 from aurora_engine.errors import AuroraError
 
 COMMANDS = (
@@ -30,6 +31,9 @@ COMMANDS = (
     "verify",
     "repair",
     "inspect",
+    "sql",
+    "import-sqlite",
+    "export-sqlite",
 )
 
 
@@ -66,7 +70,7 @@ def _group() -> None:
     \b
     Exit codes: 0 done; 1 key or table not there, or not confirmed; 2 wrong usage; 3 damage found;
     4 open elsewhere; 5 too few copies; 6 input/output error or disk full; 7 any other failure;
-    8 the moment is no longer retained; 130 interrupted.
+    8 the moment is no longer retained; 9 SQL failed; 130 interrupted.
     """
 
 
@@ -77,6 +81,10 @@ def main() -> None:
     except AuroraError as error:
         click.echo(f"aurora-engine: {type(error).__name__}: {error}", err=True)
         sys.exit(exit_code(error))
+    except sqlite3.Error as error:
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        click.echo(f"aurora-engine: {type(error).__name__}: {error}{notes}", err=True)
+        sys.exit(EXIT_SQL)
     except (ValueError, TypeError) as error:
         click.echo(f"aurora-engine: {error}", err=True)
         sys.exit(2)

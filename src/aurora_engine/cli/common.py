@@ -10,7 +10,7 @@ import binascii
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,15 +31,17 @@ from aurora_engine.moments import parse_moment
 EXIT_NOT_FOUND = 1
 EXIT_NOT_CONFIRMED = 1
 EXIT_DAMAGED = 3
+EXIT_IO = 6
 EXIT_TOO_OLD = 8
+EXIT_SQL = 9
 EXIT_INTERRUPTED = 130
 
 _EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
     (CorruptionError, EXIT_DAMAGED),
     (DatabaseLockedError, 4),
     (QuorumLostError, 5),
-    (StorageIOError, 6),
-    (VolumeFullError, 6),
+    (StorageIOError, EXIT_IO),
+    (VolumeFullError, EXIT_IO),
     (SnapshotTooOldError, EXIT_TOO_OLD),
 )
 
@@ -209,3 +211,43 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda amount: bar.advance(task, amount)
+
+
+@contextmanager
+def bytes_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes, as `progress`. Yields what is called with bytes done and bytes in all."""
+    reached = 0
+    with progress(label, 100) as advance:
+
+        def report(done: int, total: int) -> None:
+            nonlocal reached
+            percent = 100 * done // max(total, 1)
+            advance(percent - reached)
+            reached = percent
+
+        yield report
+
+
+@contextmanager
+def told_shortly() -> Iterator[None]:
+    """What is wrong with a file, or a name, is one line and an exit code."""
+    try:
+        yield
+    except KeyError as error:
+        fail_not_found(f"no SQL database {error}")
+    except (FileExistsError, FileNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+    except AuroraError:
+        raise
+    except OSError as error:
+        click.echo(f"aurora-engine: {error}", err=True)
+        sys.exit(EXIT_IO)
+
+
+def sql_bytes(db: aurora.Database, name: str) -> int:
+    """Bytes of the pages of an SQL database."""
+    with closing(aurora.connect(db, name=name, read_only=True)) as connection:
+        pages, page_bytes = connection.execute(
+            "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchone()
+    return int(pages) * int(page_bytes)

@@ -13,6 +13,7 @@ from aurora_engine.cli.common import (
     json_option,
     local,
     print_json,
+    sql_bytes,
 )
 
 
@@ -25,8 +26,12 @@ def command(path: str, as_json: bool) -> None:
         status = db.status()
         tables = {name: len(db.table(name)) for name in db.tables()}
         records = len(db)
+        databases = {name: sql_bytes(db, name) for name in db.sql.names()}
     if as_json:
-        print_json(asdict(status) | {"records_in_database": records, "tables": tables})
+        print_json(
+            asdict(status)
+            | {"records_in_database": records, "tables": tables, "sql_databases": databases}
+        )
         return
     click.echo(f"volume {status.volume_id} in {status.path}")
     click.echo(
@@ -46,6 +51,8 @@ def command(path: str, as_json: bool) -> None:
     click.echo(f"  {records:,} records in the database itself")
     for name, count in tables.items():
         click.echo(f"  {count:,} records in table {name}")
+    for name, size in databases.items():
+        click.echo(f"  {human_bytes(size)} in SQL database {name}")
     for segment in status.segments:
         reason = f": {segment.error}" if segment.error is not None else ""
         click.echo(
