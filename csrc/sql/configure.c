@@ -28,6 +28,26 @@ static aur_status lock_connection(aur_sql *sql, uint64_t id, aur_sql_connection 
     return AUR_OK;
 }
 
+/* Whether two are one connection for SQLite: one is attached to the other. */
+static bool is_together(const aur_sql_connection *left, const aur_sql_connection *right) {
+    return left == right || (left->sqlite != NULL && left->sqlite == right->sqlite);
+}
+
+void auri_connection_join(aur_sql_connection *connection, void *sqlite) {
+    aur_sql *sql = connection->sql;
+    (void)pthread_mutex_lock(&sql->lock);
+    connection->sqlite = sqlite;
+    for (const aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+        if (at != connection && at->has_handler && is_together(at, connection) &&
+            !connection->has_own_timeout) {
+            connection->has_handler = true;
+            connection->timeout_ms = at->timeout_ms;
+            connection->waits = at->waits;
+        }
+    }
+    (void)pthread_mutex_unlock(&sql->lock);
+}
+
 aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *before_out,
                             aur_error *error) {
     aur_sql_connection *found;
@@ -37,8 +57,8 @@ aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connection, bool wait, bool *
             *before_out = found->waits;
         }
         for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
-            if (at == found || (at->sqlite != NULL && at->sqlite == found->sqlite)) {
-                at->waits = wait; /* what is attached commits with it */
+            if (is_together(at, found)) {
+                at->waits = wait;
             }
         }
         (void)pthread_mutex_unlock(&sql->lock);
@@ -52,6 +72,17 @@ static int on_busy(void *context, int count) {
     (void)context;
     (void)count;
     return auri_vfs_was_refused();
+}
+
+void auri_connection_set_timeout(aur_sql_connection *connection, uint64_t timeout_ms) {
+    aur_sql *sql = connection->sql;
+    (void)pthread_mutex_lock(&sql->lock);
+    for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+        if (is_together(at, connection) && !at->has_own_timeout) {
+            at->timeout_ms = timeout_ms;
+        }
+    }
+    (void)pthread_mutex_unlock(&sql->lock);
 }
 
 aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeout_ms,
@@ -82,34 +113,20 @@ aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *erro
     return status;
 }
 
-/* Of all databases that one connection of SQLite's has attached: the caller knows only the first.
- * Locked. */
-static void take_errors(aur_sql *sql, const aur_sql_connection *of, aur_sql_state *out) {
-    for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
-        if (at != of && (at->sqlite == NULL || at->sqlite != of->sqlite)) {
-            continue;
-        }
-        if (at->error.status != AUR_OK) {
-            out->error = at->error;
-        }
-        if (at->in_doubt != 0) {
-            out->in_doubt = at->in_doubt;
-        }
-        aur_error_clear(&at->error);
-        at->in_doubt = 0;
+/* Adds what one knows, and is told once. */
+static void take_state(aur_sql_connection *connection, aur_sql_state *out) {
+    const aur_lsn commit = atomic_load_explicit(&connection->last_commit, memory_order_relaxed);
+    if (commit > out->last_commit) {
+        out->last_commit = commit;
     }
-}
-
-void auri_connection_join(aur_sql_connection *connection, void *sqlite) {
-    (void)pthread_mutex_lock(&connection->sql->lock);
-    connection->sqlite = sqlite;
-    for (const aur_sql_connection *at = connection->sql->connections; at != NULL; at = at->next) {
-        if (at != connection && at->sqlite == sqlite && !connection->has_own_timeout) {
-            connection->timeout_ms = at->timeout_ms;
-            connection->has_handler = at->has_handler;
-        }
+    if (out->in_doubt == 0) {
+        out->in_doubt = connection->in_doubt;
     }
-    (void)pthread_mutex_unlock(&connection->sql->lock);
+    if (out->error.status == AUR_OK) {
+        out->error = connection->error;
+    }
+    connection->in_doubt = 0;
+    aur_error_clear(&connection->error);
 }
 
 aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *out,
@@ -117,11 +134,14 @@ aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection, aur_sql_state *
     aur_sql_connection *found;
     const aur_status status = lock_connection(sql, connection, &found, error);
     if (status == AUR_OK) {
-        out->last_commit = atomic_load_explicit(&found->last_commit, memory_order_relaxed);
-        out->read_point = atomic_load_explicit(&found->read_point, memory_order_relaxed);
-        aur_error_clear(&out->error);
-        out->in_doubt = 0;
-        take_errors(sql, found, out);
+        *out = (aur_sql_state){.read_point =
+                                   atomic_load_explicit(&found->read_point, memory_order_relaxed)};
+        take_state(found, out);
+        for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+            if (is_together(at, found)) {
+                take_state(at, out);
+            }
+        }
         (void)pthread_mutex_unlock(&sql->lock);
     }
     return status;

@@ -6,13 +6,10 @@
 #include "sql/super.h"
 
 enum {
-    TIMEOUT_MS_DEFAULT = 5000,
     NS_PER_MS = 1000000,
     HEAL_SLICES = 10,
 };
 
-/* A refused connection comes back for its ticket within microseconds, if at all. */
-static const uint64_t grace_ns = 5 * NS_PER_MS;
 static const uint64_t heal_slice_ns = 100 * NS_PER_MS;
 
 /* ---- open and close ---- */
@@ -45,7 +42,6 @@ static aur_status allocate(aur_sql *sql, aur_sql_connection **connection_out, au
     connection->image = pages + (size_t)page_bytes * 2;
     connection->opened_by = pthread_self();
     connection->waits = !sql->options.read_volatile;
-    connection->timeout_ms = TIMEOUT_MS_DEFAULT;
     connection->counter = 1;
     connection->version.commit = AURI_VERSION_UNKNOWN;
     connection->extents_version.commit = AURI_VERSION_UNKNOWN;
@@ -139,7 +135,7 @@ void auri_connection_close(aur_sql_connection *connection) {
     }
     bequeath_error(connection);
     (void)pthread_mutex_unlock(&sql->lock);
-    connection->was_refused = false; /* nobody comes back for the ticket */
+    connection->has_ticket = connection->has_ticket || connection->was_refused; /* given up now */
     auri_connection_abandon(connection);
     aur_transaction_destroy(connection->view);
     deallocate(connection);
@@ -195,9 +191,9 @@ aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *erro
         connection->lock = AURI_SQL_SHARED;
         return AUR_OK;
     }
-    if (connection->has_ticket) {
-        connection->has_ticket = auri_ticket_return(&connection->database->ticket, connection);
+    if (connection->was_refused) {
         connection->was_refused = false;
+        connection->has_ticket = auri_ticket_is_held(&connection->database->ticket, connection);
     }
     const bool at_head = connection->has_ticket || has_volatile_commit(connection);
     aur_status status = take_view(connection, at_head, error);
@@ -291,23 +287,22 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
     if (status != AUR_OK) {
         return status;
     }
-    if (!connection->has_ticket) {
-        /* A transaction that has read more than what SQLite reads of every one cannot go on at
-         * another view: it is not made to wait for nothing. */
-        if (connection->has_read_pages && !is_newest(connection)) {
-            return refuse_old_view(connection, error);
-        }
-        status =
-            auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
-        if (status != AUR_OK) {
-            return aur_fail(error, status, "another connection writes database '%s'",
-                            connection->database->name);
-        }
-        connection->has_ticket = true;
+    /* A transaction that has read more than what SQLite reads of every one cannot go on at another
+     * view: it is not made to wait for nothing. */
+    if (!connection->has_ticket && connection->has_read_pages && !is_newest(connection)) {
+        return refuse_old_view(connection, error);
+    }
+    status = auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
+    connection->has_ticket = status == AUR_OK;
+    if (status != AUR_OK) {
+        connection->was_refused = !connection->has_handler; /* it may get it in its sleep */
+        return aur_fail(error, status, "another connection writes database '%s'",
+                        connection->database->name);
     }
     if (!is_newest(connection)) {
+        connection->has_ticket = false;
         connection->was_refused = true;
-        auri_ticket_leave(&connection->database->ticket, connection, grace_ns);
+        auri_ticket_leave(&connection->database->ticket, connection, AURI_TICKET_GRACE_NS);
         return refuse_old_view(connection, error);
     }
     if (connection->is_blank && connection->exists && !connection->may_replace) {
@@ -326,10 +321,9 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
 void auri_connection_abandon(aur_sql_connection *connection) {
     auri_staging_clear(&connection->staging);
     if (connection->super != NULL) {
-        auri_super_remove(connection->sql, connection->super);
-        connection->super = NULL;
+        auri_super_leave(connection->sql, connection->super, connection);
     }
-    if (connection->has_ticket && !connection->was_refused) {
+    if (connection->has_ticket) {
         connection->has_ticket = false;
         auri_ticket_give_up(&connection->database->ticket, connection);
     }

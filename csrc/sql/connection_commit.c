@@ -47,6 +47,35 @@ static aur_status locate(part *made, aur_writer *writer, uint32_t page, aur_page
     return status;
 }
 
+static void unpin(const part *made, aur_page_ref *ref) {
+    aur_buffer *buffer = made->connection->sql->options.buffer;
+    if (made->is_big) {
+        aur_buffer_unpin_streamed(buffer, ref);
+    } else {
+        aur_buffer_unpin(buffer, ref);
+    }
+}
+
+static aur_status apply_zeros(part *made, aur_writer *writer, uint32_t page, aur_error *error) {
+    aur_sql_connection *connection = made->connection;
+    const uint32_t page_bytes = connection->sql->options.page_bytes;
+    aur_page_ref ref = {NULL, NULL};
+    aur_page_id page_id;
+    aur_status status = locate(made, writer, page, &page_id, error);
+    if (status == AUR_OK) {
+        memset(connection->after, 0, page_bytes);
+        connection->after[AUR_PAGE_TYPE_AT] = AUR_PAGE_SQL;
+        aur_put32(connection->after + AUR_PAGE_HEAP_AT, page_bytes);
+        aur_put32(connection->after + AUR_PAGE_OWNER_AT, made->map->table);
+        const uint32_t bytes =
+            aur_page_image_body(connection->after, page_bytes, connection->image);
+        status = aur_mtr_create(writer->mtr, page_id, AUR_OP_IMAGE, 0, connection->image, bytes,
+                                &ref, error);
+        unpin(made, &ref);
+    }
+    return status;
+}
+
 static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *staged,
                              aur_error *error) {
     aur_sql_connection *connection = made->connection;
@@ -68,15 +97,33 @@ static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *
             status = aur_mtr_apply(writer->mtr, &ref, AUR_OP_EDIT, 0, body, staged->bytes, error);
         }
     }
-    if (made->is_big) {
-        aur_buffer_unpin_streamed(buffer, &ref);
-    } else {
-        aur_buffer_unpin(buffer, &ref);
-    }
+    unpin(made, &ref);
     return status == AUR_NOT_FOUND
                ? aur_fail(error, AUR_ERR_CORRUPT, "page %u of SQL database '%s' is missing",
                           staged->page + 1, connection->database->name)
                : status;
+}
+
+/* Pages of the file that SQLite has not written, because they were free again before that: their
+ * places may hold what somebody else has left there. */
+static aur_status fill_gaps(part *made, aur_writer *writer, aur_error *error) {
+    aur_sql_connection *connection = made->connection;
+    uint64_t missing = 0;
+    if (connection->pages > connection->view_pages) {
+        missing = connection->pages - connection->view_pages;
+    }
+    for (uint32_t at = 0; at < connection->staging.count && missing > 0; at++) {
+        const uint32_t page = connection->staging.pages[at].page;
+        missing -= page >= connection->view_pages && page < connection->pages;
+    }
+    aur_status status = AUR_OK;
+    for (uint32_t page = connection->view_pages; missing > 0 && status == AUR_OK; page++) {
+        if (auri_staging_find(&connection->staging, page) == NULL) {
+            status = apply_zeros(made, writer, page, error);
+            missing--;
+        }
+    }
+    return status;
 }
 
 static aur_status apply_part(void *context, aur_writer *writer, aur_error *error) {
@@ -99,6 +146,9 @@ static aur_status apply_part(void *context, aur_writer *writer, aur_error *error
         }
     }
     if (status == AUR_OK) {
+        status = fill_gaps(made, writer, error);
+    }
+    if (status == AUR_OK) {
         status = aur_page_file_resize(writer, made->map, connection->pages, error);
     }
     made->version = (auri_version){aur_view_era(made->commit->view), writer->mtr->start};
@@ -118,7 +168,7 @@ static bool has_changes(const aur_sql_connection *connection) {
     return false;
 }
 
-/* Extents that may be missing: those of the pages beyond the end, and holes before it. */
+/* Extents that may be missing: those of the pages beyond the end, and the last one before it. */
 static uint64_t extents_needed(const aur_sql_connection *connection) {
     const uint64_t before = aur_extents_of(connection->view_pages);
     const uint64_t after = aur_extents_of(connection->pages);
@@ -162,9 +212,9 @@ static void end(aur_sql_connection *connection, bool is_committed) {
         /* SQLite's cache is not what the volume holds. */
         connection->version.commit = AURI_VERSION_UNKNOWN;
     }
-    connection->super = NULL; /* who deletes it removes it */
     auri_connection_abandon(connection);
     connection->has_committed = true;
+    connection->has_failed = !is_committed;
     connection->lock = AURI_SQL_ENDED;
 }
 

@@ -249,7 +249,10 @@ aur_status auri_connection_write(aur_sql_connection *connection, uint32_t number
                                  const uint8_t *bytes, aur_error *error) {
     aur_page_ref ref = {NULL, NULL};
     if (connection->lock == AURI_SQL_ENDED) {
-        return AUR_OK;
+        return connection->has_failed
+                   ? AUR_OK
+                   : aur_fail(error, AUR_ERR_INVALID,
+                              "a database in a volume is not written with locking_mode=EXCLUSIVE");
     }
     aur_status status = number == 1 ? check_first_page(connection, bytes, error) : AUR_OK;
     if (status != AUR_OK) {

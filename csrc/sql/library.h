@@ -34,7 +34,7 @@ void auri_vfs_fill(auri_sql_library *library);
 
 /* Whether this thread's last try to write was refused for an old view: the busy handler then tries
  * again at once, because it has the ticket. */
-void auri_vfs_set_refused(bool refused);
+void auri_vfs_expect_retry(const aur_sql_connection *connection, aur_status status);
 bool auri_vfs_was_refused(void);
 
 /* The libraries of a volume that is closed: nobody opens files through them any more; and of one

@@ -51,7 +51,7 @@ enum auri_sql_lock {
     AURI_SQL_UNLOCKED = 0,
     AURI_SQL_SHARED = 1,   /* has a view */
     AURI_SQL_RESERVED = 2, /* and the ticket, and stages what it writes */
-    AURI_SQL_ENDED = 3,    /* has committed or failed to; what SQLite still writes is ignored */
+    AURI_SQL_ENDED = 3,    /* has committed or failed to */
 };
 
 typedef struct auri_extent_slot {
@@ -82,6 +82,7 @@ struct aur_sql_connection {
     bool was_refused;    /* for an old view, and keeps the ticket for the retry */
     bool has_committed;  /* since the view began */
     bool has_read_pages; /* since the view began; beyond page 1 */
+    bool has_failed;     /* its commit: what SQLite still writes, to roll it back, is ignored */
     bool waits;
     bool has_handler;     /* SQLite calls our busy handler */
     bool has_own_timeout; /* by its URI */
@@ -96,7 +97,7 @@ struct aur_sql_connection {
     uint32_t written_counter;
     auri_staging staging;
     /* The super-journal that its commit depends on; others look whether it is theirs. */
-    _Atomic(const auri_super *) super;
+    _Atomic(auri_super *) super;
     _Atomic aur_lsn last_commit;
     _Atomic aur_lsn read_point;
 
@@ -152,8 +153,10 @@ aur_status auri_connection_check(aur_sql_connection *connection, aur_error *erro
 
 /* ---- configure.c ---- */
 
-/* SQLite has told which sqlite3 the file is open in; it waits as the files do that are there. */
+/* SQLite tells which connection of its own this one is a part of: it waits like the others. */
 void auri_connection_join(aur_sql_connection *connection, void *sqlite);
+/* How long this one waits for the right to write, and what is attached to it. */
+void auri_connection_set_timeout(aur_sql_connection *connection, uint64_t timeout_ms);
 
 /* ---- connection_pages.c ---- */
 

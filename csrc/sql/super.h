@@ -12,8 +12,8 @@
 
 struct auri_super {
     auri_super *next;
-    uint32_t members; /* databases, here and elsewhere, that the transaction may write */
-    uint64_t bytes;
+    uint32_t members;   /* connections that it has claimed */
+    const void *sqlite; /* whose connections they are */
     char name[];
 };
 
@@ -21,13 +21,17 @@ struct auri_super {
 auri_super *auri_super_create(aur_sql *sql, const char *name);
 /* NULL: none of this name. */
 auri_super *auri_super_find(aur_sql *sql, const char *name);
-/* Takes it off the list and frees it, if it is still there. */
-void auri_super_remove(aur_sql *sql, const auri_super *super);
+/* A connection depends on it no longer; NULL: none did, it is given up. It goes with the last one:
+ * as long as it is there, SQLite rolls back what depends on it. */
+void auri_super_leave(aur_sql *sql, auri_super *super, aur_sql_connection *member);
+
+/* The transaction takes part with the database of a rollback journal. AUR_ERR_INVALID: it writes
+ * into a file that is not of this volume. */
+aur_status auri_super_claim(aur_sql *sql, auri_super *super, const char *journal, size_t bytes,
+                            aur_error *error) AUR_CHECKED;
 
 /* Commits the connections that depend on it, in one mini-transaction, and waits if one of them
- * waits. *member_out: one of them, to tell the error to. AUR_ERR_INVALID: not all that the
- * transaction writes is in this volume. */
-aur_status auri_super_commit(aur_sql *sql, const auri_super *super, aur_sql_connection **member_out,
-                             aur_error *error) AUR_CHECKED;
+ * waits. They are told the error. */
+aur_status auri_super_commit(aur_sql *sql, const auri_super *super) AUR_CHECKED;
 
 #endif

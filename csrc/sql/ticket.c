@@ -129,12 +129,9 @@ void auri_ticket_leave(auri_ticket *ticket, const void *who, uint64_t grace_ns) 
     (void)pthread_mutex_unlock(&ticket->lock);
 }
 
-bool auri_ticket_return(auri_ticket *ticket, const void *who) {
+bool auri_ticket_is_held(auri_ticket *ticket, const void *who) {
     (void)pthread_mutex_lock(&ticket->lock);
     const bool is_held = ticket->holder == who;
-    if (is_held) {
-        ticket->is_idle = false;
-    }
     (void)pthread_mutex_unlock(&ticket->lock);
     return is_held;
 }

@@ -13,6 +13,9 @@
 
 #include "base/status.h"
 
+/* Who was refused comes back for its ticket within microseconds, if at all. */
+#define AURI_TICKET_GRACE_NS UINT64_C(5000000)
+
 typedef struct auri_ticket_waiter auri_ticket_waiter;
 
 typedef struct auri_ticket {
@@ -33,7 +36,7 @@ void auri_ticket_give_up(auri_ticket *ticket, const void *who);
 
 /* The holder goes away for a moment; who waits may take it after `grace_ns`. */
 void auri_ticket_leave(auri_ticket *ticket, const void *who, uint64_t grace_ns);
-/* Whether it is still the holder's. */
-bool auri_ticket_return(auri_ticket *ticket, const void *who);
+/* Whether it is still the holder's, who takes it again when it has come back. */
+bool auri_ticket_is_held(auri_ticket *ticket, const void *who);
 
 #endif

@@ -8,9 +8,15 @@ enum { PATH_BYTES = AUR_SQL_NAME_LIMIT + 64 };
 
 static const auri_sql_library *library_of(const sqlite3_vfs *vfs) { return vfs->pAppData; }
 
-/* Whether this thread was refused for an old view and has the ticket for a retry, which is not to
- * be put off then. */
-static _Thread_local bool was_refused;
+/* Why this thread is about to try again: it was refused for an old view and has the ticket, so that
+ * it does not sleep before; or it waits for the ticket. `who` is an address only. */
+static _Thread_local struct {
+    bool at_once;
+    auri_sql_database *database;
+    const void *who;
+} retry;
+
+enum { NS_PER_US = 1000 };
 
 /* SQLite takes a file for open as soon as it has methods. */
 static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
@@ -37,16 +43,13 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
 }
 
 static int commit_super(aur_sql *sql, const auri_super *super) {
-    aur_sql_connection *member = NULL;
-    aur_error error;
-    aur_error_clear(&error);
-    aur_status status = auri_sql_enter(sql, &error);
+    aur_status status = auri_sql_enter(sql, NULL);
     if (status == AUR_OK) {
-        status = auri_super_commit(sql, super, &member, &error);
+        status = auri_super_commit(sql, super);
         auri_sql_leave(sql);
     }
-    if (status != AUR_OK && member != NULL) {
-        member->error = error;
+    if (status == AUR_ERR_FULL) {
+        return SQLITE_FULL;
     }
     return status == AUR_OK ? SQLITE_OK : SQLITE_IOERR_FSYNC;
 }
@@ -59,9 +62,10 @@ static int delete_file(sqlite3_vfs *vfs, const char *name, int sync_directory) {
     int code = SQLITE_OK;
     if (super != NULL && sync_directory != 0) {
         code = commit_super(sql, super);
+        super = auri_super_find(sql, name); /* it has gone with its last member */
     }
     if (super != NULL) {
-        auri_super_remove(sql, super);
+        auri_super_leave(sql, super, NULL);
     }
     return code;
 }
@@ -118,12 +122,20 @@ static int current_time_ms(sqlite3_vfs *vfs, int64_t *out) {
     return system->xCurrentTimeInt64(system, out);
 }
 
-/* SQLite's own busy handler sleeps before it tries again, which would be with the ticket in hand.
- */
+/* SQLite's own busy handler sleeps before it tries again, which would be with the ticket in hand,
+ * or out of line. */
 static int sleep_us(sqlite3_vfs *vfs, int microseconds) {
     sqlite3_vfs *system = library_of(vfs)->system;
-    if (was_refused) {
-        was_refused = false;
+    if (retry.at_once) {
+        retry.at_once = false;
+        return microseconds;
+    }
+    if (retry.database != NULL && microseconds > 0) {
+        auri_ticket *ticket = &retry.database->ticket;
+        retry.database = NULL;
+        if (auri_ticket_take(ticket, retry.who, (uint64_t)microseconds * NS_PER_US) == AUR_OK) {
+            auri_ticket_leave(ticket, retry.who, AURI_TICKET_GRACE_NS);
+        }
         return microseconds;
     }
     return system->xSleep(system, microseconds);
@@ -137,9 +149,14 @@ static int last_error(sqlite3_vfs *vfs, int bytes, char *message) {
     return 0;
 }
 
-void auri_vfs_set_refused(bool refused) { was_refused = refused; }
+void auri_vfs_expect_retry(const aur_sql_connection *connection, aur_status status) {
+    const bool waits = status == AUR_TIMEOUT && connection->was_refused;
+    retry.at_once = status == AUR_ERR_CONFLICT && connection->was_refused;
+    retry.database = waits ? connection->database : NULL;
+    retry.who = connection;
+}
 
-bool auri_vfs_was_refused(void) { return was_refused; }
+bool auri_vfs_was_refused(void) { return retry.at_once; }
 
 void auri_vfs_fill(auri_sql_library *library) {
     const int system_bytes = library->system->szOsFile;

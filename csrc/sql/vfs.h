@@ -20,6 +20,7 @@ typedef struct auri_journal_file {
 /* A super-journal: which databases a transaction writes. Its deletion is the commit. */
 typedef struct auri_super_file {
     sqlite3_file base;
+    aur_sql *sql;
     auri_super *super;
 } auri_super_file;
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sql/sqlite_file.h"
 #include "sql/vfs.h"
@@ -167,7 +168,7 @@ static aur_status lock_to(aur_sql_connection *connection, int level) {
     }
     if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED && connection->lock == AURI_SQL_SHARED) {
         status = auri_connection_reserve(connection, &connection->error);
-        auri_vfs_set_refused(connection->was_refused);
+        auri_vfs_expect_retry(connection, status);
     }
     return status;
 }
@@ -211,12 +212,9 @@ static int prepare_commit(aur_sql_connection *connection, const char *super) {
     if (connection->lock != AURI_SQL_RESERVED) {
         return SQLITE_OK;
     }
-    if (super != NULL) {
-        connection->super = auri_super_find(connection->sql, super);
-        if (connection->super == NULL) {
-            status = aur_fail(&connection->error, AUR_ERR_INVALID,
-                              "a transaction writes in one volume only, and in no other file");
-        }
+    if (super != NULL && connection->super == NULL) {
+        status = aur_fail(&connection->error, AUR_ERR_INVALID,
+                          "a transaction writes in one volume only, and in no other file");
     }
     if (status == AUR_OK) {
         status = auri_connection_check(connection, &connection->error);
@@ -236,6 +234,7 @@ static int commit(aur_sql_connection *connection) {
         if (status != AUR_OK) {
             connection->in_doubt = lsn;
             connection->version.commit = AURI_VERSION_UNKNOWN;
+            connection->has_failed = true;
         }
     }
     const int code = auri_sqlite_code(connection, status, SQLITE_IOERR_FSYNC);
@@ -383,14 +382,27 @@ static aur_status require_existence(aur_sql_connection *connection, aur_error *e
     return status;
 }
 
+static bool is_asked_for(const auri_sql_library *library, const char *name, const char *what) {
+    const char *value = library->sqlite.uri_parameter(name, what);
+    return value != NULL && strcmp(value, "0") != 0 && strcasecmp(value, "off") != 0 &&
+           strcasecmp(value, "no") != 0 && strcasecmp(value, "false") != 0;
+}
+
 static aur_status open_connection(const auri_sql_library *library, const char *name, int flags,
                                   aur_sql_connection **connection_out, aur_error *error) {
     aur_sql *sql = library->sql;
     const char *timeout = library->sqlite.uri_parameter(name, "timeout");
     const char *blank = library->sqlite.uri_parameter(name, "blank");
     aur_lsn moment;
+    if (is_asked_for(library, name, "nolock")) {
+        return aur_fail(error, AUR_ERR_INVALID, "without its locks there is no transaction");
+    }
     aur_status status =
         moment_of(sql, library->sqlite.uri_parameter(name, "as_of"), &moment, error);
+    if (status == AUR_OK && moment == 0 && is_asked_for(library, name, "immutable")) {
+        moment =
+            aur_log_vdl(sql->options.log); /* SQLite takes no locks then: it stays at one view */
+    }
     if (status == AUR_OK) {
         status = auri_connection_open(sql, name, strlen(name), moment, connection_out, error);
     }

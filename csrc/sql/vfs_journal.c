@@ -119,21 +119,19 @@ int auri_journal_file_open(auri_journal_file *file) {
 
 /* ---- super-journals ---- */
 
-static auri_super *super_of(sqlite3_file *file) { return ((auri_super_file *)file)->super; }
-
 /* It outlives its file: its deletion comes later, and is the commit. */
 static int close_super(sqlite3_file *file) {
     (void)file;
     return SQLITE_OK;
 }
 
-/* SQLite writes the names of the journals, one by one. */
+/* SQLite writes the names of the journals, one by one, before it writes anything else. */
 static int write_super(sqlite3_file *file, const void *from, int bytes, int64_t offset) {
-    (void)from;
-    auri_super *super = super_of(file);
-    super->members++;
-    super->bytes = (uint64_t)offset + (uint64_t)bytes;
-    return SQLITE_OK;
+    const auri_super_file *ours = (auri_super_file *)file;
+    aur_error error;
+    (void)offset;
+    return code_of(auri_super_claim(ours->sql, ours->super, from, (size_t)bytes, &error),
+                   SQLITE_IOERR_WRITE);
 }
 
 static int read_super(sqlite3_file *file, void *out, int bytes, int64_t offset) {
@@ -149,8 +147,11 @@ static int truncate_super(sqlite3_file *file, int64_t size) {
     return SQLITE_OK;
 }
 
+/* In a rollback SQLite would look at each journal that it names, and delete it with the last one:
+ * nobody needs to look. */
 static int super_size(sqlite3_file *file, int64_t *size_out) {
-    *size_out = (int64_t)super_of(file)->bytes;
+    (void)file;
+    *size_out = 0;
     return SQLITE_OK;
 }
 
@@ -171,7 +172,11 @@ static const sqlite3_io_methods super_methods = {
 };
 
 int auri_super_file_open(aur_sql *sql, const char *name, auri_super_file *file) {
-    file->super = auri_super_create(sql, name);
+    file->sql = sql;
+    file->super = auri_super_find(sql, name);
+    if (file->super == NULL) {
+        file->super = auri_super_create(sql, name);
+    }
     if (file->super == NULL) {
         return SQLITE_IOERR_NOMEM;
     }

@@ -56,13 +56,14 @@ static int synchronous(aur_sql_connection *connection, char **argument) {
 /* How long to wait for the right to write. */
 static int busy_timeout(aur_sql_connection *connection, char **argument) {
     const char *value = argument[VALUE];
+    if (!connection->has_handler) {
+        return SQLITE_NOTFOUND; /* SQLite's own handler waits */
+    }
     if (value != NULL) {
         const long long ms = strtoll(value, NULL, 10);
-        connection->timeout_ms = ms > 0 ? (uint64_t)ms : 0;
+        auri_connection_set_timeout(connection, ms > 0 ? (uint64_t)ms : 0);
     }
-    /* With SQLite's own handler it needs to know as well. */
-    return connection->has_handler ? answer_number(connection, argument, connection->timeout_ms)
-                                   : SQLITE_NOTFOUND;
+    return answer_number(connection, argument, connection->timeout_ms);
 }
 
 typedef struct pragma {

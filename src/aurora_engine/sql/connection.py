@@ -143,7 +143,8 @@ class ConnectionVerbs:
         sql = database.sql
         with _pinned(database, as_of) as moment:
             past = "" if moment is None else f"&as_of={moment}"
-            uri = f"file:{quote(name, safe='')}?vfs={vfs_of(sql, self.driver)}{mode}{past}"
+            vfs = vfs_of(sql, self.driver)
+            uri = f"file:{quote(name, safe='')}?vfs={vfs}&cache=private{mode}{past}"
             try:
                 super().__init__(  # type: ignore[call-arg]
                     uri + self._uri_options,

@@ -117,12 +117,13 @@ TEST(who_comes_back_in_time_has_it_still) {
     auri_ticket_leave(&ticket, &ticket, long_ns);
     CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
     start(&other, 50 * ms);
-    CHECK(auri_ticket_return(&ticket, &ticket));
+    CHECK(auri_ticket_is_held(&ticket, &ticket));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
     finish(&other);
     CHECK_STATUS(other.status, AUR_TIMEOUT);
-    CHECK(!auri_ticket_return(&ticket, "other"));
+    CHECK(!auri_ticket_is_held(&ticket, "other"));
     auri_ticket_give_up(&ticket, &ticket);
-    CHECK(!auri_ticket_return(&ticket, &ticket));
+    CHECK(!auri_ticket_is_held(&ticket, &ticket));
     auri_ticket_destroy(&ticket);
 }
 
@@ -141,7 +142,7 @@ TEST(it_is_taken_over_from_who_stays_away) {
         finish(&other);
         CHECK_OK(other.status);
         CHECK(now_ns() - begin >= 100 * ms && now_ns() - begin < 30000 * ms);
-        CHECK(!auri_ticket_return(&ticket, &ticket));
+        CHECK(!auri_ticket_is_held(&ticket, &ticket));
         auri_ticket_destroy(&ticket);
     }
     auri_ticket_init(&ticket);
@@ -180,7 +181,7 @@ static void *run(void *context) {
         inside++;
         if (kind == 1) {
             auri_ticket_leave(&ticket, context, harness_random_next(random) % 50000);
-            if (!auri_ticket_return(&ticket, context))
+            if (auri_ticket_take(&ticket, context, 0) != AUR_OK)
                 continue;
             inside++;
         }
