@@ -130,6 +130,7 @@ static aur_status apply_part(void *context, aur_writer *writer, aur_error *error
     part *made = context;
     aur_sql_connection *connection = made->connection;
     const auri_sql_database *database = connection->database;
+    const uint64_t before = writer->mtr->records;
     aur_status status = AUR_OK;
     if (!connection->exists) {
         status = aur_page_commit_create(made->commit, writer, database->name, database->name_bytes,
@@ -151,8 +152,12 @@ static aur_status apply_part(void *context, aur_writer *writer, aur_error *error
     if (status == AUR_OK) {
         status = aur_page_file_resize(writer, made->map, connection->pages, error);
     }
-    made->version = (auri_version){aur_view_era(made->commit->view), writer->mtr->start};
-    auri_versions_add(&connection->database->versions, made->version);
+    /* Without a record the head stays where it is, and nobody would ever see this version. */
+    made->version = connection->version;
+    if (status == AUR_OK && writer->mtr->records > before) {
+        made->version = (auri_version){aur_view_era(made->commit->view), writer->mtr->start};
+        auri_versions_add(&connection->database->versions, made->version);
+    }
     return status;
 }
 
@@ -161,8 +166,9 @@ static bool has_changes(const aur_sql_connection *connection) {
         return true;
     }
     for (uint32_t at = 0; at < connection->staging.count; at++) {
-        if (connection->staging.pages[at].op != 0) {
-            return true;
+        const auri_staged *staged = &connection->staging.pages[at];
+        if (staged->op != 0 && staged->page < connection->pages) {
+            return true; /* what lies behind the end was written and rolled back */
         }
     }
     return false;

@@ -170,7 +170,9 @@ static aur_status apply_drop(void *context, aur_writer *writer, aur_error *error
     const aur_sql_connection *connection = drop->connection;
     const auri_version version = {aur_view_era(connection->view), writer->mtr->start};
     const aur_status status = aur_page_commit_drop(&drop->commit, writer, connection->table, error);
-    auri_versions_add(&connection->database->versions, version);
+    if (status == AUR_OK) {
+        auri_versions_add(&connection->database->versions, version);
+    }
     return status;
 }
 

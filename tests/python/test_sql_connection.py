@@ -305,6 +305,21 @@ def test_a_transaction_larger_than_the_cache(tmp_path: Path) -> None:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+def test_what_was_written_and_rolled_back_is_no_commit(db: aurora.Database, conn: Conn) -> None:
+    """Pages that have spilled before the rollback of a savepoint lie behind the end then."""
+    conn.isolation_level = None
+    conn.execute("PRAGMA cache_size=1")
+    commits = db.sql.counts().commits
+    for _ in range(3):
+        conn.execute("SAVEPOINT s")
+        conn.execute("INSERT INTO t SELECT value, zeroblob(9000) FROM json_each(?)", (NUMBERS,))
+        conn.execute("ROLLBACK TO s")
+        conn.execute("RELEASE s")
+    assert db.sql.counts().commits == commits
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    assert rows(conn) == [(1, 1)]
+
+
 def test_a_thousand_tables(db: aurora.Database, conn: Conn) -> None:
     for number in range(1000):
         conn.execute(f"CREATE TABLE n{number} (a)")
