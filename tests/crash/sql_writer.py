@@ -1,4 +1,4 @@
-"""The SQL process that gets killed: ``python -m tests.crash.sql_writer PATH SEED GROUP_BYTES FIRST...``.
+"""It gets killed: ``python -m tests.crash.sql_writer PATH SEED GROUP_BYTES FIRST...``.
 
 One thread for each FIRST, which is the number of the step that it begins with. Each step leaves its
 number in the thread's row of `progress`, and everywhere else where it writes, so that a step which

@@ -39,7 +39,9 @@ def check(db: aurora.Database, acknowledged: list[int]) -> list[int]:
             return acknowledged
         progress = whole(conn, "SELECT thread, step, beside, big FROM progress")
         rows = whole(conn, "SELECT thread, step, count(*) FROM rows GROUP BY 1, 2")
-        big = whole(conn, "SELECT thread, step, count(*), min(length(filling)) FROM big GROUP BY 1, 2")
+        big = whole(
+            conn, "SELECT thread, step, count(*), min(length(filling)) FROM big GROUP BY 1, 2"
+        )
         beside = whole(conn, "SELECT thread, step FROM second.progress")
         last = []
         for thread, acked in enumerate(acknowledged):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def together(*actions: Callable[[], None]) -> None:
     def guarded(action: Callable[[], None]) -> None:
         try:
             action()
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=guarded, args=(action,)) for action in actions]
@@ -94,7 +95,8 @@ def test_transfers_keep_the_sum_in_every_snapshot(db: aurora.Database) -> None:
         while time.monotonic() < until:
             db.put(b"key", b"value")
 
-    writers = [lambda n=n, s=rng.getrandbits(32): write(s, n) for n in range(len(done))]
+    seeds = [rng.getrandbits(32) for _ in done]
+    writers = [partial(write, seed, number) for number, seed in enumerate(seeds)]
     together(*writers, read, read, write_keys)
     assert min(done) * 4 > max(done), f"the line is not fair: {done}"
     with closing(connect(db)) as conn:
@@ -146,7 +148,7 @@ def test_lists_grow_in_one_order(db: aurora.Database) -> None:
                 appended.append((conn.lsn, target, item))
             conn.wait_durable()
 
-    together(*(lambda n=n, s=rng.getrandbits(32): run(s, n) for n in range(8)))
+    together(*(partial(run, rng.getrandbits(32), number) for number in range(8)))
     with closing(connect(db)) as conn:
         final = {n: json.loads(items) for n, items in conn.execute("SELECT * FROM list")}
     appended.sort()

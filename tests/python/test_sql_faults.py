@@ -1,0 +1,290 @@
+"""SQL connections while copies, the quorum, the disk, the database or the process go away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.volumes import all_good, remove, seeded, segment_folder, until
+
+import aurora_engine as aurora
+
+Conn = Any
+
+
+@pytest.fixture
+def conn(db: aurora.Database) -> Iterator[Conn]:
+    with closing(aurora.connect(db)) as connection:
+        connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b)")
+        connection.commit()
+        yield connection
+
+
+def rows(conn: Conn) -> list[tuple[Any, ...]]:
+    return conn.execute("SELECT * FROM t ORDER BY a").fetchall()
+
+
+def test_two_lost_copies_stop_nobody(db: aurora.Database, conn: Conn, tmp_path: Path) -> None:
+    rng = seeded("sql two copies")
+    lost = rng.sample(range(6), 2)
+    for number in range(60):
+        if number in (20, 40):
+            remove(segment_folder(tmp_path / "db", lost[number // 20 - 1]), rng)
+        conn.execute("INSERT INTO t VALUES (?, zeroblob(3000))", (number,))
+        conn.commit()
+    until(lambda: all_good(db), "the copies are repaired", seconds=20)
+    assert conn.execute("SELECT count(*) FROM t").fetchone() == (60,)
+    assert db.verify().ok
+
+
+def refuse_writes(root: Path, copies: range) -> Callable[[], None]:
+    """Puts the copies' folders out of reach; what is returned brings them back."""
+    moved = []
+    for copy in copies:
+        folder = segment_folder(root, copy)
+        aside = folder.with_name(f"aside-{copy}")
+        folder.rename(aside)
+        folder.write_bytes(b"")  # so that nobody makes it anew
+        moved.append((folder, aside))
+
+    def back() -> None:
+        for folder, aside in moved:
+            folder.unlink()
+            aside.rename(folder)
+
+    return back
+
+
+def insert_and_commit(conn: Conn, sql: str) -> None:
+    conn.execute(sql)
+    conn.commit()
+
+
+def commit_until_refused(conn: Conn, limit: int = 3000) -> tuple[int, sqlite3.OperationalError]:
+    """Inserts numbered rows; how many were acknowledged, and the refusal."""
+    for number in range(limit):
+        try:
+            conn.execute("INSERT INTO t VALUES (?, zeroblob(20000))", (number,))
+            conn.commit()
+        except sqlite3.OperationalError as refusal:
+            return number, refusal
+    pytest.fail(f"{limit} commits without a quorum")
+
+
+def test_a_lost_quorum_is_told_and_nothing_lost_was_ever_read(
+    db: aurora.Database, conn: Conn, tmp_path: Path
+) -> None:
+    """Readers never see more than what stays; whoever waited for more is told."""
+    stop = threading.Event()
+    seen = [0]
+
+    def read() -> None:
+        with closing(aurora.connect(db)) as reader:
+            while not stop.is_set():
+                [(count,)] = reader.execute("SELECT count(*) FROM t").fetchall()
+                assert count >= seen[0]
+                seen[0] = count
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    back = None
+    try:
+        for number in range(-20, 0):
+            conn.execute("INSERT INTO t VALUES (?, 0)", (number,))
+            conn.commit()
+        back = refuse_writes(tmp_path / "db", range(4))
+        count, refusal = commit_until_refused(conn)
+        assert isinstance(refusal, aurora.QuorumLostError), refusal
+        conn.rollback()
+        acknowledged = count + 20
+        assert seen[0] <= acknowledged + refusal.in_doubt
+        with closing(aurora.connect(db)) as other, pytest.raises(aurora.QuorumLostError):
+            insert_and_commit(other, "INSERT INTO t VALUES (-100, 0)")
+    finally:
+        stop.set()
+        reading.join()
+        if back is not None:
+            back()
+    db.repair()
+    found = {number for number, _ in rows(conn)}
+    assert set(range(-20, count)) <= found
+    assert len(found) <= acknowledged + 1
+    conn.execute("INSERT INTO t VALUES (100000, 'later')")
+    conn.commit()
+    until(lambda: all_good(db), "all copies are good", seconds=20)
+    assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert db.verify().ok
+
+
+def test_the_quorum_goes_under_a_transaction_over_two_databases(
+    db: aurora.Database, conn: Conn, tmp_path: Path
+) -> None:
+    conn.execute("ATTACH 'file:second' AS second")
+    conn.execute("CREATE TABLE second.u (a)")
+    conn.commit()
+    back = refuse_writes(tmp_path / "db", range(4))
+    try:
+        conn.execute(
+            "CREATE TEMP TRIGGER both AFTER INSERT ON main.t "
+            "BEGIN INSERT INTO u VALUES (new.a); END"
+        )
+        _, refusal = commit_until_refused(conn)
+        assert isinstance(refusal, aurora.QuorumLostError)
+        conn.rollback()
+    finally:
+        back()
+    db.repair()
+    assert [(a,) for a, _ in rows(conn)] == conn.execute("SELECT a FROM second.u").fetchall()
+
+
+def test_backtrack_under_open_connections(db: aurora.Database, conn: Conn) -> None:
+    """A reader stays where it is, a writer is refused, and whoever comes next sees the new head."""
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.commit()
+    then = conn.lsn
+    conn.execute("INSERT INTO t VALUES (2, 2)")
+    conn.commit()
+    with (
+        closing(aurora.connect(db, isolation_level=None)) as reader,
+        closing(aurora.connect(db)) as writer,
+    ):
+        reader.execute("BEGIN")
+        assert rows(reader) == [(1, 1), (2, 2)]
+        writer.execute("INSERT INTO t VALUES (3, 3)")
+        undo = db.backtrack(then).undo_lsn
+        assert rows(reader) == [(1, 1), (2, 2)]
+        assert rows(writer) == [(1, 1), (2, 2), (3, 3)]
+        with pytest.raises(sqlite3.OperationalError) as refusal:
+            writer.commit()
+        assert isinstance(refusal.value, aurora.ConflictError)
+        assert not writer.in_transaction
+        reader.execute("COMMIT")
+        for each in (reader, writer, conn):
+            assert rows(each) == [(1, 1)]
+        writer.execute("INSERT INTO t VALUES (4, 4)")
+        writer.commit()
+        assert rows(conn) == [(1, 1), (4, 4)]
+        assert conn.execute("SELECT aurora_backtrack(?)", (undo,)).fetchone()[0] > undo
+        assert rows(conn) == [(1, 1), (2, 2)]
+
+
+def test_the_database_is_closed_under_connections(tmp_path: Path) -> None:
+    db = aurora.open(tmp_path / "db")
+    conns = [aurora.connect(db) for _ in range(3)]
+    conns[0].execute("CREATE TABLE t (a)")
+    conns[0].commit()
+    conns[0].execute("INSERT INTO t VALUES (1)")
+    cursor = conns[1].execute("SELECT 1 FROM t")
+    db.close()
+    with pytest.raises((sqlite3.Error, aurora.DatabaseClosedError)):
+        conns[0].commit()
+    for conn in conns:
+        with pytest.raises((sqlite3.Error, aurora.DatabaseClosedError)):
+            conn.execute("SELECT * FROM t").fetchall()
+        conn.close()
+    del cursor
+    with aurora.open(tmp_path / "db") as again, closing(aurora.connect(again)) as conn:
+        assert conn.execute("SELECT * FROM t").fetchall() == []
+
+
+def test_a_child_process_cannot_use_connections(db: aurora.Database, conn: Conn) -> None:
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.commit()
+    child = os.fork()
+    if child == 0:
+        try:
+            conn.execute("SELECT * FROM t").fetchall()
+        except Exception:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    conn.execute("INSERT INTO t VALUES (2, 2)")
+    conn.commit()
+    assert rows(conn) == [(1, 1), (2, 2)]
+
+
+def test_a_second_process_is_told_who_has_the_volume(db: aurora.Database, tmp_path: Path) -> None:
+    program = "import sys, aurora_engine as aurora; aurora.connect(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "db")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "DatabaseLockedError" in done.stderr
+    assert f"process {os.getpid()}" in done.stderr
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a tmpfs")
+    try:
+        with aurora.open(disk / "db") as db, closing(aurora.connect(db)) as conn:
+            conn.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b)")
+            conn.commit()
+            count, refusal = commit_until_refused(conn)
+            assert isinstance(refusal, aurora.VolumeFullError | aurora.QuorumLostError)
+            conn.rollback()
+            assert count <= len(rows(conn)) <= count + refusal.in_doubt
+            subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+            db.repair()
+            conn.execute("DELETE FROM t WHERE a >= ?", (count,))
+            conn.execute("INSERT INTO t VALUES (100000, 1)")
+            conn.commit()
+            assert len(rows(conn)) == count + 1
+            assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+        shutil.rmtree(disk, ignore_errors=True)
+
+
+def test_waiting_commits_fail_together(db: aurora.Database, tmp_path: Path) -> None:
+    """Sixteen connections in the middle of commits when the quorum goes: none waits for ever."""
+    with closing(aurora.connect(db)) as conn:
+        conn.execute("CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT, b)")
+        conn.commit()
+    acknowledged: list[str] = []
+    refused: list[BaseException] = []
+
+    def write(name: int) -> None:
+        with closing(aurora.connect(db)) as conn:
+            try:
+                for number in range(4000):
+                    conn.execute("INSERT INTO t(b) VALUES (?)", (f"{name}.{number}",))
+                    conn.commit()
+                    acknowledged.append(f"{name}.{number}")
+            except sqlite3.OperationalError as refusal:
+                refused.append(refusal)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    back = refuse_writes(tmp_path / "db", range(4))
+    try:
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    finally:
+        back()
+    db.repair()
+    with closing(aurora.connect(db)) as conn:
+        found = {b for _, b in rows(conn)}
+        assert set(acknowledged) <= found
+        if refused:
+            assert all(isinstance(each, aurora.QuorumLostError) for each in refused)
+            assert len(found) <= len(acknowledged) + len(refused)
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
