@@ -320,6 +320,9 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
 
 void auri_connection_abandon(aur_sql_connection *connection) {
     auri_staging_clear(&connection->staging);
+    if (connection->is_streamed) {
+        auri_connection_discard(connection);
+    }
     if (connection->super != NULL) {
         auri_super_leave(connection->sql, connection->super, connection);
     }

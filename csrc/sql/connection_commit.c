@@ -15,7 +15,8 @@ typedef struct part {
     auri_version version; /* that it makes */
     uint32_t extent;      /* that was looked up last, + 1 */
     aur_page_id first;
-    bool is_big; /* its pages leave the pool as soon as they may */
+    bool is_big;   /* its pages leave the pool as soon as they may */
+    bool is_piece; /* of a hidden database, which is not committed yet */
 } part;
 
 /* An image that was staged before the database had an id. */
@@ -104,8 +105,8 @@ static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *
                : status;
 }
 
-/* Pages of the file that SQLite has not written, because they were free again before that: their
- * places may hold what somebody else has left there. */
+/* Pages of the file that SQLite has not written, because they were free again before that, or will
+ * be written with a later piece: their places may hold what somebody else has left there. */
 static aur_status fill_gaps(part *made, aur_writer *writer, aur_error *error) {
     aur_sql_connection *connection = made->connection;
     uint64_t missing = 0;
@@ -126,19 +127,33 @@ static aur_status fill_gaps(part *made, aur_writer *writer, aur_error *error) {
     return status;
 }
 
-static aur_status apply_part(void *context, aur_writer *writer, aur_error *error) {
-    part *made = context;
+static aur_status create(part *made, aur_writer *writer, aur_error *error) {
     aur_sql_connection *connection = made->connection;
     const auri_sql_database *database = connection->database;
-    const uint64_t before = writer->mtr->records;
+    char hidden[AURI_HIDDEN_NAME_BYTES];
+    auri_hidden_name(connection->id, hidden);
+    return aur_page_commit_create(
+        made->commit, writer, connection->is_streamed ? hidden : database->name,
+        connection->is_streamed ? sizeof hidden : database->name_bytes, &connection->table, error);
+}
+
+/* The hidden database takes the place of what is there. */
+static aur_status unveil(part *made, aur_writer *writer, aur_error *error) {
+    aur_sql_connection *connection = made->connection;
+    const auri_sql_database *database = connection->database;
     aur_status status = AUR_OK;
-    if (!connection->exists) {
-        status = aur_page_commit_create(made->commit, writer, database->name, database->name_bytes,
-                                        &connection->table, error);
+    if (connection->replaced != NULL) {
+        status = aur_page_commit_drop(made->commit, writer, connection->replaced, error);
     }
-    if (status != AUR_OK) {
-        return status;
-    }
+    return status == AUR_OK
+               ? aur_page_commit_rename(made->commit, writer, connection->table, database->name,
+                                        database->name_bytes, &connection->table, error)
+               : status;
+}
+
+static aur_status apply_pages(part *made, aur_writer *writer, aur_error *error) {
+    aur_sql_connection *connection = made->connection;
+    aur_status status = AUR_OK;
     made->map = aur_view_map(connection->table);
     for (uint32_t at = 0; at < connection->staging.count && status == AUR_OK; at++) {
         const auri_staged *staged = &connection->staging.pages[at];
@@ -149,12 +164,24 @@ static aur_status apply_part(void *context, aur_writer *writer, aur_error *error
     if (status == AUR_OK) {
         status = fill_gaps(made, writer, error);
     }
+    return status == AUR_OK ? aur_page_file_resize(writer, made->map, connection->pages, error)
+                            : status;
+}
+
+static aur_status apply_part(void *context, aur_writer *writer, aur_error *error) {
+    part *made = context;
+    aur_sql_connection *connection = made->connection;
+    const uint64_t before = writer->mtr->records;
+    aur_status status = connection->exists ? AUR_OK : create(made, writer, error);
     if (status == AUR_OK) {
-        status = aur_page_file_resize(writer, made->map, connection->pages, error);
+        status = apply_pages(made, writer, error);
+    }
+    if (status == AUR_OK && connection->is_streamed && !made->is_piece) {
+        status = unveil(made, writer, error);
     }
     /* Without a record the head stays where it is, and nobody would ever see this version. */
     made->version = connection->version;
-    if (status == AUR_OK && writer->mtr->records > before) {
+    if (status == AUR_OK && writer->mtr->records > before && !made->is_piece) {
         made->version = (auri_version){aur_view_era(made->commit->view), writer->mtr->start};
         auri_versions_add(&connection->database->versions, made->version);
     }
@@ -162,7 +189,7 @@ static aur_status apply_part(void *context, aur_writer *writer, aur_error *error
 }
 
 static bool has_changes(const aur_sql_connection *connection) {
-    if (connection->pages != connection->view_pages) {
+    if (connection->is_streamed || connection->pages != connection->view_pages) {
         return true;
     }
     for (uint32_t at = 0; at < connection->staging.count; at++) {
@@ -202,6 +229,7 @@ static void settle(part *made, aur_lsn lsn) {
     connection->version = made->version;
     connection->exists = true;
     connection->is_blank = false;
+    connection->is_streamed = false;
     connection->view_pages = connection->pages;
     atomic_store_explicit(&connection->last_commit, lsn, memory_order_relaxed);
     atomic_store_explicit(&connection->read_point, lsn, memory_order_relaxed);
@@ -222,6 +250,21 @@ static void end(aur_sql_connection *connection, bool is_committed) {
     connection->has_committed = true;
     connection->has_failed = !is_committed;
     connection->lock = AURI_SQL_ENDED;
+}
+
+aur_status auri_connection_flush(aur_sql_connection *connection, aur_error *error) {
+    part piece = {.connection = connection, .is_big = true, .is_piece = true};
+    aur_page_commit commit = commit_of(&piece);
+    aur_lsn lsn = 0;
+    piece.commit = &commit;
+    const aur_status status = aur_transactions_commit_pages(connection->sql->options.transactions,
+                                                            &commit, 1, &lsn, error);
+    if (status == AUR_OK) {
+        connection->exists = true;
+        connection->view_pages = connection->pages;
+        auri_staging_clear(&connection->staging);
+    }
+    return status;
 }
 
 aur_status auri_connections_commit(aur_sql_connection *const *connections, size_t count,

@@ -269,6 +269,9 @@ aur_status auri_connection_write(aur_sql_connection *connection, uint32_t number
     if (status == AUR_OK && number > connection->pages) {
         connection->pages = number;
     }
+    if (status == AUR_OK && connection->is_blank) {
+        status = auri_connection_stream(connection, error);
+    }
     return status;
 }
 

@@ -143,6 +143,12 @@ static aur_status next_name(aur_sql *sql, const char *after, char *name_out, aur
     } while (status == AUR_TIMEOUT);
     if (status == AUR_OK) {
         status = aur_view_next_name(view, after, after_bytes, name_out, &bytes, error);
+        while (status == AUR_OK && auri_is_hidden_name(name_out, bytes)) {
+            char hidden[AUR_SQL_NAME_LIMIT];
+            const size_t hidden_bytes = bytes;
+            memcpy(hidden, name_out, bytes);
+            status = aur_view_next_name(view, hidden, hidden_bytes, name_out, &bytes, error);
+        }
         name_out[bytes] = '\0';
         aur_transaction_destroy(view);
     }
@@ -205,21 +211,26 @@ static aur_status drop_through(aur_sql_connection *connection, aur_lsn *lsn_out,
     return status;
 }
 
-aur_status aur_sql_drop(aur_sql *sql, const char *name, uint64_t timeout_ms, uint64_t *lsn_out,
-                        aur_error *error) {
+aur_status auri_sql_drop(aur_sql *sql, const char *name, size_t name_bytes, uint64_t timeout_ms,
+                         aur_lsn *lsn_out, aur_error *error) {
     aur_sql_connection *connection;
-    aur_status status = auri_sql_enter(sql, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    status =
-        auri_connection_open(sql, name, strnlen(name, AUR_SQL_NAME_LIMIT), 0, &connection, error);
+    aur_status status = auri_connection_open(sql, name, name_bytes, 0, &connection, error);
     if (status == AUR_OK) {
         connection->timeout_ms = timeout_ms;
         status = drop_through(connection, lsn_out, error);
         auri_connection_close(connection);
     }
-    auri_sql_leave(sql);
+    return status;
+}
+
+aur_status aur_sql_drop(aur_sql *sql, const char *name, uint64_t timeout_ms, uint64_t *lsn_out,
+                        aur_error *error) {
+    aur_status status = auri_sql_enter(sql, error);
+    if (status == AUR_OK) {
+        status =
+            auri_sql_drop(sql, name, strnlen(name, AUR_SQL_NAME_LIMIT), timeout_ms, lsn_out, error);
+        auri_sql_leave(sql);
+    }
     return status;
 }
 

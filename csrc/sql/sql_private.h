@@ -77,7 +77,9 @@ struct aur_sql_connection {
     bool is_copied;   /* SQLite is not told that it is read-only: it would leave constraints out */
     bool is_blank;    /* shown as an empty file until its commit, which replaces all there is */
     bool may_replace; /* a blank one: there may be something */
-    bool exists;      /* at the view; else it is as if it were empty */
+    bool is_streamed; /* a blank one: what it has written so far is in a hidden database */
+    aur_table *replaced; /* a streamed one: what is there, or NULL */
+    bool exists;         /* at the view; else it is as if it were empty */
     bool has_ticket;
     bool was_refused;    /* for an old view, and keeps the ticket for the retry */
     bool has_committed;  /* since the view began */
@@ -176,7 +178,32 @@ aur_status auri_connection_extent(aur_sql_connection *connection, const aur_read
                                   uint32_t extent, aur_page_id *first_out,
                                   aur_error *error) AUR_CHECKED;
 
+/* ---- connection_stream.c ---- */
+
+/*
+ * A blank database may be bigger than memory, in which redo stays that VDL has not passed. So what
+ * it writes goes, a piece at a time, into a database whose name nobody is told; its commit gives
+ * that the right name. What a crash leaves behind is removed by the next one.
+ */
+enum { AURI_HIDDEN_NAME_BYTES = 9 };
+
+void auri_hidden_name(uint64_t connection, char out[AURI_HIDDEN_NAME_BYTES]);
+static inline bool auri_is_hidden_name(const char *name, size_t name_bytes) {
+    return name_bytes > 0 && name[0] == '\0';
+}
+/* Puts what is staged into the hidden database when it is much. */
+aur_status auri_connection_stream(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
+/* It will not be committed. */
+void auri_connection_discard(aur_sql_connection *connection);
+
+/* sql.c: removes a database. AUR_NOT_FOUND. */
+aur_status auri_sql_drop(aur_sql *sql, const char *name, size_t name_bytes, uint64_t timeout_ms,
+                         aur_lsn *lsn_out, aur_error *error) AUR_CHECKED;
+
 /* ---- connection_commit.c ---- */
+
+/* Commits what a streamed one has staged into its hidden database, and goes on. */
+aur_status auri_connection_flush(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
 
 /* Commits what the connections have staged, in one mini-transaction, and gives their tickets up.
  * *lsn_out: 0 when there was nothing. */

@@ -119,6 +119,26 @@ aur_status aur_page_commit_create(const aur_page_commit *commit, aur_writer *wri
     return status;
 }
 
+aur_status aur_page_commit_rename(const aur_page_commit *commit, aur_writer *writer,
+                                  aur_table *from, const char *name, size_t name_bytes,
+                                  aur_table **database, aur_error *error) {
+    auri_tables *tables = &commit->view->transactions->tables;
+    char key[AUR_TABLE_NAME_LIMIT];
+    int64_t added = 0;
+    const size_t key_bytes = prefixed(name, name_bytes, key);
+    aur_status status = auri_tables_prepare(tables, commit->view, key, key_bytes, database, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    status = auri_tables_rename(tables, writer, from, *database, &added, error);
+    if (status == AUR_OK) {
+        auri_tables_settle(tables, *database);
+    } else {
+        auri_tables_abandon(tables, *database);
+    }
+    return status;
+}
+
 aur_status aur_page_commit_drop(const aur_page_commit *commit, aur_writer *writer,
                                 aur_table *database, aur_error *error) {
     static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};

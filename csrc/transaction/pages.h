@@ -73,6 +73,11 @@ typedef struct aur_page_commit {
 aur_status aur_page_commit_create(const aur_page_commit *commit, aur_writer *writer,
                                   const char *name, size_t name_bytes, aur_table **database,
                                   aur_error *error) AUR_CHECKED;
+/* Gives the SQL database `from` another name, which none has; *database is what the view finds by
+ * it. */
+aur_status aur_page_commit_rename(const aur_page_commit *commit, aur_writer *writer,
+                                  aur_table *from, const char *name, size_t name_bytes,
+                                  aur_table **database, aur_error *error) AUR_CHECKED;
 aur_status aur_page_commit_drop(const aur_page_commit *commit, aur_writer *writer,
                                 aur_table *database, aur_error *error) AUR_CHECKED;
 

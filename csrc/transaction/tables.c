@@ -336,6 +336,28 @@ static aur_status draw_id(aur_writer *writer, uint32_t *id_out, int64_t *entries
     return status;
 }
 
+/* Puts a table's entry into the catalog; its object is what the entry says from now on. */
+static aur_status put_entry(auri_tables *tables, aur_writer *writer, aur_table *table,
+                            const aur_tree *tree, int64_t *entries_added, aur_error *error) {
+    uint8_t entry[AUR_CATALOG_ENTRY_BYTES];
+    bool is_new;
+    aur_put32(entry + AUR_CATALOG_ENTRY_TABLE_AT, tree->table);
+    aur_put64(entry + AUR_CATALOG_ENTRY_ROOT_AT, tree->root);
+    aur_put64(entry + AUR_CATALOG_ENTRY_CREATED_AT, writer->mtr->start);
+    const aur_status status = aur_tree_put(writer, &catalog, (const uint8_t *)table->name,
+                                           table->name_bytes, entry, sizeof entry, &is_new, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    *entries_added += is_new;
+    (void)pthread_mutex_lock(&tables->lock);
+    table->tree = *tree;
+    table->born = writer->mtr->start;
+    atomic_store_explicit(&table->created, writer->mtr->start, memory_order_release);
+    (void)pthread_mutex_unlock(&tables->lock);
+    return AUR_OK;
+}
+
 aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_table *table,
                                    int64_t *entries_added, aur_error *error) {
     aur_tree tree;
@@ -347,23 +369,7 @@ aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_
     if (status != AUR_OK) {
         return status;
     }
-    uint8_t entry[AUR_CATALOG_ENTRY_BYTES];
-    bool is_new;
-    aur_put32(entry + AUR_CATALOG_ENTRY_TABLE_AT, tree.table);
-    aur_put64(entry + AUR_CATALOG_ENTRY_ROOT_AT, tree.root);
-    aur_put64(entry + AUR_CATALOG_ENTRY_CREATED_AT, writer->mtr->start);
-    status = aur_tree_put(writer, &catalog, (const uint8_t *)table->name, table->name_bytes, entry,
-                          sizeof entry, &is_new, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    *entries_added += is_new;
-    (void)pthread_mutex_lock(&tables->lock);
-    table->tree = tree;
-    table->born = writer->mtr->start;
-    atomic_store_explicit(&table->created, writer->mtr->start, memory_order_release);
-    (void)pthread_mutex_unlock(&tables->lock);
-    return AUR_OK;
+    return put_entry(tables, writer, table, &tree, entries_added, error);
 }
 
 aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_t *entries_added,
@@ -378,6 +384,13 @@ aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_
         atomic_store_explicit(&table->dropped, writer->mtr->start, memory_order_release);
     }
     return status;
+}
+
+aur_status auri_tables_rename(auri_tables *tables, aur_writer *writer, aur_table *from,
+                              aur_table *to, int64_t *entries_added, aur_error *error) {
+    const aur_status status = auri_tables_remove_entry(writer, from, entries_added, error);
+    return status == AUR_OK ? put_entry(tables, writer, to, &from->tree, entries_added, error)
+                            : status;
 }
 
 void auri_tables_begin_present(auri_tables *tables, aur_lsn lsn, bool is_restart) {

@@ -116,6 +116,9 @@ aur_status auri_tables_create_tree(auri_tables *tables, aur_writer *writer, aur_
                                    int64_t *entries_added, aur_error *error) AUR_CHECKED;
 aur_status auri_tables_remove_entry(aur_writer *writer, aur_table *table, int64_t *entries_added,
                                     aur_error *error) AUR_CHECKED;
+/* The tree of a table becomes that of a prepared one; `from` is dropped. */
+aur_status auri_tables_rename(auri_tables *tables, aur_writer *writer, aur_table *from,
+                              aur_table *to, int64_t *entries_added, aur_error *error) AUR_CHECKED;
 /* A commit succeeded: a prepared table belongs to everybody. */
 void auri_tables_settle(auri_tables *tables, aur_table *table);
 
