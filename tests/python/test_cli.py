@@ -21,7 +21,11 @@ from aurora_engine.cli import COMMANDS, main, module_of
 
 DONE, NOT_FOUND, USAGE, DAMAGED, LOCKED, QUORUM, IO, TOO_OLD = 0, 1, 2, 3, 4, 5, 6, 8
 INTERRUPTED = 130
-PROGRAM = "from aurora_engine.cli import main; main()"
+# Whoever starts the tests may ignore Ctrl-C, as a shell does for what runs in the background.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from aurora_engine.cli import main; main()"
+)
 
 
 @pytest.fixture
