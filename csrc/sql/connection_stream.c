@@ -8,7 +8,7 @@ enum { PIECE_BYTES = 3 << 20 };
 
 void auri_hidden_name(uint64_t connection, char out[AURI_HIDDEN_NAME_BYTES]) {
     out[0] = '\0';
-    memcpy(out + 1, &connection, sizeof connection);
+    aur_put64((uint8_t *)out + 1, connection);
 }
 
 static bool is_in_use(aur_sql *sql, const char *name) {

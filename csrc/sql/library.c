@@ -57,6 +57,15 @@ aur_status auri_sqlite_find(const char *path, auri_sqlite *out, aur_error *error
                    : aur_fail(error, AUR_ERR_INVALID, "%.200s shows no SQLite functions", path);
 }
 
+char *auri_library_text(const auri_sql_library *library, const char *text) {
+    const size_t bytes = strlen(text) + 1;
+    char *copy = library->sqlite.malloc((int)bytes);
+    if (copy != NULL) {
+        memcpy(copy, text, bytes);
+    }
+    return copy;
+}
+
 void auri_libraries_unregister(auri_sql_library *libraries) {
     for (auri_sql_library *at = libraries; at != NULL; at = at->next) {
         (void)at->sqlite.vfs_unregister(&at->vfs);

@@ -26,6 +26,9 @@ struct auri_sql_library {
  * aur_sql_extension_init was given. AUR_ERR_INVALID. */
 aur_status auri_sqlite_find(const char *path, auri_sqlite *out, aur_error *error) AUR_CHECKED;
 
+/* A copy of a text in SQLite's own memory, which SQLite frees. NULL: out of memory. */
+char *auri_library_text(const auri_sql_library *library, const char *text);
+
 /* history_table.c: adds aurora_history() to a connection; SQLite's code. */
 int auri_history_table_add(const auri_sql_library *library, void *sqlite);
 

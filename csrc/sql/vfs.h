@@ -36,6 +36,13 @@ int auri_database_file_open(const auri_sql_library *library, const char *name, i
 int auri_journal_file_open(auri_journal_file *file);
 int auri_super_file_open(aur_sql *sql, const char *name, auri_super_file *file);
 
+/* vfs_journal.c: what all files of ours do alike. Nothing is synced but by a commit; xCheckReserved
+ * is asked about a journal that somebody may have left, and none ever is; to a sector SQLite pads
+ * its journals. */
+int auri_file_sync_nothing(sqlite3_file *file, int flags);
+int auri_file_reserved_by_nobody(sqlite3_file *file, int *out);
+int auri_file_sector_bytes(sqlite3_file *file);
+
 /* SQLite's code for a status, an I/O error being `io_code`; what failed is remembered. */
 int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code);
 

@@ -197,13 +197,6 @@ static int unlock_file(sqlite3_file *file, int level) {
     return SQLITE_OK;
 }
 
-/* Asked only about a journal that somebody may have left, and none ever is. */
-static int check_reserved_lock(sqlite3_file *file, int *out) {
-    (void)file;
-    *out = 0;
-    return SQLITE_OK;
-}
-
 /* ---- commit ---- */
 
 /* Before the commit: what fails here leaves the transaction rolled back, and nothing in doubt. */
@@ -242,23 +235,7 @@ static int commit(aur_sql_connection *connection) {
     return is_safe ? code : SQLITE_IOERR_FSYNC;
 }
 
-/* SQLite syncs through file_control, which names the super-journal. */
-static int sync_file(sqlite3_file *file, int flags) {
-    (void)file;
-    (void)flags;
-    return SQLITE_OK;
-}
-
 /* ---- file control ---- */
-
-static char *library_text(const auri_sql_library *library, const char *text) {
-    const size_t bytes = strlen(text) + 1;
-    char *copy = library->sqlite.malloc((int)bytes);
-    if (copy != NULL) {
-        memcpy(copy, text, bytes);
-    }
-    return copy;
-}
 
 /* VACUUM INTO lays the copy's pages out as the original's, which is the main database: with bytes
  * reserved that it does not have itself, if they are asked for. */
@@ -289,7 +266,7 @@ static int control_entered(aur_sql_connection *connection, int operation, void *
         return SQLITE_OK;
     }
     case SQLITE_FCNTL_VFSNAME: {
-        char *name = library_text(connection->library, connection->sql->vfs_name);
+        char *name = auri_library_text(connection->library, connection->sql->vfs_name);
         memcpy(argument, &name, sizeof name);
         return SQLITE_OK;
     }
@@ -317,12 +294,6 @@ static int control_file(sqlite3_file *file, int operation, void *argument) {
     return code;
 }
 
-/* With POWERSAFE_OVERWRITE SQLite pads its journals to this, not to pages. */
-static int sector_bytes(sqlite3_file *file) {
-    (void)file;
-    return 512;
-}
-
 static int characteristics(sqlite3_file *file) {
     const aur_sql_connection *connection = connection_of(file);
     const int immutable =
@@ -346,13 +317,13 @@ static const sqlite3_io_methods database_methods = {
     .xRead = read_file,
     .xWrite = write_file,
     .xTruncate = truncate_file,
-    .xSync = sync_file,
+    .xSync = auri_file_sync_nothing, /* it comes through file_control, with the super-journal */
     .xFileSize = file_size,
     .xLock = lock_file,
     .xUnlock = unlock_file,
-    .xCheckReservedLock = check_reserved_lock,
+    .xCheckReservedLock = auri_file_reserved_by_nobody,
     .xFileControl = control_file,
-    .xSectorSize = sector_bytes,
+    .xSectorSize = auri_file_sector_bytes,
     .xDeviceCharacteristics = characteristics,
 };
 

@@ -56,7 +56,7 @@ static int journal_size(sqlite3_file *file, int64_t *size_out) {
 
 /* ---- what all journals do alike ---- */
 
-static int sync_nothing(sqlite3_file *file, int flags) {
+int auri_file_sync_nothing(sqlite3_file *file, int flags) {
     (void)file;
     (void)flags;
     return SQLITE_OK;
@@ -68,7 +68,7 @@ static int lock_nothing(sqlite3_file *file, int level) {
     return SQLITE_OK;
 }
 
-static int nobody_has_reserved(sqlite3_file *file, int *out) {
+int auri_file_reserved_by_nobody(sqlite3_file *file, int *out) {
     (void)file;
     *out = 0;
     return SQLITE_OK;
@@ -81,7 +81,7 @@ static int control_nothing(sqlite3_file *file, int operation, void *argument) {
     return SQLITE_NOTFOUND;
 }
 
-static int sector_bytes(sqlite3_file *file) {
+int auri_file_sector_bytes(sqlite3_file *file) {
     (void)file;
     return 512;
 }
@@ -97,13 +97,13 @@ static const sqlite3_io_methods journal_methods = {
     .xRead = read_journal,
     .xWrite = write_journal,
     .xTruncate = truncate_journal,
-    .xSync = sync_nothing,
+    .xSync = auri_file_sync_nothing,
     .xFileSize = journal_size,
     .xLock = lock_nothing,
     .xUnlock = lock_nothing,
-    .xCheckReservedLock = nobody_has_reserved,
+    .xCheckReservedLock = auri_file_reserved_by_nobody,
     .xFileControl = control_nothing,
-    .xSectorSize = sector_bytes,
+    .xSectorSize = auri_file_sector_bytes,
     .xDeviceCharacteristics = characteristics,
 };
 
@@ -161,13 +161,13 @@ static const sqlite3_io_methods super_methods = {
     .xRead = read_super,
     .xWrite = write_super,
     .xTruncate = truncate_super,
-    .xSync = sync_nothing,
+    .xSync = auri_file_sync_nothing,
     .xFileSize = super_size,
     .xLock = lock_nothing,
     .xUnlock = lock_nothing,
-    .xCheckReservedLock = nobody_has_reserved,
+    .xCheckReservedLock = auri_file_reserved_by_nobody,
     .xFileControl = control_nothing,
-    .xSectorSize = sector_bytes,
+    .xSectorSize = auri_file_sector_bytes,
     .xDeviceCharacteristics = characteristics,
 };
 

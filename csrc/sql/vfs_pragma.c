@@ -9,12 +9,10 @@
 enum { ANSWER = 0, NAME = 1, VALUE = 2, TEXT_BYTES = 32 };
 
 static int answer(const aur_sql_connection *connection, char **argument, const char *text) {
-    const size_t bytes = strlen(text) + 1;
-    char *copy = connection->library->sqlite.malloc((int)bytes);
+    char *copy = auri_library_text(connection->library, text);
     if (copy == NULL) {
         return SQLITE_IOERR_NOMEM;
     }
-    memcpy(copy, text, bytes);
     argument[ANSWER] = copy;
     return SQLITE_OK;
 }

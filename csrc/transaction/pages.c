@@ -1,18 +1,18 @@
 #include "transaction/pages.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "transaction/transaction_private.h"
 
 enum {
     GROWTH_SLICE_NS = 100000000,
-    NS_PER_SECOND = 1000000000,
     /* A new extent may split a leaf of the map and the nodes above it. */
     MAP_PAGES_PER_EXTENT = 2,
     /* A new database: its map, a catalog that splits. */
     CREATION_PAGES = 16,
 };
+
+static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};
 
 /* ---- views ---- */
 
@@ -92,10 +92,19 @@ aur_status aur_view_next_name(const aur_transaction *view, const char *after, si
     return auri_transaction_judge(view, status, error);
 }
 
+/* A database that was prepared belongs to everybody, or to nobody. Returns `status`. */
+static aur_status end_preparation(auri_tables *tables, aur_table *database, aur_status status) {
+    if (status == AUR_OK) {
+        auri_tables_settle(tables, database);
+    } else {
+        auri_tables_abandon(tables, database);
+    }
+    return status;
+}
+
 aur_status aur_page_commit_create(const aur_page_commit *commit, aur_writer *writer,
                                   const char *name, size_t name_bytes, aur_table **database,
                                   aur_error *error) {
-    static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};
     auri_tables *tables = &commit->view->transactions->tables;
     char key[AUR_TABLE_NAME_LIMIT];
     int64_t added = 0;
@@ -111,12 +120,7 @@ aur_status aur_page_commit_create(const aur_page_commit *commit, aur_writer *wri
     if (status == AUR_OK) {
         status = aur_page_file_create(writer, &(*database)->tree, error);
     }
-    if (status == AUR_OK) {
-        auri_tables_settle(tables, *database);
-    } else {
-        auri_tables_abandon(tables, *database);
-    }
-    return status;
+    return end_preparation(tables, *database, status);
 }
 
 aur_status aur_page_commit_rename(const aur_page_commit *commit, aur_writer *writer,
@@ -131,17 +135,11 @@ aur_status aur_page_commit_rename(const aur_page_commit *commit, aur_writer *wri
         return status;
     }
     status = auri_tables_rename(tables, writer, from, *database, &added, error);
-    if (status == AUR_OK) {
-        auri_tables_settle(tables, *database);
-    } else {
-        auri_tables_abandon(tables, *database);
-    }
-    return status;
+    return end_preparation(tables, *database, status);
 }
 
 aur_status aur_page_commit_drop(const aur_page_commit *commit, aur_writer *writer,
                                 aur_table *database, aur_error *error) {
-    static const aur_tree catalog = {AUR_CATALOG_ROOT_PAGE, AUR_CATALOG_TABLE};
     int64_t added = 0;
     const aur_reader head = auri_reader(commit->view->transactions, AUR_LSN_MAX, false);
     /* Only what the catalog says of the present is changed with it. */
@@ -187,11 +185,7 @@ static aur_status await_growth(aur_transactions *transactions, aur_error *error)
     }
     while (status == AUR_OK && transactions->groups == groups &&
            transactions->growth_refusals == refusals) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += GROWTH_SLICE_NS;
-        until.tv_sec += until.tv_nsec / NS_PER_SECOND;
-        until.tv_nsec %= NS_PER_SECOND;
+        const struct timespec until = auri_realtime_after(GROWTH_SLICE_NS);
         (void)pthread_cond_timedwait(&transactions->has_grown, &transactions->latch, &until);
         status = auri_check_open(transactions, error);
     }

@@ -1,7 +1,5 @@
 /* The past of a volume: views of it, what of it must be kept, and standing still while history is
  * made to go on from it. */
-#include <time.h>
-
 #include "transaction/transaction_private.h"
 
 static const uint64_t NS_PER_SECOND = 1000000000u;
@@ -99,17 +97,21 @@ size_t aur_transactions_retained(aur_transactions *transactions, aur_lsn *horizo
 
 /* ---- standing still ---- */
 
-/* The latch within a time. The system's clock, because that is what POSIX waits by; a jump of it
- * makes one slice longer or shorter. */
-static aur_status take_latch(aur_transactions *transactions, uint64_t timeout_ns) {
+struct timespec auri_realtime_after(uint64_t ns) {
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t)(timeout_ns / NS_PER_SECOND);
-    until.tv_nsec += (long)(timeout_ns % NS_PER_SECOND);
+    until.tv_sec += (time_t)(ns / NS_PER_SECOND);
+    until.tv_nsec += (long)(ns % NS_PER_SECOND);
     if (until.tv_nsec >= (long)NS_PER_SECOND) {
         until.tv_sec++;
         until.tv_nsec -= (long)NS_PER_SECOND;
     }
+    return until;
+}
+
+/* The latch within a time. */
+static aur_status take_latch(aur_transactions *transactions, uint64_t timeout_ns) {
+    const struct timespec until = auri_realtime_after(timeout_ns);
     return pthread_mutex_timedlock(&transactions->latch, &until) == 0 ? AUR_OK : AUR_TIMEOUT;
 }
 

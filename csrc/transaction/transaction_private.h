@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "transaction/arena_private.h"
 #include "transaction/journal_private.h"
@@ -144,6 +145,12 @@ static inline aur_status auri_check_table(aur_transactions *transactions, const 
 
 /* Room for `wanted` items; false: out of memory. */
 bool auri_lsn_list_reserve(auri_lsn_list *list, size_t wanted);
+
+/* ---- past.c ---- */
+
+/* So long from now, for waits at the latch: by the system's clock, because that is what POSIX has
+ * there; a jump of it makes one wait longer or shorter. */
+struct timespec auri_realtime_after(uint64_t ns);
 
 /* ---- found.c ---- */
 

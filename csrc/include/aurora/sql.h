@@ -86,7 +86,10 @@ AUR_API AUR_CHECKED aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connect
 
 /* ---- databases ---- */
 
-/* The first name behind `after`; AUR_NOT_FOUND. `name_out` has 256 bytes and is terminated. */
+/* The first name behind `after`; AUR_NOT_FOUND. `name_out` has AUR_SQL_NAME_BYTES and is
+ * terminated.
+ */
+enum { AUR_SQL_NAME_BYTES = 256 };
 AUR_API AUR_CHECKED aur_status aur_sql_next_name(aur_sql *sql, const char *after, char *name_out,
                                                  aur_error *error);
 /* Removes a database with all that is in it; waits at most timeout_ms for who writes it.

@@ -285,6 +285,7 @@ cdef extern from "aurora/history.h" nogil:
 cdef extern from "aurora/sql.h" nogil:
     enum:
         AUR_SQL_VFS_NAME_BYTES
+        AUR_SQL_NAME_BYTES
 
     ctypedef struct aur_sql
     ctypedef struct aur_sql_past:

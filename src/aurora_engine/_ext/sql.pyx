@@ -9,6 +9,7 @@ from aurora_engine._ext.caurora cimport (
     AUR_ERROR_TEXT_BYTES,
     AUR_NOT_FOUND,
     AUR_OK,
+    AUR_SQL_NAME_BYTES,
     AUR_SQL_VFS_NAME_BYTES,
     AUR_TIMEOUT,
     aur_engine_sql,
@@ -40,13 +41,6 @@ from aurora_engine._ext.status cimport check, error_clear, stored_exception
 from aurora_engine._ext.records import SqlCounts, SqlState
 from aurora_engine._ext.status import STATUSES as _STATUSES
 from aurora_engine.errors import AuroraError
-
-cdef extern from *:
-    """
-    enum { NAME_BYTES = 256 };
-    """
-    enum:
-        NAME_BYTES
 
 
 @cython.final
@@ -158,7 +152,7 @@ cdef class Sql:
         """The first name of a database behind `after`; None when there is none."""
         cdef aur_error error
         cdef aur_status status
-        cdef char name[NAME_BYTES]
+        cdef char name[AUR_SQL_NAME_BYTES]
         cdef bytes text = after.encode()
         cdef const char *start = text
         require(self._engine)
