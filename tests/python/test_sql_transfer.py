@@ -354,7 +354,7 @@ with aurora.open(sys.argv[1], cache_bytes=int(sys.argv[3])) as db:
 @pytest.mark.slow
 def test_memory_is_bounded(tmp_path: Path) -> None:
     """2 GiB with a cache of 64 MiB when AURORA_LARGE=1; else less of both."""
-    mib, cache_mib, overhead_mib = (2048, 64, 150) if FULL else (96, 8, 64)
+    mib, cache_mib, overhead_mib = (2048, 64, 150) if FULL else (192, 8, 100)
     source, out = tmp_path / "source.db", tmp_path / "out.db"
     big_file(source, mib)
     done = subprocess.run(
