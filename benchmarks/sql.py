@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,8 @@ def against_sqlite(folder: Path, rows: int, seconds: float, repetitions: int) ->
         }
         steps: dict[str, Callable[[], float]] = {}
         for name, run in work.items():
-            steps[name] = lambda run=run: run(ours)  # type: ignore[misc]
-            steps[f"{name} stock"] = lambda run=run: run(stock)  # type: ignore[misc]
+            steps[name] = partial(run, ours)
+            steps[f"{name} stock"] = partial(run, stock)
         taken = interleave(repetitions, **steps)
         logged, written = _redo(db, ours, rows, min(rows, 5000))
 

@@ -16,7 +16,7 @@ Examples
 
 from __future__ import annotations
 
-from sqlite3 import (  # type: ignore[attr-defined]
+from sqlite3 import (
     PARSE_COLNAMES,
     PARSE_DECLTYPES,
     Binary,
@@ -34,7 +34,6 @@ from sqlite3 import (  # type: ignore[attr-defined]
     Row,
     Time,
     TimeFromTicks,
-    Timestamp,
     TimestampFromTicks,
     Warning,  # noqa: A004
     adapters,
@@ -48,6 +47,7 @@ from sqlite3 import (  # type: ignore[attr-defined]
     sqlite_version_info,
     threadsafety,
 )
+from sqlite3.dbapi2 import Timestamp
 
 from aurora_engine.sql.connection import Connection, Cursor, connect
 from aurora_engine.sql.drivers import register_vfs

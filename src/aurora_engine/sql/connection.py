@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from aurora_engine.types import At
 
+    # The verbs are mixed into the classes of a driver, all of which are like these.
+    _DriverCursor = sqlite3.Cursor
+    _DriverConnection = sqlite3.Connection
+else:
+    _DriverCursor = _DriverConnection = object
+
 __all__ = ["Connection", "Cursor", "connect"]
 
 TIMEOUT_S = 5.0
@@ -34,7 +40,7 @@ NAME_BYTES_MAX = 254
 Target = Database | str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-class CursorVerbs:
+class CursorVerbs(_DriverCursor):
     """What cursors do on top of a driver's own: errors say what really happened."""
 
     __slots__ = ()
@@ -45,28 +51,28 @@ class CursorVerbs:
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         """Runs a statement; see `sqlite3.Cursor.execute`."""
         try:
-            return super().execute(sql, parameters)  # type: ignore[misc,no-any-return]
+            return super().execute(sql, parameters)
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
         """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
         try:
-            return super().executemany(sql, parameters)  # type: ignore[misc,no-any-return]
+            return super().executemany(sql, parameters)
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
     def executescript(self, sql_script: str, /) -> Self:
         """Runs several statements; see `sqlite3.Cursor.executescript`."""
         try:
-            return super().executescript(sql_script)  # type: ignore[misc,no-any-return]
+            return cast("Self", super().executescript(sql_script))
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
     def fetchone(self) -> Any:
         """The next row; see `sqlite3.Cursor.fetchone`."""
         try:
-            return super().fetchone()  # type: ignore[misc]
+            return super().fetchone()
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
@@ -74,14 +80,14 @@ class CursorVerbs:
         """The next rows; see `sqlite3.Cursor.fetchmany`."""
         sizes = () if size is None else (size,)
         try:
-            return super().fetchmany(*sizes)  # type: ignore[misc,no-any-return]
+            return super().fetchmany(*sizes)
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
     def fetchall(self) -> list[Any]:
         """The rows that are left; see `sqlite3.Cursor.fetchall`."""
         try:
-            return super().fetchall()  # type: ignore[misc,no-any-return]
+            return super().fetchall()
         except self.failure_class as failure:
             raise self._explained(failure) from failure.__cause__
 
@@ -91,7 +97,7 @@ class CursorVerbs:
         return failure if connection is None else _explained_by(connection, failure)
 
 
-class ConnectionVerbs:
+class ConnectionVerbs(_DriverConnection):
     """What connections do on top of a driver's own."""
 
     driver: ModuleType
@@ -146,10 +152,11 @@ class ConnectionVerbs:
             vfs = vfs_of(sql, self.driver)
             uri = f"file:{quote(name, safe='')}?vfs={vfs}&cache=private{mode}{past}"
             try:
-                super().__init__(  # type: ignore[call-arg]
+                super().__init__(
                     uri + self._uri_options,
                     timeout=timeout,
-                    isolation_level=isolation_level,
+                    # Checked by the driver, which knows more of them in later versions.
+                    isolation_level=cast("Any", isolation_level),
                     uri=True,
                     **options,
                 )
@@ -204,7 +211,7 @@ class ConnectionVerbs:
         """
         try:
             if wait:
-                super().commit()  # type: ignore[misc]
+                super().commit()
             else:
                 self._commit_without_waiting()
         except self.driver.DatabaseError as failure:
@@ -214,7 +221,7 @@ class ConnectionVerbs:
         sql = self._database.sql
         before = sql.set_wait(self._id, False)
         try:
-            super().commit()  # type: ignore[misc]
+            super().commit()
         finally:
             sql.set_wait(self._id, before)
 
@@ -250,13 +257,13 @@ class ConnectionVerbs:
     def rollback(self) -> None:
         """Rolls the transaction back, if one is open."""
         try:
-            super().rollback()  # type: ignore[misc]
+            super().rollback()
         except self.driver.DatabaseError as failure:
             raise self.explain(failure) from failure.__cause__
 
     def __exit__(self, *raised: Any) -> Any:
         try:
-            return super().__exit__(*raised)  # type: ignore[misc]
+            return super().__exit__(*raised)
         except self.driver.DatabaseError as failure:
             raise self.explain(failure) from failure.__cause__
 
@@ -266,7 +273,7 @@ class ConnectionVerbs:
         """A cursor; see `sqlite3.Connection.cursor`."""
         if not factory and not keyword_factory:
             factory = (self.cursor_class,)
-        return super().cursor(*factory, **keyword_factory)  # type: ignore[misc]
+        return super().cursor(*factory, **keyword_factory)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Runs a statement in a new cursor; see `sqlite3.Connection.execute`."""
@@ -289,7 +296,7 @@ class ConnectionVerbs:
         like this.
         """
         try:
-            super().backup(target, **options)  # type: ignore[misc]
+            super().backup(target, **options)
         except self.driver.DatabaseError as failure:
             told = _explained_by(target, self.explain(failure))
             raise told from failure.__cause__
@@ -306,7 +313,7 @@ class ConnectionVerbs:
                 "deserialize would replace the database in the volume by one in memory: attach "
                 "':memory:' and deserialize into that"
             )
-        super().deserialize(data, name=name)  # type: ignore[misc]
+        super().deserialize(data, name=name)
 
     def explain(self, failure: Exception) -> Exception:
         """What an error of the driver really was."""
@@ -323,7 +330,7 @@ class ConnectionVerbs:
 
     def close(self) -> None:
         """Closes it. What was not committed is rolled back. Idempotent."""
-        super().close()  # type: ignore[misc]
+        super().close()
         release = getattr(self, "_release", None)
         if release is not None:
             release()
