@@ -3,7 +3,7 @@
  * format (SQL). Its map is a tree of extents, runs of consecutive pages of the volume. Layout:
  * docs/format/sql.md.
  *
- * Pages that lie in no extent, or were never written, do not exist: readers take them for zeros.
+ * Whoever resizes it makes all pages up to the end: none is missing.
  *
  * Thread rule: as in btree.h.
  */

@@ -83,11 +83,12 @@ static aur_status apply_page(part *made, aur_writer *writer, const auri_staged *
     aur_buffer *buffer = connection->sql->options.buffer;
     aur_page_ref ref = {NULL, NULL};
     aur_page_id page_id;
-    const uint8_t *body = auri_staging_body(&connection->staging, staged, connection->image, error);
-    if (body == NULL) {
-        return AUR_ERR_IO;
+    const uint8_t *body = NULL;
+    aur_status status =
+        auri_staging_body(&connection->staging, staged, connection->image, &body, error);
+    if (status == AUR_OK) {
+        status = locate(made, writer, staged->page, &page_id, error);
     }
-    aur_status status = locate(made, writer, staged->page, &page_id, error);
     if (status == AUR_OK && staged->op == AUR_OP_IMAGE) {
         body = with_owner(made, connection->image, body, staged->bytes);
         status =

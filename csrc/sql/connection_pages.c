@@ -30,22 +30,19 @@ aur_status auri_connection_extent(aur_sql_connection *connection, const aur_read
     return status;
 }
 
-/* The map names runs of pages; those of them that SQLite never wrote (they are on its free list)
- * are still what they were before. Page 1 is always written. */
-static aur_status check_page(const aur_sql_connection *connection, uint32_t page,
-                             const uint8_t *bytes, aur_error *error) {
-    if (aur_page_type_of(bytes) == AUR_PAGE_SQL &&
-        aur_page_owner(bytes) == aur_view_map(connection->table)->table) {
-        return AUR_OK;
+static aur_status check_page(const aur_sql_connection *connection, const uint8_t *page,
+                             aur_error *error) {
+    if (aur_page_type_of(page) != AUR_PAGE_SQL ||
+        aur_page_owner(page) != aur_view_map(connection->table)->table) {
+        return aur_fail(error, AUR_ERR_CORRUPT,
+                        "page %llu is not one of SQL database '%s', whose map names it",
+                        (unsigned long long)aur_page_number(page), connection->database->name);
     }
-    return page > 0
-               ? AUR_NOT_FOUND
-               : aur_fail(error, AUR_ERR_CORRUPT,
-                          "page %llu is not one of SQL database '%s', whose map names it",
-                          (unsigned long long)aur_page_number(bytes), connection->database->name);
+    return AUR_OK;
 }
 
-/* Pins a page as the view shows it. AUR_NOT_FOUND: it was never written. */
+/* Pins a page as the view shows it. AUR_NOT_FOUND: it lies behind the end. Up to there all pages
+ * are, because a commit makes those that SQLite has not written. */
 static aur_status pin_page(aur_sql_connection *connection, uint32_t page, aur_page_ref *ref_out,
                            aur_error *error) {
     const aur_reader reader = aur_view_reader(connection->view);
@@ -60,8 +57,12 @@ static aur_status pin_page(aur_sql_connection *connection, uint32_t page, aur_pa
             aur_space_page_of_run(reader.page_bytes, first, page % AUR_EXTENT_PAGES);
         status = aur_buffer_pin(reader.buffer, page_id, reader.read_point, false, ref_out, error);
     }
+    if (status == AUR_NOT_FOUND) {
+        return aur_fail(error, AUR_ERR_CORRUPT, "page %u of SQL database '%s' is missing", page + 1,
+                        connection->database->name);
+    }
     if (status == AUR_OK) {
-        status = check_page(connection, page, ref_out->page, error);
+        status = check_page(connection, ref_out->page, error);
         if (status != AUR_OK) {
             aur_buffer_unpin(reader.buffer, ref_out);
         }
@@ -86,14 +87,16 @@ static void show_counter(uint8_t *first_page, uint32_t counter) {
 static aur_status build_staged(aur_sql_connection *connection, const auri_staged *staged,
                                aur_error *error) {
     const uint32_t page_bytes = connection->sql->options.page_bytes;
-    const uint8_t *body = auri_staging_body(&connection->staging, staged, connection->edits, error);
+    const uint8_t *body = NULL;
     aur_page_ref ref = {NULL, NULL};
-    if (body == NULL) {
-        return AUR_ERR_IO;
+    aur_status status =
+        auri_staging_body(&connection->staging, staged, connection->edits, &body, error);
+    if (status != AUR_OK) {
+        return status;
     }
     aur_record record = {.op = staged->op, .body = body, .body_bytes = staged->bytes};
     if (staged->op == AUR_OP_EDIT) {
-        const aur_status status = pin_page(connection, staged->page, &ref, error);
+        status = pin_page(connection, staged->page, &ref, error);
         if (status != AUR_OK) {
             return status;
         }

@@ -63,7 +63,9 @@ static aur_status open_file(auri_spool *spool, aur_error *error) {
     }
     (void)snprintf(name, sizeof name, "aurora-spool-%ld-%llu", (long)getpid(),
                    (unsigned long long)atomic_fetch_add(&files, 1));
-    aur_status status = aur_disk_open_posix(temporary_folder(), false, &spool->disk, error);
+    aur_status status = spool->disk != NULL
+                            ? AUR_OK
+                            : aur_disk_open_posix(temporary_folder(), false, &spool->disk, error);
     if (status == AUR_OK) {
         status = aur_disk_open_file(spool->disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &spool->file,
                                     error);

@@ -14,7 +14,7 @@ enum { AURI_SPOOL_CHUNK_BYTES = 64 << 10, AURI_SPOOL_CHUNKS = 64 };
 
 typedef struct auri_spool {
     uint8_t *chunk[AURI_SPOOL_CHUNKS];
-    aur_disk *disk; /* NULL: everything fits into memory so far */
+    aur_disk *disk; /* where the file is made; NULL: the folder for temporary files, once needed */
     aur_file *file;
     uint64_t size;
 } auri_spool;

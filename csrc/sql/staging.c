@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/checksum.h"
+
 enum { PAGES_MIN = 32, PAGES_KEPT = 1024 };
 
 void auri_staging_init(auri_staging *staging) {
@@ -94,20 +96,27 @@ aur_status auri_staging_put(auri_staging *staging, uint32_t page, uint8_t op, co
     const uint32_t room = stays ? staged->room : bytes;
     const aur_status status = auri_spool_write(&staging->spool, offset, body, bytes, error);
     if (status == AUR_OK) {
-        *staged = (auri_staged){page, op, bytes, room, offset};
+        const bool is_at_hand = auri_spool_peek(&staging->spool, offset, bytes) != NULL;
+        *staged = (auri_staged){page, op, bytes, room, offset, 0};
+        staged->checksum = is_at_hand ? 0 : aur_checksum(body, bytes, page);
         *slot = at + 1;
         staging->count += is_new;
     }
     return status;
 }
 
-const uint8_t *auri_staging_body(auri_staging *staging, const auri_staged *staged, uint8_t *room,
-                                 aur_error *error) {
-    const uint8_t *body = auri_spool_peek(&staging->spool, staged->offset, staged->bytes);
-    if (body != NULL) {
-        return body;
+aur_status auri_staging_body(auri_staging *staging, const auri_staged *staged, uint8_t *room,
+                             const uint8_t **body_out, aur_error *error) {
+    *body_out = auri_spool_peek(&staging->spool, staged->offset, staged->bytes);
+    if (*body_out != NULL) {
+        return AUR_OK;
     }
-    return auri_spool_read(&staging->spool, staged->offset, room, staged->bytes, error) == AUR_OK
-               ? room
-               : NULL;
+    *body_out = room;
+    const aur_status status =
+        auri_spool_read(&staging->spool, staged->offset, room, staged->bytes, error);
+    if (status == AUR_OK && aur_checksum(room, staged->bytes, staged->page) != staged->checksum) {
+        return aur_fail(error, AUR_ERR_CORRUPT,
+                        "a temporary file does not hold what a transaction has put into it");
+    }
+    return status;
 }

@@ -15,6 +15,7 @@ typedef struct auri_staged {
     uint32_t bytes; /* of the record's body */
     uint32_t room;  /* bytes at the offset that are its own */
     uint64_t offset;
+    uint64_t checksum; /* of the body, if it is not in memory */
 } auri_staged;
 
 typedef struct auri_staging {
@@ -38,8 +39,9 @@ const auri_staged *auri_staging_find(const auri_staging *staging, uint32_t page)
 aur_status auri_staging_put(auri_staging *staging, uint32_t page, uint8_t op, const uint8_t *body,
                             uint32_t bytes, aur_error *error) AUR_CHECKED;
 
-/* The body of an entry: where it lies, or copied to `room`. NULL after an error. */
-const uint8_t *auri_staging_body(auri_staging *staging, const auri_staged *staged, uint8_t *room,
-                                 aur_error *error);
+/* The body of an entry: where it lies, or copied to `room`. AUR_ERR_CORRUPT: the temporary file
+ * gives other bytes than it got. */
+aur_status auri_staging_body(auri_staging *staging, const auri_staged *staged, uint8_t *room,
+                             const uint8_t **body_out, aur_error *error) AUR_CHECKED;
 
 #endif

@@ -17,6 +17,7 @@ ENTRY = struct.Struct("<IQQ")
 EXTENT_PAGES = 8
 DEPTH_MAX = 16
 RESERVED_BYTES = 56
+HIDDEN = "\0"
 CHANGE_COUNTER, VALID_FOR = slice(24, 28), slice(92, 96)
 
 
@@ -37,8 +38,6 @@ class Database(NamedTuple):
         Number of pages of SQLite's file.
     extents : int
         Runs of pages that it has.
-    written : int
-        Pages that there is one of in the volume.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Database(NamedTuple):
     created: int
     pages: int
     extents: int
-    written: int
 
 
 class View:
@@ -150,22 +148,27 @@ def _read_database(view: View, name: str, value: bytes, taken: dict[int, str]) -
     if table < 2 or created == (1 << 64) - 1:
         raise Damage(what, None, f"its entry says table {table}, created {created}")
     size, extents = _read_map(view, root, table, what)
-    written = 0
+    hidden = name.startswith(HIDDEN)
     for extent, first in extents.items():
         start = extent * EXTENT_PAGES
         for number, page_id in enumerate(view.run(first, EXTENT_PAGES), start):
             if page_id in taken:
                 raise Damage(what, None, f"page {page_id} belongs to {taken[page_id]} as well")
             taken[page_id] = what
-            page = view.page(page_id) if number < size else None
-            if page is not None and page.type == SQL and page.header()[8] == table:
+            if number >= size:
+                continue
+            page = view.page(page_id)
+            if page is None or page.type != SQL or page.header()[8] != table:
+                place = "not its first page" if number == 0 else f"not its page {number}"
+                raise Damage(what, None, f"page {page_id} is {place}")
+            # A hidden one is not finished, and SQLite has the last word only at its end.
+            if not hidden:
                 _check_page(what, number, page, size)
-                written += 1
-            elif number == 0:
-                raise Damage(what, None, f"page {page_id} is not its first page")
     if size and 0 not in extents:
         raise Damage(what, None, "it has no first page")
-    return Database(name, table, root, created, size, len(extents), written)
+    if len(extents) * EXTENT_PAGES < size:
+        raise Damage(what, None, f"its {len(extents)} extents do not hold {size} pages")
+    return Database(name, table, root, created, size, len(extents))
 
 
 def _read_map(view: View, root: int, table: int, what: str) -> tuple[int, dict[int, int]]:

@@ -66,7 +66,7 @@ def _volume(facts: Facts) -> Iterator[str]:
     for database in facts["databases"] or ():
         yield (
             f"SQL database {database['name']}: {database['pages']:,} pages, "
-            f"{database['written']:,} written, in {database['extents']:,} extents; "
+            f"in {database['extents']:,} extents; "
             f"id {database['table']}, map at page {database['root']}"
         )
 

@@ -173,7 +173,7 @@ TEST(a_wait_for_ever_is_a_wait) {
 
 /* SQLite does not write the pages of its free list. They lie where a dropped table was, and are
  * read by a backup like all others. */
-TEST(pages_that_were_never_written_are_zeros) {
+TEST(pages_that_sqlite_never_wrote_are_zeros) {
     if (!open_world())
         return;
     aur_table *table = open_table(&world.stack, "table");

@@ -3,6 +3,8 @@
 #include <dirent.h>
 
 #include "../harness.h"
+#include "disk/faulty.h"
+#include "format/record.h"
 #include "sql/staging.h"
 
 static const uint64_t memory_bytes = (uint64_t)AURI_SPOOL_CHUNKS * AURI_SPOOL_CHUNK_BYTES;
@@ -163,8 +165,8 @@ static void check_staged(auri_staging *staging, const staged_model *model, uint3
     CHECK_EQ_U64(staged->page, page);
     CHECK_EQ_U64(staged->op, model->op);
     CHECK_EQ_U64(staged->bytes, model->bytes);
-    const uint8_t *body = auri_staging_body(staging, staged, room, &error);
-    CHECK(body != NULL || model->bytes == 0);
+    const uint8_t *body;
+    CHECK_DONE(auri_staging_body(staging, staged, room, &body, &error));
     fill(expected, model->seed, model->bytes);
     CHECK_EQ_MEM(body, expected, model->bytes);
 }
@@ -216,5 +218,63 @@ TEST(a_page_that_is_written_often_takes_its_room_once) {
     for (int step = 0; step < 10000; step++)
         CHECK_DONE(auri_staging_put(&staging, 7, 9, body, 1000 - (uint32_t)step % 10, &error));
     CHECK_LE_U64(staging.spool.size, 100000);
+    auri_staging_destroy(&staging);
+}
+
+/* ---- a disk that fails ---- */
+
+enum { BEYOND = 1 << 20 };
+
+/* A staging whose spool is past what stays in memory, with one page behind that. */
+static void fill_beyond_memory(auri_staging *staging, aur_disk **disk_out) {
+    aur_disk *inner;
+    uint8_t body[BODY_MAX];
+    memset(body, 7, sizeof body);
+    CHECK_OK(aur_disk_open_memory(&inner));
+    CHECK_OK(aur_disk_open_faulty(inner, random_u64(), disk_out));
+    auri_staging_init(staging);
+    staging->spool.disk = *disk_out;
+    uint32_t page = 1;
+    for (uint64_t bytes = 0; bytes < memory_bytes + BEYOND; bytes += sizeof body)
+        CHECK_DONE(auri_staging_put(staging, page++, AUR_OP_IMAGE, body, sizeof body, &error));
+    body[0] = 9;
+    CHECK_DONE(auri_staging_put(staging, 0, AUR_OP_IMAGE, body, sizeof body, &error));
+}
+
+/* Errors of the temporary file are told, and bytes that it has changed are never used. */
+TEST(a_failing_temporary_file_is_told) {
+    static const struct {
+        aur_fault_rates rates;
+        aur_status on_read;
+        aur_status on_write;
+    } faults[] = {
+        {{.read_error_ppm = 1000000}, AUR_ERR_IO, AUR_OK},
+        {{.flip_read_ppm = 1000000}, AUR_ERR_CORRUPT, AUR_OK},
+        {{.write_error_ppm = 1000000}, AUR_OK, AUR_ERR_IO},
+    };
+    uint8_t room[BODY_MAX];
+    const uint8_t *body;
+    for (size_t at = 0; at < sizeof faults / sizeof faults[0]; at++) {
+        auri_staging staging;
+        aur_disk *disk;
+        fill_beyond_memory(&staging, &disk);
+        aur_faulty_set_rates(disk, &faults[at].rates);
+        CHECK_STATUS(
+            auri_staging_body(&staging, auri_staging_find(&staging, 0), room, &body, &error),
+            faults[at].on_read);
+        CHECK_STATUS(auri_staging_put(&staging, 70000, AUR_OP_IMAGE, room, BODY_MAX, &error),
+                     faults[at].on_write);
+        auri_staging_destroy(&staging);
+    }
+}
+
+TEST(a_full_temporary_folder_is_told) {
+    auri_staging staging;
+    aur_disk *disk;
+    uint8_t body[BODY_MAX] = {0};
+    fill_beyond_memory(&staging, &disk);
+    aur_faulty_set_space(disk, 0);
+    CHECK_STATUS(auri_staging_put(&staging, 70000, AUR_OP_IMAGE, body, BODY_MAX, &error),
+                 AUR_ERR_FULL);
     auri_staging_destroy(&staging);
 }
