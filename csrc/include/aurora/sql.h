@@ -73,7 +73,8 @@ typedef struct aur_sql_state {
     uint64_t in_doubt;    /* a commit that failed and may have happened all the same; 0: none */
     aur_error error;      /* why SQLite was given an error last; status AUR_OK: it was given none */
 } aur_sql_state;
-/* The error, and what is in doubt, are told once. */
+/* The error, and what is in doubt, are told once, and are for the thread that SQLite's connection
+ * is used by at the time. */
 AUR_API AUR_CHECKED aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection,
                                                   aur_sql_state *out, aur_error *error);
 
