@@ -233,6 +233,7 @@ aur_status aur_engine_replace(aur_engine *engine, uint32_t group, uint32_t copy,
 static aur_status format_volume(aur_engine *engine, aur_lsn *lsn_out, aur_error *error) {
     const aur_status status = aur_transactions_format(engine->transactions, lsn_out, error);
     if (status == AUR_OK && engine->options.drive == AUR_ENGINE_DRIVE_MANUAL) {
+        aur_log_ship(engine->log);
         *lsn_out = 0; /* its caller steps and waits */
     }
     return status;
@@ -344,6 +345,8 @@ void aur_engine_close(aur_engine *engine) {
 aur_status aur_engine_step(aur_engine *engine, uint32_t group, uint32_t copy) {
     return aur_quorum_step(engine->quorum, group, copy);
 }
+
+void aur_engine_ship(aur_engine *engine) { aur_log_ship(engine->log); }
 
 aur_status aur_engine_wait_durable(aur_engine *engine, uint64_t lsn, uint64_t timeout_ns,
                                    aur_error *error) {

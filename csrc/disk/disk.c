@@ -53,6 +53,7 @@ void auri_file_init(aur_file *file, const auri_file_operations *operations, cons
     file->operations = operations;
     file->disk = disk;
     file->mode = mode;
+    file->flush_device = 0;
     atomic_init(&file->failed, AUR_OK);
     (void)snprintf(file->name, sizeof file->name, "%s", name);
 }
@@ -273,5 +274,7 @@ aur_status aur_file_check(aur_file *file, uint64_t size_bytes, aur_error *error)
 }
 
 int aur_file_descriptor(aur_file *file) { return file->operations->descriptor(file); }
+
+uint64_t aur_file_flush_device(const aur_file *file) { return file->flush_device; }
 
 const char *aur_file_name(const aur_file *file) { return file->name; }

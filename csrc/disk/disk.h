@@ -115,6 +115,10 @@ aur_status aur_file_check(aur_file *file, uint64_t size_bytes, aur_error *error)
 /* File descriptor of a POSIX file for a ring, or -1. The faulty disk never gives one, so its writes
  * stay visible. */
 int aur_file_descriptor(aur_file *file);
+
+/* The device whose flush is all that a write through the descriptor of this DURABLE file owes for
+ * being on disk, so that files on it can share one; 0: each write is synced by itself. */
+uint64_t aur_file_flush_device(const aur_file *file);
 const char *aur_file_name(const aur_file *file);
 
 #endif

@@ -1,15 +1,22 @@
 /*
  * One file of a POSIX directory.
  *
- * A DURABLE handle has two descriptors: writes go through O_DIRECT | O_DSYNC, so that one system
- * call is one durable write that leaves the page cache alone; reads of any alignment go through a
- * buffered one. Linux keeps both coherent: a direct write drops the cached pages of its range
- * before it returns.
+ * A DURABLE handle has two descriptors: writes go through O_DIRECT, so that they leave the page
+ * cache alone; reads of any alignment go through a buffered one. Linux keeps both coherent: a direct
+ * write drops the cached pages of its range before it returns. Where a flush of the device is all
+ * that a write owes, each write asks for it, so that a ring can leave it out and flush once for
+ * many; elsewhere O_DSYNC asks for all of them.
  */
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __linux__
+#include <linux/fs.h> /* RWF_DSYNC */
+#include <linux/stat.h>
+#endif
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "disk/disk_private.h"
@@ -22,10 +29,23 @@ typedef struct posix_file {
     int write_fd; /* read_fd itself in mode WRITE, -1 in mode READ */
 } posix_file;
 
-int auri_posix_write(int fd, const void *buffer, size_t length, uint64_t offset) {
+/* One write that is synced before it returns, although the descriptor does not ask for it. */
+static ssize_t write_synced(int fd, const void *buffer, size_t length, off_t offset) {
+#ifdef RWF_DSYNC
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = length};
+    return syscall(SYS_pwritev2, fd, &part, 1, (long)offset, (long)(offset >> 32), RWF_DSYNC);
+#else
+    const ssize_t written = pwrite(fd, buffer, length, offset);
+    return written > 0 && fdatasync(fd) != 0 ? -1 : written;
+#endif
+}
+
+/* Writes all of it, through interruptions and short writes; returns 0 or the errno. */
+static int write_all(int fd, const void *buffer, size_t length, uint64_t offset,
+                     ssize_t (*write_some)(int fd, const void *buffer, size_t length, off_t offset)) {
     const uint8_t *next = buffer;
     while (length > 0) {
-        const ssize_t written = pwrite(fd, next, length, (off_t)offset);
+        const ssize_t written = write_some(fd, next, length, (off_t)offset);
         if (written < 0 && errno == EINTR) {
             continue;
         }
@@ -37,6 +57,10 @@ int auri_posix_write(int fd, const void *buffer, size_t length, uint64_t offset)
         length -= (size_t)written;
     }
     return 0;
+}
+
+int auri_posix_write(int fd, const void *buffer, size_t length, uint64_t offset) {
+    return write_all(fd, buffer, length, offset, pwrite);
 }
 
 static void posix_file_close(aur_file *base) {
@@ -75,7 +99,8 @@ static aur_status posix_file_read(aur_file *base, uint64_t offset, void *buffer,
 static aur_status posix_file_write(aur_file *base, uint64_t offset, const void *buffer,
                                    size_t length, aur_error *error) {
     const posix_file *file = (const posix_file *)base;
-    const int failure = auri_posix_write(file->write_fd, buffer, length, offset);
+    const int failure = write_all(file->write_fd, buffer, length, offset,
+                                  base->flush_device != 0 ? write_synced : pwrite);
     return failure == 0 ? AUR_OK : auri_file_fail(base, offset, failure, "write", error);
 }
 
@@ -97,13 +122,38 @@ static aur_status posix_file_size(aur_file *base, uint64_t *size_out, aur_error 
     return AUR_OK;
 }
 
+/* Does not ask for times: Linux gives each write a time of its own once the last one was asked for,
+ * and would write the inode with every frame. 0 or the errno. */
+static int links_and_size(int fd, uint32_t *links_out, uint64_t *size_out) {
+#if defined(SYS_statx) && defined(STATX_NLINK)
+    struct statx facts;
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &facts) == 0) {
+        *links_out = facts.stx_nlink;
+        *size_out = facts.stx_size;
+        return 0;
+    }
+    if (errno != ENOSYS) {
+        return errno;
+    }
+#endif
+    struct stat old_facts;
+    if (fstat(fd, &old_facts) != 0) {
+        return errno;
+    }
+    *links_out = (uint32_t)old_facts.st_nlink;
+    *size_out = (uint64_t)old_facts.st_size;
+    return 0;
+}
+
 static aur_status posix_file_check(aur_file *base, uint64_t size_bytes, aur_error *error) {
     const posix_file *file = (const posix_file *)base;
-    struct stat facts;
-    if (fstat(file->read_fd, &facts) != 0) {
-        return auri_file_fail(base, UINT64_MAX, errno, "fstat", error);
+    uint32_t links = 0;
+    uint64_t size = 0;
+    const int failure = links_and_size(file->read_fd, &links, &size);
+    if (failure != 0) {
+        return auri_file_fail(base, UINT64_MAX, failure, "statx", error);
     }
-    return auri_file_judge(base, facts.st_nlink > 0, (uint64_t)facts.st_size, size_bytes, error);
+    return auri_file_judge(base, links > 0, size, size_bytes, error);
 }
 
 static int posix_file_descriptor(aur_file *base) { return ((const posix_file *)base)->write_fd; }
@@ -127,6 +177,18 @@ static bool direct_works(int fd) {
     const bool works = pread(fd, block, AUR_DISK_BLOCK_BYTES, 0) >= 0;
     free(block);
     return works;
+}
+
+/* Opens for writes that a flush of the device makes durable, and says of which; -1 where that is
+ * not all that they need. */
+static int open_for_flush(int directory_fd, const char *name, uint64_t *device_out) {
+    const int fd = openat(directory_fd, name, O_RDWR | O_DIRECT | O_CLOEXEC);
+    *device_out = fd >= 0 && direct_works(fd) ? auri_posix_flush_device(fd) : 0;
+    if (fd >= 0 && *device_out == 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
 }
 
 /* Opens for durable writes, direct where the file system lets us; -1 with errno otherwise. */
@@ -155,7 +217,10 @@ static int open_descriptors(posix_file *file, int directory_fd, const char *name
         return errno;
     }
     if ((mode & AUR_FILE_DURABLE) != 0) {
-        file->write_fd = open_durable(directory_fd, name);
+        file->write_fd = open_for_flush(directory_fd, name, &file->base.flush_device);
+        if (file->write_fd < 0) {
+            file->write_fd = open_durable(directory_fd, name);
+        }
         return file->write_fd < 0 ? errno : 0;
     }
     return 0;

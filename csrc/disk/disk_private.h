@@ -59,7 +59,8 @@ struct aur_file {
     const auri_file_operations *operations;
     const aur_disk *disk; /* outlives the file */
     unsigned mode;
-    atomic_int failed; /* aur_status of the first failed write or sync; AUR_OK before it */
+    uint64_t flush_device; /* see aur_file_flush_device; 0 unless the implementation sets it */
+    atomic_int failed;     /* aur_status of the first failed write or sync; AUR_OK before it */
     char name[AUR_FILE_NAME_BYTES_MAX + 1];
 };
 
@@ -98,5 +99,9 @@ aur_status auri_posix_open_file(const aur_disk *disk, int directory_fd, const ch
 
 /* Writes all bytes at `offset`, through interruptions and short writes; returns 0 or the errno. */
 int auri_posix_write(int fd, const void *buffer, size_t length, uint64_t offset);
+
+/* aur_file_flush_device of a file that was opened O_DIRECT and without O_DSYNC
+ * (disk_posix_flush.c). */
+uint64_t auri_posix_flush_device(int fd);
 
 #endif

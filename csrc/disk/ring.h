@@ -1,7 +1,7 @@
 /*
- * Durable writes through io_uring: one thread keeps the writes of many files in flight. Found at
- * build (AUR_HAVE_URING) and probed at run time; where it is missing aur_ring_create says
- * AUR_NOT_FOUND and the caller writes with aur_file_write.
+ * Durable writes through io_uring: one thread keeps the writes of many files in flight, and those
+ * that may share a flush of their device do. Found at build (AUR_HAVE_URING) and probed at run time;
+ * where it is missing aur_ring_create says AUR_NOT_FOUND and the caller writes with aur_file_write.
  */
 #ifndef AUR_DISK_RING_H
 #define AUR_DISK_RING_H
@@ -16,7 +16,9 @@ typedef struct aur_ring_write {
     uint64_t offset;
     const void *buffer;
     size_t length;
+    bool shares_flush; /* may wait for others on the same device (aur_file_flush_device) */
     void *context;
+    struct aur_ring_write *next; /* the ring's, until it is reaped */
     aur_status status; /* set when reaped: AUR_OK, AUR_ERR_IO, AUR_ERR_FULL */
     int system_errno;
 } aur_ring_write;
@@ -31,18 +33,18 @@ void aur_ring_destroy(aur_ring *ring);
 /* Queues and submits `count` writes, all or none. AUR_WOULD_BLOCK: more than `depth` would be in
  * flight, reap first. AUR_ERR_INVALID: one is not durable, has no descriptor, or is not aligned.
  * Failures of the disk come with the reaped write; one whose handle failed before is not tried
- * (I10) and is reaped with that failure. Only the thread that reaps may call it. */
+ * (I10) and is reaped with that failure. */
 aur_status aur_ring_submit(aur_ring *ring, aur_ring_write *const *writes,
                            unsigned count) AUR_CHECKED;
 
-/* Waits until a write completes, aur_ring_wake is called, a signal arrives, or `timeout_ns` is
- * over; returns the number of completed writes stored in `done` (0 for the other reasons). Short
- * writes are finished inside. */
+/* Waits until a write is durable, aur_ring_wake is called (if it `hears_wakes`), a signal arrives, or `timeout_ns` (less
+ * while a flush is to be shared) is over; returns the number of completed writes stored in `done` (0 for the other reasons). Short
+ * writes are finished inside, and the shared flushes are done inside, in this thread. */
 unsigned aur_ring_reap(aur_ring *ring, aur_ring_write **done, unsigned capacity,
-                       uint64_t timeout_ns);
+                       uint64_t timeout_ns, bool hears_wakes);
 
-/* Wakes the reaping thread from any other thread; if it is not waiting, its next wait ends at once.
- */
+/* Wakes the reaping thread from any other thread; if none waits for wakes, the next such wait ends at
+ * once. All else in this file is for one thread at a time; it may be another one each time. */
 void aur_ring_wake(aur_ring *ring);
 
 #endif

@@ -20,11 +20,12 @@ aur_status aur_ring_submit(aur_ring *ring, aur_ring_write *const *writes, unsign
 }
 
 unsigned aur_ring_reap(aur_ring *ring, aur_ring_write **done, unsigned capacity,
-                       uint64_t timeout_ns) {
+                       uint64_t timeout_ns, bool hears_wakes) {
     (void)ring;
     (void)done;
     (void)capacity;
     (void)timeout_ns;
+    (void)hears_wakes;
     return 0;
 }
 

@@ -1,19 +1,25 @@
 /*
- * Durable writes through io_uring. The files are open with O_DSYNC, so a plain write that completes
- * is on disk, and one system call carries the writes of all copies.
+ * Durable writes through io_uring: one system call carries the writes of all copies.
  *
- * A wake is a read of an eventfd that is always in flight while the thread waits: it completes like
- * a write does. `wake_pending` lets any number of wakes between two waits cost one system call.
+ * Each write is synced by itself (its file is open with O_DSYNC, or the write asks for it), unless
+ * it may share a flush. Those that share one are on one device at a time, `flush_device`; as soon as
+ * none of them is in flight, or the first that was written has waited PATIENCE_NS for the others,
+ * one fdatasync flushes the device for all that are written by then. Only then are they reaped.
  *
- * Thread rule: aur_ring_wake from any thread; everything else from the one thread that reaps.
+ * A wake is a read of an eventfd that is always in flight while a thread waits for wakes too: it
+ * completes like a write does. `wake_pending` lets any number of wakes between two waits cost one system call.
+ *
+ * Thread rule: aur_ring_wake from any thread; everything else from one thread at a time.
  */
 #ifdef AUR_HAVE_URING
 
 #include <errno.h>
 #include <liburing.h>
 #include <stdatomic.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -27,10 +33,25 @@ enum {
 
 static const uint64_t second_ns = UINT64_C(1000000000);
 
+/* How long writes wait for slower ones to share the flush. */
+static const uint64_t patience_ns = UINT64_C(2000000);
+
+/* Writes in the order in which they came. */
+typedef struct write_queue {
+    aur_ring_write *first;
+    aur_ring_write *last;
+} write_queue;
+
 struct aur_ring {
     struct io_uring uring;
     unsigned depth;
-    unsigned in_flight; /* writes: queued and not yet reaped */
+    unsigned in_flight;          /* writes: queued and not yet reaped, */
+    unsigned with_kernel;        /* … of them not yet completed, */
+    unsigned sharing;            /* … of those the ones that will share a flush */
+    uint64_t flush_device;       /* of the writes that share a flush; any when there are none */
+    write_queue unflushed;       /* written, and will share a flush */
+    uint64_t unflushed_since_ns; /* when the first of them was written */
+    write_queue durable;         /* to be reaped, or failed */
     int wake_fd;
     bool wake_armed;     /* the read of wake_fd is in flight */
     uint64_t wake_count; /* where it puts the counter of the eventfd */
@@ -93,17 +114,12 @@ static bool works(aur_ring *ring) {
     return both && count == 2;
 }
 
-/* Sets up the queues: IORING_SETUP_COOP_TASKRUN spares an interrupt per completion where the kernel
- * has it. */
+/* Sets up the queues. Completions interrupt the thread that submitted: it may have gone on to other
+ * things while another one reaps. */
 static bool open_queues(aur_ring *ring) {
     const unsigned needed = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
-    struct io_uring_params parameters = {.flags = IORING_SETUP_COOP_TASKRUN};
-    int result = io_uring_queue_init_params(ring->depth + 1, &ring->uring, &parameters);
-    if (result == -EINVAL) {
-        parameters = (struct io_uring_params){.flags = 0};
-        result = io_uring_queue_init_params(ring->depth + 1, &ring->uring, &parameters);
-    }
-    if (result < 0) {
+    struct io_uring_params parameters = {.flags = 0};
+    if (io_uring_queue_init_params(ring->depth + 1, &ring->uring, &parameters) < 0) {
         return false;
     }
     if ((parameters.features & needed) != needed || !works(ring)) {
@@ -143,7 +159,7 @@ void aur_ring_destroy(aur_ring *ring) {
         return;
     }
     while (ring->in_flight > 0) { /* the kernel still reads from their buffers */
-        (void)aur_ring_reap(ring, done, DESTROY_BATCH, second_ns);
+        (void)aur_ring_reap(ring, done, DESTROY_BATCH, second_ns, false);
     }
     io_uring_queue_exit(&ring->uring);
     (void)close(ring->wake_fd);
@@ -158,15 +174,48 @@ static aur_status check_write(const aur_ring_write *write) {
     return auri_file_accepts(write->file, write->offset, write->buffer, write->length, NULL);
 }
 
+static void push(write_queue *queue, aur_ring_write *write) {
+    write->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = write;
+    } else {
+        queue->last->next = write;
+    }
+    queue->last = write;
+}
+
+static aur_ring_write *pop(write_queue *queue) {
+    aur_ring_write *write = queue->first;
+    if (write != NULL) {
+        queue->first = write->next;
+    }
+    return write;
+}
+
+/* Whether the write shares a flush: writes on another device than those under way do not. */
+static bool joins(aur_ring *ring, const aur_ring_write *write) {
+    const uint64_t device = write->shares_flush ? aur_file_flush_device(write->file) : 0;
+    if (device != 0 && ring->sharing == 0 && ring->unflushed.first == NULL) {
+        ring->flush_device = device;
+    }
+    return device != 0 && device == ring->flush_device;
+}
+
 static void queue_write(aur_ring *ring, aur_ring_write *write) {
     struct io_uring_sqe *entry = next_entry(ring);
+    write->shares_flush = joins(ring, write);
     if (auri_file_writable(write->file, NULL) == AUR_OK) {
         io_uring_prep_write(entry, aur_file_descriptor(write->file), write->buffer,
                             (unsigned)write->length, write->offset);
+        if (!write->shares_flush && aur_file_flush_device(write->file) != 0) {
+            entry->rw_flags = RWF_DSYNC;
+        }
     } else {
         io_uring_prep_nop(entry); /* comes back through reap, where the old failure is reported */
     }
     io_uring_sqe_set_data(entry, write);
+    ring->sharing += write->shares_flush;
+    ring->with_kernel++;
     ring->in_flight++;
 }
 
@@ -187,36 +236,59 @@ aur_status aur_ring_submit(aur_ring *ring, aur_ring_write *const *writes, unsign
     return AUR_OK;
 }
 
+static void fail(aur_ring_write *write, int failure, const char *operation) {
+    write->system_errno = failure;
+    write->status = auri_file_fail(write->file, write->offset, failure, operation, NULL);
+    auri_file_set_failed(write->file, write->status);
+}
+
 /* Sets the outcome of a write whose completion said `result`: bytes written, or a negative errno.
  */
 static void finish_write(aur_ring_write *write, int result) {
-    int failure = 0;
     write->status = auri_file_writable(write->file, NULL);
     write->system_errno = 0;
     if (write->status != AUR_OK || result == (int)write->length) {
         return;
     }
     if (result < 0 && result != -EINTR && result != -EAGAIN) {
-        failure = -result;
-    } else {
-        /* Short or interrupted, which is rare: writing all of it again either finishes or tells why
-         * not. */
-        failure = auri_posix_write(aur_file_descriptor(write->file), write->buffer, write->length,
-                                   write->offset);
+        fail(write, -result, "write");
+        return;
     }
-    if (failure != 0) {
-        write->system_errno = failure;
-        write->status = auri_file_fail(write->file, write->offset, failure, "write", NULL);
-        auri_file_set_failed(write->file, write->status);
-    }
+    /* Short or interrupted, which is rare: writing all of it again, synced, either finishes or tells
+     * why not. */
+    aur_error error;
+    aur_error_clear(&error);
+    write->status =
+        aur_file_write(write->file, write->offset, write->buffer, write->length, &error);
+    write->system_errno = error.system_errno;
 }
 
-/* Takes up to `capacity` completed writes off the queue; *woken_out tells whether a wake was among
- * them. */
-static unsigned collect(aur_ring *ring, aur_ring_write **done, unsigned capacity, bool *woken_out) {
+static uint64_t monotonic_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * second_ns + (uint64_t)now.tv_nsec;
+}
+
+/* A write is done as far as the kernel is concerned. */
+static void take_completion(aur_ring *ring, aur_ring_write *write, int result) {
+    finish_write(write, result);
+    ring->sharing -= write->shares_flush;
+    ring->with_kernel--;
+    if (!write->shares_flush || write->status != AUR_OK) {
+        push(&ring->durable, write);
+        return;
+    }
+    if (ring->unflushed.first == NULL) {
+        ring->unflushed_since_ns = monotonic_ns();
+    }
+    push(&ring->unflushed, write);
+}
+
+/* Takes what is completed off the queue; whether a wake was among it. */
+static bool take_completions(aur_ring *ring) {
     struct io_uring_cqe *completion = NULL;
-    unsigned count = 0;
-    while (count < capacity && io_uring_peek_cqe(&ring->uring, &completion) == 0) {
+    bool woken = false;
+    while (io_uring_peek_cqe(&ring->uring, &completion) == 0) {
         aur_ring_write *write = io_uring_cqe_get_data(completion);
         const int result = completion->res;
         io_uring_cqe_seen(&ring->uring, completion);
@@ -224,23 +296,72 @@ static unsigned collect(aur_ring *ring, aur_ring_write **done, unsigned capacity
             /* Cleared before the caller looks for its news: a wake after that rings again. */
             ring->wake_armed = false;
             atomic_store(&ring->wake_pending, false);
-            *woken_out = true;
-            continue;
+            woken = true;
+        } else {
+            take_completion(ring, write, result);
         }
-        finish_write(write, result);
+    }
+    return woken;
+}
+
+/* How long the writes that are to be flushed may still wait for others. */
+static uint64_t patience_left_ns(const aur_ring *ring) {
+    const uint64_t waited = monotonic_ns() - ring->unflushed_since_ns;
+    return waited < patience_ns ? patience_ns - waited : 0;
+}
+
+/* One flush for everything that is written. When it fails nobody knows what is on disk. */
+static void flush_device(aur_ring *ring) {
+    const int failure =
+        fdatasync(aur_file_descriptor(ring->unflushed.first->file)) == 0 ? 0 : errno;
+    for (aur_ring_write *write; (write = pop(&ring->unflushed)) != NULL;) {
+        if (failure != 0) {
+            fail(write, failure, "fdatasync");
+        }
+        push(&ring->durable, write);
+    }
+}
+
+static bool is_flush_due(const aur_ring *ring) {
+    return ring->unflushed.first != NULL && (ring->sharing == 0 || patience_left_ns(ring) == 0);
+}
+
+/* Hands out up to `capacity` durable writes. */
+static unsigned collect(aur_ring *ring, aur_ring_write **done, unsigned capacity, bool *woken_out) {
+    unsigned count = 0;
+    *woken_out |= take_completions(ring);
+    if (is_flush_due(ring)) {
+        flush_device(ring);
+    }
+    while (count < capacity && ring->durable.first != NULL) {
+        done[count++] = pop(&ring->durable);
         ring->in_flight--;
-        done[count++] = write;
     }
     return count;
 }
 
+/* Until something completes. Writes that share a flush are waited for together, as one of them alone
+ * is of no use, but not for longer than their patience lasts. */
+static void wait_for_completions(aur_ring *ring, uint64_t timeout_ns, bool hears_wakes) {
+    unsigned count = 1;
+    if (ring->sharing > 0) {
+        const uint64_t left_ns =
+            ring->unflushed.first == NULL ? patience_ns : patience_left_ns(ring);
+        timeout_ns = timeout_ns < left_ns ? timeout_ns : left_ns;
+        count = ring->sharing == ring->with_kernel ? ring->sharing : 1;
+    }
+    if (hears_wakes) {
+        arm_wake(ring);
+    }
+    check_submitted(wait_for(ring, count, timeout_ns));
+}
+
 unsigned aur_ring_reap(aur_ring *ring, aur_ring_write **done, unsigned capacity,
-                       uint64_t timeout_ns) {
+                       uint64_t timeout_ns, bool hears_wakes) {
     bool woken = false;
     unsigned count = collect(ring, done, capacity, &woken);
     if (count == 0 && !woken) {
-        arm_wake(ring);
-        check_submitted(wait_for(ring, 1, timeout_ns));
+        wait_for_completions(ring, timeout_ns, hears_wakes);
         count = collect(ring, done, capacity, &woken);
     }
     return count;

@@ -53,13 +53,6 @@ static uint32_t land_flights(aur_log *log, aur_lsn vcl) {
     return landed;
 }
 
-static bool may_leave(const aur_log *log) {
-    const uint64_t flying = log->flight_end - log->flight_first;
-    const bool full = log->open_bytes >= log->options.boxcar_bytes;
-    return !log->failed && log->open_records > 0 &&
-           (flying == 0 || (full && auri_boxcar_has_room(log)));
-}
-
 /* Takes over the quorum's watermarks. Lock held. Returns a mask of the words to wake. */
 static uint32_t take_watermarks(aur_log *log) {
     aur_watermarks now;
@@ -87,12 +80,9 @@ static void on_advance(void *context) {
     aur_log *log = context;
     auri_log_lock(log);
     const uint32_t landed = take_watermarks(log);
-    const bool ship = !log->busy && may_leave(log);
-    if (ship) {
-        auri_boxcar_ship(log);
-    }
+    const bool shipped = auri_boxcar_order(log);
     auri_log_unlock(log);
-    if (ship) {
+    if (shipped) {
         aur_quorum_flush(log->quorum);
     }
     for (uint32_t i = 0; i < AURI_LOG_WORDS; i++) {
@@ -215,6 +205,7 @@ static void reset_to(aur_log *log, const aur_log_start *start) {
     atomic_store_explicit(&log->head, start->vdl, memory_order_release);
     atomic_store_explicit(&log->vdl, start->vdl, memory_order_release);
     log->busy = false;
+    log->is_ordered = false;
 }
 
 aur_status aur_log_start_at(aur_log *log, const aur_log_start *start, aur_error *error) {
@@ -337,12 +328,18 @@ aur_lsn aur_log_end(aur_log *log) {
         log->counts.records += log->mtr_records;
     }
     log->busy = false;
-    if (may_leave(log)) {
-        auri_boxcar_ship(log);
+    if (log->is_ordered || log->open_bytes >= log->options.boxcar_bytes) {
+        (void)auri_boxcar_order(log);
     }
     const aur_lsn head = atomic_load_explicit(&log->head, memory_order_relaxed);
     auri_log_unlock(log);
     return head;
+}
+
+void aur_log_ship(aur_log *log) {
+    auri_log_lock(log);
+    (void)auri_boxcar_order(log);
+    auri_log_unlock(log);
 }
 
 /* Ships what may be shipped. Inside a mini-transaction that has a boxcar of its own its newest

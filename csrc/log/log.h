@@ -2,13 +2,14 @@
  * The log of the single writer: allocates LSNs, collects redo records into an open boxcar, ships
  * it, and tells when a commit is durable.
  *
- * Group commit without a timer: a boxcar is shipped as soon as a mini-transaction ends and nothing
- * is in flight; while one is in flight the next one fills, and leaves when the flight lands (or
- * when it is full). Big mini-transactions are shipped in several boxcars; VDL moves only when the
- * last one, with the CPL, is complete.
+ * Group commit without a timer: a boxcar is shipped as soon as somebody waits for one of its
+ * commits, or asks for it to leave, and nothing is in flight; while one is in flight the next one
+ * fills, and leaves when the flight lands (or when it is full). Big mini-transactions are shipped in
+ * several boxcars; VDL moves only when the last one, with the CPL, is complete.
  *
- * The thread that ends a mini-transaction, or the one that delivers the deciding acknowledgement,
- * does the shipping: there is no log thread.
+ * The thread that waits first, or the one that delivers the deciding acknowledgement, does the
+ * shipping: there is no log thread. One that waits while no other thread carries boxcars to the
+ * copies carries its own (aur_quorum_board), and so is spared two hops between threads.
  *
  * No LSN is ever issued above max(VCL, next_lsn of the newest start - 1) +
  * AUR_LSN_ALLOCATION_LIMIT; append waits. A recovery sees a VCL that is at least the dead writer's,
@@ -101,9 +102,13 @@ aur_status aur_log_begin(aur_log *log, aur_lsn *start_out, aur_error *error) AUR
 aur_status aur_log_append(aur_log *log, aur_record *record, aur_error *error) AUR_CHECKED;
 
 /* Ends it: its last record becomes a CPL and gets the commit time, which is that of the clock but
- * never before an older commit's; head moves to it. Ships when nothing is in flight. A
- * mini-transaction without records leaves head where it was. Never fails. */
+ * never before an older commit's; head moves to it. A mini-transaction without records leaves head
+ * where it was. Ships only what is full: whoever ended it goes on to aur_log_wait_durable or
+ * aur_log_ship. Never fails. */
 aur_lsn aur_log_end(aur_log *log);
+
+/* What has ended leaves for the copies, now or when what is in flight has landed. */
+void aur_log_ship(aur_log *log);
 
 /*
  * Gives the mini-transaction up after a failure in its middle, or the volatile head after a loss of
@@ -132,7 +137,7 @@ size_t aur_log_boundaries(aur_log *log, aur_lsn *out, size_t capacity);
 uint64_t aur_log_time_us(const aur_log *log);
 
 /*
- * Waits until VDL >= lsn. AUR_TIMEOUT after timeout_ns (callers wait in slices so that signals are
+ * Ships, and waits until VDL >= lsn. AUR_TIMEOUT after timeout_ns (callers wait in slices so that signals are
  * seen). AUR_ERR_QUORUM / AUR_ERR_FENCED: it cannot become durable now (in doubt: it may survive).
  */
 aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns,

@@ -308,3 +308,21 @@ bool auri_boxcar_has_room(const aur_log *log) {
     return count < AURI_LOG_FLIGHTS_MAX &&
            log->flight_bytes + log->open_bytes <= log->options.inflight_bytes;
 }
+
+bool auri_boxcar_may_leave(const aur_log *log) {
+    const uint64_t flying = log->flight_end - log->flight_first;
+    const bool full = log->open_bytes >= log->options.boxcar_bytes;
+    return !log->failed && log->open_records > 0 &&
+           (flying == 0 || (full && auri_boxcar_has_room(log)));
+}
+
+bool auri_boxcar_order(aur_log *log) {
+    if (!auri_boxcar_may_leave(log)) {
+        return false;
+    }
+    log->is_ordered = log->busy;
+    if (!log->busy) {
+        auri_boxcar_ship(log);
+    }
+    return !log->busy;
+}

@@ -85,7 +85,8 @@ struct aur_log {
     aur_lsn newest_before_lsn; /* last LSN of its frame before it */
 
     /* Guarded by the lock. */
-    bool busy; /* between begin and end */
+    bool busy;       /* between begin and end */
+    bool is_ordered; /* somebody wants what is open to leave, while the log is busy */
     aur_epoch epoch;
     uint64_t newest_time_us; /* of the newest commit */
     auri_log_flight flights[AURI_LOG_FLIGHTS_MAX];
@@ -127,6 +128,12 @@ void auri_boxcar_ship(aur_log *log);
 aur_status auri_boxcar_ship_before_mtr(aur_log *log) AUR_CHECKED;
 aur_status auri_boxcar_ship_before_newest(aur_log *log) AUR_CHECKED;
 void auri_boxcar_drop(aur_log *log);
+/* Ships the open boxcar if it may leave now; in the middle of a mini-transaction that is left to its
+ * end. True: shipped. Lock held. */
+bool auri_boxcar_order(aur_log *log);
+/* Whether the open boxcar may leave: it is not empty, and nothing is in flight, or it is full. Lock
+ * held. */
+bool auri_boxcar_may_leave(const aur_log *log);
 /* Whether the open boxcar may be shipped as far as memory in flight goes. Lock held. */
 bool auri_boxcar_has_room(const aur_log *log);
 

@@ -134,31 +134,50 @@ static bool is_durable(const aur_log *log, aur_lsn lsn) {
     return vdl >= lsn && lsn > atomic_load_explicit(&log->lost_upto, memory_order_acquire);
 }
 
+/* Carries boxcars until the LSN is durable or the time is over; the first one is shipped, so that
+ * everything is on board. Without the lock. */
+static void carry(aur_log *log, aur_lsn lsn, uint64_t until_ns) {
+    bool waits = true;
+    while (waits && !is_durable(log, lsn)) {
+        const uint64_t now_ns = monotonic_ns();
+        waits = now_ns < until_ns && aur_quorum_carry(log->quorum, until_ns - now_ns);
+    }
+    aur_quorum_leave(log->quorum);
+}
+
+static void sleep_until_landed(aur_log *log, aur_lsn lsn, uint64_t timeout_ns) {
+    auri_wait_word *word = word_of(log, lsn);
+    const unsigned seen = atomic_load_explicit(&word->value, memory_order_relaxed);
+    atomic_fetch_add_explicit(&word->waiters, 1, memory_order_relaxed);
+    auri_log_unlock(log);
+    futex_wait(&word->value, seen, timeout_ns);
+    atomic_fetch_sub_explicit(&word->waiters, 1, memory_order_relaxed);
+}
+
 aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns, aur_error *error) {
     uint64_t until_ns = 0;
-    for (;;) {
-        if (is_durable(log, lsn)) {
-            return AUR_OK;
-        }
-        uint64_t left_ns = timeout_ns;
-        if (timeout_ns > 0) {
-            const uint64_t now_ns = monotonic_ns();
-            if (until_ns == 0) {
-                until_ns = timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
-            }
-            left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    while (!is_durable(log, lsn)) {
+        const uint64_t now_ns = monotonic_ns();
+        if (until_ns == 0) {
+            until_ns = timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
         }
         auri_log_lock(log);
         const aur_status status = judge(log, lsn, error);
-        if (status != AUR_WOULD_BLOCK || left_ns == 0) {
+        const bool boards = status == AUR_WOULD_BLOCK && !log->busy &&
+                            auri_boxcar_may_leave(log) && now_ns < until_ns &&
+                            aur_quorum_board(log->quorum);
+        if (status == AUR_WOULD_BLOCK) {
+            (void)auri_boxcar_order(log);
+        }
+        if (boards) {
+            auri_log_unlock(log);
+            carry(log, lsn, until_ns);
+        } else if (status == AUR_WOULD_BLOCK && now_ns < until_ns) {
+            sleep_until_landed(log, lsn, until_ns - now_ns);
+        } else {
             auri_log_unlock(log);
             return status == AUR_WOULD_BLOCK ? AUR_TIMEOUT : status;
         }
-        auri_wait_word *word = word_of(log, lsn);
-        const unsigned seen = atomic_load_explicit(&word->value, memory_order_relaxed);
-        atomic_fetch_add_explicit(&word->waiters, 1, memory_order_relaxed);
-        auri_log_unlock(log);
-        futex_wait(&word->value, seen, left_ns);
-        atomic_fetch_sub_explicit(&word->waiters, 1, memory_order_relaxed);
     }
+    return AUR_OK;
 }

@@ -213,13 +213,9 @@ void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_statu
         quorum->transport->enqueue(quorum->transport, copy);
     }
     auri_copy_unpin(copy);
-    const bool news = quorum->news;
     auri_quorum_unlock(quorum);
     if (frame != NULL) {
         aur_frame_release(frame);
-    }
-    if (news) {
-        auri_quorum_announce(quorum);
     }
 }
 
@@ -245,6 +241,7 @@ bool auri_copy_step(auri_copy *copy) {
         status = aur_segment_append(copy->segment, frame, &scl, &error);
     }
     auri_copy_settle(copy, frame, work == AURI_WORK_FETCH, status, scl, &error);
+    auri_quorum_announce(quorum);
     auri_quorum_lock(quorum);
     return true;
 }

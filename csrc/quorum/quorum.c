@@ -18,7 +18,7 @@ void auri_quorum_unlock(aur_quorum *quorum) {
     const auri_wakes wakes = quorum->wakes;
     quorum->wakes = (auri_wakes){0};
     AUR_ASSERT(pthread_mutex_unlock(&quorum->lock) == 0);
-    if (wakes.ring || wakes.lanes != 0) {
+    if (wakes.ring || wakes.ring_thread || wakes.lanes != 0) {
         quorum->transport->wake(quorum->transport, &wakes);
     }
 }

@@ -135,6 +135,18 @@ void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar);
  * returns. */
 void aur_quorum_flush(aur_quorum *quorum);
 
+/*
+ * A thread that is about to submit a boxcar and to wait for it may carry it itself, where that takes
+ * no thread of the drive: true, and the calling thread is on board until it leaves. False: another
+ * one carries, or the drive has its own threads for it.
+ */
+bool aur_quorum_board(aur_quorum *quorum);
+/* On board: sends what is to be sent and takes what has arrived, for up to `timeout_ns`; on_advance
+ * may run in this thread. False: nothing is under way any more. */
+bool aur_quorum_carry(aur_quorum *quorum, uint64_t timeout_ns);
+/* Leaves; what is still to be carried is left to the thread of the drive. */
+void aur_quorum_leave(aur_quorum *quorum);
+
 void aur_quorum_watermarks(aur_quorum *quorum, aur_watermarks *out);
 
 /* The status in the watermarks, and in `error` why it is not AUR_OK: which group has how many

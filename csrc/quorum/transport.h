@@ -14,7 +14,8 @@ typedef struct auri_transport auri_transport;
 /* Which threads wait for work that they have just been given. */
 typedef struct auri_wakes {
     uint64_t lanes; /* bit mask of thread lanes */
-    bool ring;
+    bool ring;        /* RING: the ring thread, which waits for writes */
+    bool ring_thread; /* RING: the ring thread, which has nothing to do */
 } auri_wakes;
 
 struct auri_transport {
@@ -33,6 +34,11 @@ struct auri_transport {
     /* In a thread of the transport itself: sends at once what was enqueued. Elsewhere: nothing.
      * Without the lock. */
     void (*flush)(auri_transport *transport);
+    /* A waiting thread does the transport's work: aur_quorum_board and its friends. NULL where that
+     * cannot be. Without the lock. */
+    bool (*board)(auri_transport *transport);
+    bool (*carry)(auri_transport *transport, uint64_t timeout_ns);
+    void (*leave)(auri_transport *transport);
     void (*destroy)(auri_transport *transport);
 };
 
@@ -40,7 +46,7 @@ struct auri_transport {
 aur_status auri_transport_create_threads(aur_quorum *quorum,
                                          auri_transport **transport_out) AUR_CHECKED;
 
-/* One thread with an io_uring for all copies; what cannot go through a ring goes to thread lanes.
+/* An io_uring for all copies, and one thread that serves it when no waiting one does; what cannot go through a ring goes to thread lanes.
  * AUR_NOT_FOUND where there is no io_uring. */
 aur_status auri_transport_create_ring(aur_quorum *quorum,
                                       auri_transport **transport_out) AUR_CHECKED;

@@ -1,9 +1,14 @@
 /*
- * One thread keeps the writes of all local copies in flight through an io_uring, so that a boxcar
- * costs one hop and one system call whatever the number of copies.
+ * The writes of all local copies are in flight in one io_uring, so that a boxcar costs one system
+ * call whatever the number of copies.
+ *
+ * One thread at a time carries: it begins writes, waits for them, and ends them. That is the ring
+ * thread, or, while there is nothing to do for it, a thread that waits for its own boxcar and is
+ * spared being woken twice. Such a thread leaves when it has what it wants; whatever is then under
+ * way the ring thread goes on with.
  *
  * Each copy has a few slots, used in order: writes complete in any order, but are ended in the
- * order they began. What would block the thread goes to thread lanes: a copy that catches up from
+ * order they began. What would block the carrier goes to thread lanes: a copy that catches up from
  * its peers, and one whose files have no descriptor. A copy changes sides only while nothing of it
  * is under way, so a segment has one appender at a time.
  */
@@ -28,26 +33,36 @@ typedef struct slot {
     bool done;
 } slot;
 
-/* The writes of one copy; touched only by the ring thread. */
+/* The writes of one copy; touched only by the carrier. */
 typedef struct slots {
     slot slot[WRITES_PER_COPY];
     uint32_t first;
     uint32_t count;
+    uint64_t device; /* whose flush the newest write could share, 0 for none */
 } slots;
+
+enum carrier { CARRIER_NOBODY, CARRIER_RING_THREAD, CARRIER_WAITER };
 
 typedef struct ring_transport {
     auri_transport transport; /* first: the two are cast into each other */
     aur_quorum *quorum;
     auri_transport *lanes; /* the slow path */
-    aur_ring *ring;
+    aur_ring *ring;        /* the carrier's; others may wake it */
     pthread_t thread;
     bool started;
+
+    /* Under the quorum's lock. */
+    enum carrier carrier;
+    pthread_cond_t duty; /* the ring thread's to carry, or to stop */
     bool stopping;
-    bool sleeping; /* in reap, and nobody has rung yet */
+    bool is_reaping; /* the ring thread is in reap, and nobody has rung yet */
     auri_copy *first_ready;
     auri_copy *last_ready;
-    uint32_t in_flight;                /* ring thread only */
-    aur_ring_write *batch[RING_DEPTH]; /* begun, not yet submitted; ring thread only */
+
+    /* The carrier's; what it leaves is handed over under the lock. */
+    uint32_t in_flight;
+    bool is_whole; /* the newest boxcar's writes complete together, or there is but one */
+    aur_ring_write *batch[RING_DEPTH]; /* begun, not yet submitted */
     uint32_t batch_count;
 } ring_transport;
 
@@ -76,6 +91,17 @@ static void push_ready(ring_transport *ring, auri_copy *copy) {
     ring->last_ready = copy;
 }
 
+/* There is something to do. Lock held. */
+static void call_carrier(ring_transport *ring) {
+    if (ring->carrier == CARRIER_NOBODY) {
+        ring->carrier = CARRIER_RING_THREAD;
+        ring->quorum->wakes.ring_thread = true;
+    } else if (ring->is_reaping) {
+        ring->is_reaping = false;
+        ring->quorum->wakes.ring = true;
+    }
+}
+
 static void ring_enqueue(auri_transport *transport, auri_copy *copy) {
     ring_transport *ring = ring_of(transport);
     if (copy->queued || copy->failed || !ring->quorum->running) {
@@ -89,10 +115,7 @@ static void ring_enqueue(auri_transport *transport, auri_copy *copy) {
         return;
     }
     push_ready(ring, copy);
-    if (ring->sleeping) {
-        ring->sleeping = false;
-        ring->quorum->wakes.ring = true;
-    }
+    call_carrier(ring);
 }
 
 static slot *take_slot(auri_copy *copy, aur_frame *frame) {
@@ -147,6 +170,24 @@ static void write_here(ring_transport *ring, slot *taken) {
     complete(ring, taken);
 }
 
+/* Whether the copies on this device are a write quorum by themselves. Then no acknowledgement could
+ * come before this device has flushed, and one flush does for all of them. */
+static bool is_quorum_on(const auri_group *group, uint64_t device) {
+    const aur_quorum *quorum = group->quorum;
+    uint64_t members = 0;
+    for (uint32_t at = 0; at < quorum->options.copies; at++) {
+        const slots *own = group->copies[at].ring_state;
+        members |= (uint64_t)(own->device == device) << at;
+    }
+    return quorum->options.copies > 1 && aur_quorum_met(&quorum->write_rule, members);
+}
+
+static bool may_share_flush(const auri_copy *copy, const aur_file *file) {
+    slots *own = copy->ring_state;
+    own->device = aur_file_flush_device(file);
+    return own->device != 0 && is_quorum_on(copy->group, own->device);
+}
+
 static void begin_write(ring_transport *ring, auri_copy *copy, aur_frame *frame) {
     aur_error error;
     aur_error_clear(&error);
@@ -156,6 +197,8 @@ static void begin_write(ring_transport *ring, auri_copy *copy, aur_frame *frame)
     if (status == AUR_OK && aur_file_descriptor(taken->write.file) < 0) {
         write_here(ring, taken);
     } else if (status == AUR_OK) {
+        taken->write.shares_flush = may_share_flush(copy, taken->write.file);
+        ring->is_whole = taken->write.shares_flush || ring->quorum->options.copies == 1;
         ring->batch[ring->batch_count++] = &taken->write;
         ring->in_flight++;
     } else {
@@ -188,7 +231,7 @@ static void submit_batch(ring_transport *ring) {
     }
 }
 
-/* Begins everything that is ready and submits it in one go. Ring thread. */
+/* Begins everything that is ready and submits it in one go. */
 static void pump(ring_transport *ring) {
     auri_quorum_lock(ring->quorum);
     while (ring->in_flight < RING_DEPTH) {
@@ -212,44 +255,103 @@ static void pump(ring_transport *ring) {
     submit_batch(ring);
 }
 
-/* Whether the thread may end; otherwise notes whether it is about to sleep. */
-static bool settle_down(ring_transport *ring, uint64_t *wait_ns) {
+/* How long the carrier may wait in the ring, of `timeout_ns`. The ring thread is rung for from now
+ * on; a waiter sees soon enough, by its own boxcar, that there is more. */
+static uint64_t lie_down(ring_transport *ring, uint64_t timeout_ns) {
     aur_quorum *quorum = ring->quorum;
     auri_quorum_lock(quorum);
-    const bool ends = ring->stopping && ring->in_flight == 0;
     const bool work = ring->first_ready != NULL && ring->in_flight < RING_DEPTH;
-    *wait_ns = work || quorum->news ? 0 : REAP_WAIT_NS;
-    ring->sleeping = !ends && *wait_ns > 0;
+    const uint64_t wait_ns = work || quorum->news || ring->in_flight == 0 ? 0 : timeout_ns;
+    ring->is_reaping = wait_ns > 0 && ring->carrier == CARRIER_RING_THREAD;
     auri_quorum_unlock(quorum);
-    return ends;
+    return wait_ns;
 }
 
-static void wake_up(ring_transport *ring) {
+static void get_up(ring_transport *ring) {
     auri_quorum_lock(ring->quorum);
-    ring->sleeping = false;
-    const bool news = ring->quorum->news;
+    ring->is_reaping = false;
     auri_quorum_unlock(ring->quorum);
-    if (news) {
-        auri_quorum_announce(ring->quorum);
+}
+
+/* Sends what is ready, waits for something to complete, and ends it. The news are the caller's to
+ * announce. */
+static void carry_once(ring_transport *ring, uint64_t timeout_ns, bool hears_wakes) {
+    aur_ring_write *done[REAP_BATCH];
+    pump(ring);
+    const uint64_t wait_ns = lie_down(ring, timeout_ns);
+    const unsigned count = aur_ring_reap(ring->ring, done, REAP_BATCH, wait_ns, hears_wakes);
+    get_up(ring);
+    for (unsigned i = 0; i < count; i++) {
+        complete(ring, done[i]->context);
     }
+    pump(ring); /* copies that have ended something look for more, and mostly there is none */
+}
+
+/* Lock held by the carrier. */
+static bool is_idle(const ring_transport *ring) {
+    return ring->in_flight == 0 && ring->first_ready == NULL;
+}
+
+/* The ring thread's duty, which it gives up before it announces: whoever is woken may carry next.
+ * Lock held, released meanwhile. */
+static void serve(ring_transport *ring) {
+    if (!is_idle(ring)) {
+        auri_quorum_unlock(ring->quorum);
+        carry_once(ring, REAP_WAIT_NS, true);
+        auri_quorum_lock(ring->quorum);
+    }
+    if (is_idle(ring)) {
+        ring->carrier = CARRIER_NOBODY;
+    }
+    auri_quorum_unlock(ring->quorum);
+    auri_quorum_announce(ring->quorum);
+    auri_quorum_lock(ring->quorum);
 }
 
 static void *ring_main(void *argument) {
     ring_transport *ring = argument;
-    aur_ring_write *done[REAP_BATCH];
-    uint64_t wait_ns = 0;
-    for (;;) {
-        pump(ring);
-        if (settle_down(ring, &wait_ns)) {
-            break;
-        }
-        const unsigned count = aur_ring_reap(ring->ring, done, REAP_BATCH, wait_ns);
-        wake_up(ring);
-        for (unsigned i = 0; i < count; i++) {
-            complete(ring, done[i]->context);
+    auri_quorum_lock(ring->quorum);
+    while (!ring->stopping || ring->carrier != CARRIER_NOBODY) {
+        if (ring->carrier == CARRIER_RING_THREAD) {
+            serve(ring);
+        } else {
+            (void)pthread_cond_wait(&ring->duty, &ring->quorum->lock);
         }
     }
+    auri_quorum_unlock(ring->quorum);
     return NULL;
+}
+
+static bool ring_board(auri_transport *transport) {
+    ring_transport *ring = ring_of(transport);
+    auri_quorum_lock(ring->quorum);
+    const bool boards =
+        ring->carrier == CARRIER_NOBODY && ring->is_whole && ring->started && !ring->stopping;
+    if (boards) {
+        ring->carrier = CARRIER_WAITER;
+    }
+    auri_quorum_unlock(ring->quorum);
+    return boards;
+}
+
+static bool ring_carry(auri_transport *transport, uint64_t timeout_ns) {
+    ring_transport *ring = ring_of(transport);
+    carry_once(ring, timeout_ns, false);
+    auri_quorum_announce(ring->quorum);
+    auri_quorum_lock(ring->quorum);
+    const bool is_under_way = !is_idle(ring);
+    auri_quorum_unlock(ring->quorum);
+    return is_under_way;
+}
+
+static void ring_leave(auri_transport *transport) {
+    ring_transport *ring = ring_of(transport);
+    auri_quorum_lock(ring->quorum);
+    ring->carrier = CARRIER_NOBODY;
+    if (!is_idle(ring) || ring->stopping) {
+        call_carrier(ring);
+    }
+    auri_quorum_unlock(ring->quorum);
 }
 
 static void ring_wake(auri_transport *transport, const auri_wakes *wakes) {
@@ -257,15 +359,20 @@ static void ring_wake(auri_transport *transport, const auri_wakes *wakes) {
     if (wakes->ring) {
         aur_ring_wake(ring->ring);
     }
+    if (wakes->ring_thread) {
+        (void)pthread_cond_signal(&ring->duty);
+    }
     if (wakes->lanes != 0) {
         ring->lanes->wake(ring->lanes, wakes);
     }
 }
 
+/* Not for a waiter: it is about to leave, and what it began would come back to it. */
 static void ring_flush(auri_transport *transport) {
     ring_transport *ring = ring_of(transport);
     auri_quorum_lock(ring->quorum);
-    const bool own = ring->started && pthread_equal(pthread_self(), ring->thread) != 0;
+    const bool own = ring->started && ring->carrier == CARRIER_RING_THREAD &&
+                     pthread_equal(pthread_self(), ring->thread) != 0;
     auri_quorum_unlock(ring->quorum);
     if (own) {
         pump(ring);
@@ -290,8 +397,8 @@ static void ring_stop(auri_transport *transport) {
     if (ring->started) {
         auri_quorum_lock(ring->quorum);
         ring->stopping = true;
+        (void)pthread_cond_signal(&ring->duty);
         auri_quorum_unlock(ring->quorum);
-        aur_ring_wake(ring->ring);
         (void)pthread_join(ring->thread, NULL);
         auri_quorum_lock(ring->quorum);
         ring->started = false;
@@ -318,6 +425,7 @@ static void ring_destroy(auri_transport *transport) {
     ring_transport *ring = ring_of(transport);
     ring->lanes->destroy(ring->lanes);
     aur_ring_destroy(ring->ring);
+    (void)pthread_cond_destroy(&ring->duty);
     free(ring);
 }
 
@@ -338,6 +446,7 @@ aur_status auri_transport_create_ring(aur_quorum *quorum, auri_transport **trans
         free(ring);
         return status;
     }
+    AUR_ASSERT(auri_condition_create(&ring->duty) == AUR_OK);
     ring->quorum = quorum;
     ring->transport = (auri_transport){.add_copy = ring_add_copy,
                                        .remove_copy = ring_remove_copy,
@@ -346,6 +455,9 @@ aur_status auri_transport_create_ring(aur_quorum *quorum, auri_transport **trans
                                        .enqueue = ring_enqueue,
                                        .wake = ring_wake,
                                        .flush = ring_flush,
+                                       .board = ring_board,
+                                       .carry = ring_carry,
+                                       .leave = ring_leave,
                                        .destroy = ring_destroy};
     *transport_out = &ring->transport;
     return AUR_OK;

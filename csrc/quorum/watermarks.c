@@ -193,6 +193,17 @@ void aur_quorum_flush(aur_quorum *quorum) {
     }
 }
 
+bool aur_quorum_board(aur_quorum *quorum) {
+    auri_transport *transport = quorum->transport;
+    return transport != NULL && transport->board != NULL && transport->board(transport);
+}
+
+bool aur_quorum_carry(aur_quorum *quorum, uint64_t timeout_ns) {
+    return quorum->transport->carry(quorum->transport, timeout_ns);
+}
+
+void aur_quorum_leave(aur_quorum *quorum) { quorum->transport->leave(quorum->transport); }
+
 void aur_quorum_watermarks(aur_quorum *quorum, aur_watermarks *out) {
     auri_quorum_lock(quorum);
     out->vcl = quorum->vcl;

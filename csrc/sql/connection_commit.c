@@ -264,6 +264,7 @@ aur_status auri_connection_flush(aur_sql_connection *connection, aur_error *erro
         connection->exists = true;
         connection->view_pages = connection->pages;
         auri_staging_clear(&connection->staging);
+        aur_log_ship(connection->sql->options.log);
     }
     return status;
 }

@@ -164,6 +164,8 @@ aur_status auri_super_commit(aur_sql *sql, const auri_super *super) {
         if (status != AUR_OK) {
             tell_failure(members, count, lsn, &error);
         }
+    } else if (status == AUR_OK) {
+        aur_log_ship(sql->options.log);
     }
     return status;
 }

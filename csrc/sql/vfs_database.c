@@ -229,6 +229,8 @@ static int commit(aur_sql_connection *connection) {
             connection->version.commit = AURI_VERSION_UNKNOWN;
             connection->has_failed = true;
         }
+    } else if (status == AUR_OK) {
+        aur_log_ship(connection->sql->options.log);
     }
     const int code = auri_sqlite_code(connection, status, SQLITE_IOERR_FSYNC);
     const bool is_safe = code == SQLITE_OK || code == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR;

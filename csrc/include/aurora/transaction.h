@@ -5,7 +5,8 @@
  * VDL and never conflicts. Readers block nobody and nothing deadlocks. A transaction that stays
  * open while others commit more than 64 MiB of keys conflicts, whatever it read.
  *
- * A commit returns its LSN at once; it is durable when VDL >= LSN (aur_engine_wait_durable). A
+ * A commit returns its LSN at once; it is durable when VDL >= LSN. Whoever commits goes on to
+ * aur_engine_wait_durable, or to aur_engine_ship. A
  * thread's later reads outside of read-write transactions wait until its own commits are durable:
  * it reads its own writes, and nobody reads what is not durable. That wait comes back after a slice
  * of 100 ms (at once in the MANUAL drive) with AUR_TIMEOUT, so that the caller can look for signals

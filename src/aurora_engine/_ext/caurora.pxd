@@ -111,6 +111,7 @@ cdef extern from "aurora/engine.h" nogil:
         aur_segment **old_out, aur_error *error
     )  # waits
     aur_status aur_engine_step(aur_engine *engine, uint32_t group, uint32_t copy)  # waits
+    void aur_engine_ship(aur_engine *engine)
     aur_status aur_engine_wait_durable(
         aur_engine *engine, uint64_t lsn, uint64_t timeout_ns, aur_error *error
     )  # waits

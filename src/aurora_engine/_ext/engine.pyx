@@ -45,6 +45,7 @@ from aurora_engine._ext.caurora cimport (
     aur_engine_stop,
     aur_engine_verified,
     aur_engine_verify,
+    aur_engine_ship,
     aur_engine_wait_durable,
     aur_error,
     aur_found,
@@ -548,6 +549,8 @@ cdef class Engine(EngineHistory):
             )
             if wait and status == AUR_OK:
                 waited = aur_engine_wait_durable(self._engine, lsn, SLICE_NS, &error)
+            elif not wait:
+                aur_engine_ship(self._engine)
         self._calls -= 1
         release(&content)
         release(&span)
@@ -579,6 +582,8 @@ cdef class Engine(EngineHistory):
             status = aur_engine_delete(self._engine, place, span.data, span.length, &lsn, &error)
             if wait and (status == AUR_OK or status == AUR_NOT_FOUND):
                 waited = aur_engine_wait_durable(self._engine, lsn, SLICE_NS, &error)
+            elif not wait:
+                aur_engine_ship(self._engine)
         self._calls -= 1
         release(&span)
         check_write(self, status, &error)

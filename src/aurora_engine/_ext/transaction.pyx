@@ -28,6 +28,7 @@ from aurora_engine._ext.caurora cimport (
     AUR_TIMEOUT,
     AUR_WOULD_BLOCK,
     aur_engine_view,
+    aur_engine_ship,
     aur_engine_wait_durable,
     aur_error,
     aur_found,
@@ -342,6 +343,8 @@ cdef class Txn(Handle):
             status = aur_transaction_commit(self._transaction, &lsn, &error)
             if wait and status == AUR_OK:
                 waited = aur_engine_wait_durable(engine._engine, lsn, SLICE_NS, &error)
+            elif not wait:
+                aur_engine_ship(engine._engine)
         engine._calls -= 1
         self._calls -= 1
         if status != AUR_NEEDS_GROUPS:

@@ -1,5 +1,5 @@
 /* Mini-transactions, boxcars and waits, step by step in the MANUAL drive. */
-#include "log/log.h"
+#include "log/ending.h"
 #include "quorum/quorum_fixture.h"
 
 enum { BACKLOG = 1 << 20 };
@@ -78,7 +78,7 @@ static aur_lsn begin(rig *r) {
 static aur_lsn commit_one(rig *r) {
     begin(r);
     append(r, 0);
-    return aur_log_end(r->log);
+    return end_and_ship(r->log);
 }
 
 static aur_status poll(rig *r, aur_lsn lsn) {
@@ -92,7 +92,7 @@ TEST(a_commit_is_durable_at_the_fourth_copy) {
     CHECK_EQ_U64(begin(&r), 0);
     CHECK_EQ_U64(append(&r, 1), 1);
     CHECK_EQ_U64(append(&r, 2), 2);
-    CHECK_EQ_U64(aur_log_end(r.log), 2);
+    CHECK_EQ_U64(end_and_ship(r.log), 2);
     CHECK_EQ_U64(aur_log_head(r.log), 2);
     for (uint32_t copy = 0; copy < 4; copy++) {
         CHECK_STATUS(poll(&r, 2), AUR_TIMEOUT);
@@ -104,13 +104,43 @@ TEST(a_commit_is_durable_at_the_fourth_copy) {
     destroy_rig(&r);
 }
 
+static uint64_t boxcars(rig *r) {
+    aur_log_counts counts;
+    aur_log_get_counts(r->log, &counts);
+    return counts.boxcars;
+}
+
+TEST(what_has_ended_leaves_when_somebody_asks_or_waits_for_it) {
+    rig r;
+    create_rig(&r, 1, 0, 0);
+    begin(&r);
+    append(&r, 0);
+    const aur_lsn first = aur_log_end(r.log);
+    CHECK_EQ_U64(boxcars(&r), 0);
+    begin(&r);
+    append(&r, 1);
+    CHECK_STATUS(poll(&r, first), AUR_TIMEOUT); /* not in the middle of another one … */
+    CHECK_EQ_U64(boxcars(&r), 0);
+    append(&r, 2);
+    const aur_lsn second = aur_log_end(r.log); /* … but then with it, unasked */
+    CHECK_EQ_U64(boxcars(&r), 1);
+    while (aur_quorum_help(r.cluster.quorum) == AUR_OK) {
+    }
+    CHECK_OK(poll(&r, second));
+    begin(&r);
+    append(&r, 3);
+    CHECK_STATUS(poll(&r, aur_log_end(r.log)), AUR_TIMEOUT);
+    CHECK_EQ_U64(boxcars(&r), 2);
+    destroy_rig(&r);
+}
+
 TEST(a_mini_transaction_without_records_leaves_everything_as_it_was) {
     rig r;
     aur_log_counts counts;
     create_rig(&r, 1, 0, 0);
     const aur_lsn lsn = commit_one(&r);
     begin(&r);
-    CHECK_EQ_U64(aur_log_end(r.log), lsn);
+    CHECK_EQ_U64(end_and_ship(r.log), lsn);
     aur_log_get_counts(r.log, &counts);
     CHECK_EQ_U64(counts.mini_transactions, 1);
     CHECK_EQ_U64(counts.boxcars, 1);
@@ -149,7 +179,7 @@ TEST(nothing_is_sealed_inside_a_mini_transaction_by_the_acknowledgement) {
     fixture_settle(&r.cluster);
     CHECK_EQ_U64(aur_log_vcl(r.log), 1);
     append(&r, 2);
-    CHECK_EQ_U64(aur_log_end(r.log), 3);
+    CHECK_EQ_U64(end_and_ship(r.log), 3);
     fixture_settle(&r.cluster);
     CHECK_OK(poll(&r, 3));
     destroy_rig(&r);
@@ -169,7 +199,7 @@ TEST(a_big_mini_transaction_is_shipped_in_parts_and_is_durable_whole) {
         CHECK_LE_U64(aur_log_vdl(r.log), before);
     }
     CHECK_LE_U64(before + 100, aur_log_vcl(r.log));
-    CHECK_EQ_U64(aur_log_end(r.log), lsn);
+    CHECK_EQ_U64(end_and_ship(r.log), lsn);
     aur_log_get_counts(r.log, &counts);
     CHECK_LE_U64(20, counts.boxcars);
     fixture_settle(&r.cluster);
@@ -196,7 +226,7 @@ TEST(push_makes_room_inside_a_mini_transaction) {
     CHECK_EQ_U64(aur_log_vdl(r.log), 2);
     CHECK_OK(aur_log_push(r.log, &error));
     CHECK_EQ_U64(aur_log_vcl(r.log), 4);
-    CHECK_EQ_U64(aur_log_end(r.log), 5);
+    CHECK_EQ_U64(end_and_ship(r.log), 5);
     fixture_settle(&r.cluster);
     CHECK_OK(poll(&r, 5));
     destroy_rig(&r);
@@ -330,7 +360,7 @@ TEST(after_a_rewind_the_log_goes_on_behind_a_moment_without_a_record) {
     CHECK_OK(poll(&r, second + 1));
     CHECK_EQ_U64(begin(&r), second + 1);
     CHECK_EQ_U64(append(&r, 0), second + 2);
-    CHECK_EQ_U64(aur_log_end(r.log), second + 2);
+    CHECK_EQ_U64(end_and_ship(r.log), second + 2);
     fixture_settle(&r.cluster);
     CHECK_OK(poll(&r, second + 2));
     /* Nobody committed before the rewind what comes after it. */
@@ -387,7 +417,7 @@ TEST(commits_are_found_by_time_and_by_lsn) {
         begin(&r);
         append(&r, (i % 3) * FIXTURE_GROUP_PAGES);
         append(&r, (i * i % 3) * FIXTURE_GROUP_PAGES);
-        lsns[i] = aur_log_end(r.log);
+        lsns[i] = end_and_ship(r.log);
         if (i < 19) {
             fixture_settle(&r.cluster);
         }
@@ -420,7 +450,7 @@ TEST(a_record_outside_the_volume_is_refused) {
     fixture_add_group(&r.cluster);
     CHECK_OK(aur_log_add_group(r.log));
     CHECK_OK(try_append(&r, FIXTURE_GROUP_PAGES, 12, &lsn));
-    lsn = aur_log_end(r.log);
+    lsn = end_and_ship(r.log);
     fixture_settle(&r.cluster);
     CHECK_OK(poll(&r, lsn));
     destroy_rig(&r);

@@ -5,7 +5,7 @@
  * mini-transactions, with times that never go back, frames linked by group, and boxcars that are
  * contiguous and end at a CPL or hold none.
  */
-#include "log/log.h"
+#include "log/ending.h"
 #include "quorum/quorum_fixture.h"
 
 enum { RECORDS_MAX = 6000, HISTORIES = 12 };
@@ -86,7 +86,7 @@ static void run_mini_transaction(history *h) {
                           (uint32_t)random_below(6));
     }
     h->records[h->last].cpl = h->records[h->last].cpl || records > 0;
-    CHECK_EQ_U64(aur_log_end(h->log), h->last);
+    CHECK_EQ_U64(end_and_ship(h->log), h->last);
 }
 
 static void check_record(history *h, const aur_record *record, const aur_frame_header *header) {

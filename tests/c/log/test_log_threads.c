@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "log/log.h"
+#include "log/ending.h"
 #include "quorum/quorum_fixture.h"
 
 enum { THREADS = 8, COMMITS = 60, RECORDS_PER_COMMIT = 3 };
@@ -64,7 +64,7 @@ static aur_lsn commit(rig *r, aur_page_id page) {
                              .body_bytes = sizeof body};
         CHECK_OK(aur_log_append(r->log, &record, &error));
     }
-    lsn = aur_log_end(r->log);
+    lsn = end_and_ship(r->log);
     CHECK(pthread_mutex_unlock(&r->latch) == 0);
     return lsn;
 }

@@ -64,6 +64,7 @@ HARNESS_SHARED void stack_add_group(stack *stack) {
 /* MANUAL drive: works until nobody has anything left to do. */
 HARNESS_SHARED void stack_settle(stack *stack) {
     bool has_worked = stack->options.drive == AUR_ENGINE_DRIVE_MANUAL;
+    aur_engine_ship(stack->engine);
     while (has_worked) {
         has_worked = false;
         for (uint32_t group = 0; group < stack->groups; group++) {
