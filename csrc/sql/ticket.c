@@ -5,6 +5,8 @@
 struct auri_ticket_waiter {
     auri_ticket_waiter *next;
     const void *who;
+    uint64_t since_ns;
+    bool is_called; /* told that the ticket is free, and has not looked yet */
     pthread_cond_t is_given;
 };
 
@@ -47,6 +49,11 @@ static void dequeue(auri_ticket *ticket, auri_ticket_waiter *waiter) {
     }
 }
 
+/* Whether it is the turn of the first in line, and of nobody else. Locked. */
+static bool is_owed(const auri_ticket *ticket, uint64_t now) {
+    return ticket->first != NULL && now - ticket->first->since_ns >= AURI_TICKET_PATIENCE_NS;
+}
+
 static bool is_deserted(const auri_ticket *ticket, uint64_t now) {
     return ticket->holder == NULL || (ticket->is_idle && now >= ticket->idle_until_ns);
 }
@@ -64,35 +71,37 @@ static void wait_until(auri_ticket *ticket, auri_ticket_waiter *waiter, uint64_t
 
 /* Wakes the first in line, who looks whether it is theirs. Locked. */
 static void wake_first(auri_ticket *ticket) {
-    if (ticket->first != NULL) {
+    if (ticket->first != NULL && !ticket->first->is_called) {
+        ticket->first->is_called = true;
         (void)pthread_cond_signal(&ticket->first->is_given);
     }
 }
 
 /* In line until it is given, deserted in front of the first, or the time is over. Locked. */
 static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
-    auri_ticket_waiter waiter = {.who = who};
+    uint64_t now = now_ns();
+    auri_ticket_waiter waiter = {.who = who, .since_ns = now};
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&waiter.is_given, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     enqueue(ticket, &waiter);
-    uint64_t now = now_ns();
     const uint64_t until = now + timeout_ns;
     while (ticket->holder != who && now < until) {
         if (ticket->first == &waiter && is_deserted(ticket, now)) {
             give(ticket, who);
             break;
         }
+        waiter.is_called = false;
         wait_until(ticket, &waiter,
                    ticket->is_idle && ticket->idle_until_ns < until ? ticket->idle_until_ns
                                                                     : until);
         now = now_ns();
     }
     dequeue(ticket, &waiter);
-    if (ticket->is_idle) {
-        wake_first(ticket); /* another is first now, and has to look how long that lasts */
+    if (ticket->is_idle || ticket->holder == NULL) {
+        wake_first(ticket); /* another is first now, and has to look what that means */
     }
     (void)pthread_cond_destroy(&waiter.is_given);
     return ticket->holder == who ? AUR_OK : AUR_TIMEOUT;
@@ -101,7 +110,8 @@ static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t t
 aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
     aur_status status = AUR_OK;
     (void)pthread_mutex_lock(&ticket->lock);
-    if (ticket->holder == who || (ticket->first == NULL && is_deserted(ticket, now_ns()))) {
+    const uint64_t now = now_ns();
+    if (ticket->holder == who || (is_deserted(ticket, now) && !is_owed(ticket, now))) {
         give(ticket, who);
     } else {
         status = timeout_ns == 0 ? AUR_TIMEOUT : stand_in_line(ticket, who, timeout_ns);
@@ -113,7 +123,7 @@ aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeo
 void auri_ticket_give_up(auri_ticket *ticket, const void *who) {
     (void)pthread_mutex_lock(&ticket->lock);
     if (ticket->holder == who) {
-        give(ticket, ticket->first == NULL ? NULL : ticket->first->who);
+        give(ticket, is_owed(ticket, now_ns()) ? ticket->first->who : NULL);
         wake_first(ticket);
     }
     (void)pthread_mutex_unlock(&ticket->lock);

@@ -1,6 +1,11 @@
 /*
- * The right to write one database: one holder at a time, in the order of asking. A holder that was
- * refused because its view was old keeps it for a moment, *idle*, until it comes back for it.
+ * The right to write one database: one holder at a time. A holder that was refused because its view
+ * was old keeps it for a moment, *idle*, until it comes back for it.
+ *
+ * A ticket that is free goes to whoever asks, because a thread that is running uses it at once,
+ * while one that must first be woken leaves the database idle meanwhile; but once the first in line
+ * has waited AURI_TICKET_PATIENCE_NS it is given in the order of asking. So nobody starves, and each
+ * overtaking is bounded.
  *
  * Thread rule: any thread. Its lock is taken inside.
  */
@@ -15,6 +20,8 @@
 
 /* Who was refused comes back for its ticket within microseconds, if at all. */
 #define AURI_TICKET_GRACE_NS UINT64_C(5000000)
+
+#define AURI_TICKET_PATIENCE_NS UINT64_C(10000000)
 
 typedef struct auri_ticket_waiter auri_ticket_waiter;
 

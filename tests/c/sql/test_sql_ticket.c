@@ -1,5 +1,5 @@
-/* The right to write: one holder, in the order of asking, within a time, and taken over from who
- * went away. */
+/* The right to write: one holder, in the order of asking for those who have waited, within a time,
+ * and taken over from who went away. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -62,7 +62,13 @@ static void start(asker *who, uint64_t timeout_ns) {
 
 static void finish(asker *who) { CHECK(pthread_join(who->thread, NULL) == 0); }
 
-TEST(it_is_given_in_the_order_of_asking) {
+static void sleep_ns(uint64_t duration_ns) {
+    const struct timespec pause = {(time_t)(duration_ns / 1000000000),
+                                   (long)(duration_ns % 1000000000)};
+    nanosleep(&pause, NULL);
+}
+
+TEST(it_is_given_in_the_order_of_asking_to_those_who_have_waited) {
     asker askers[THREADS];
     auri_ticket_init(&ticket);
     atomic_store(&given, 0);
@@ -73,6 +79,7 @@ TEST(it_is_given_in_the_order_of_asking) {
     CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
     auri_ticket_give_up(&ticket, "other"); /* of who has it not: nothing */
     CHECK_EQ_U64((uint64_t)atomic_load(&given), 0);
+    sleep_ns(AURI_TICKET_PATIENCE_NS);
     auri_ticket_give_up(&ticket, &ticket);
     for (int at = 0; at < THREADS; at++) {
         finish(&askers[at]);
@@ -80,6 +87,30 @@ TEST(it_is_given_in_the_order_of_asking) {
         CHECK_EQ_I64(askers[at].place, at);
     }
     CHECK(ticket.holder == NULL && ticket.first == NULL && ticket.last == NULL);
+    auri_ticket_destroy(&ticket);
+}
+
+/* While others hold it for moments only, one that waits is overtaken for its patience at most, however
+ * many come: each of them gives up a ticket that it never slept for. */
+TEST(who_waits_is_overtaken_for_a_while_only) {
+    asker patient;
+    auri_ticket_init(&ticket);
+    atomic_store(&given, 0);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    start(&patient, long_ns);
+    const uint64_t begin = now_ns();
+    uint64_t overtakings = 0;
+    auri_ticket_give_up(&ticket, &ticket);
+    while (atomic_load(&given) == 0 && now_ns() - begin < 30000 * ms) {
+        if (auri_ticket_take(&ticket, "hasty", 0) == AUR_OK) {
+            auri_ticket_give_up(&ticket, "hasty");
+            overtakings++;
+        }
+    }
+    CHECK_MSG(atomic_load(&given) == 1, "still waiting after being overtaken %llu times",
+              (unsigned long long)overtakings);
+    finish(&patient);
+    CHECK_OK(patient.status);
     auri_ticket_destroy(&ticket);
 }
 
@@ -101,6 +132,7 @@ TEST(who_waits_too_long_leaves_the_line) {
         CHECK_STATUS(hasty[at].status, AUR_TIMEOUT);
     }
     CHECK(now_ns() - begin >= 200 * ms);
+    sleep_ns(AURI_TICKET_PATIENCE_NS);
     auri_ticket_give_up(&ticket, &ticket);
     for (int at = 0; at < 2; at++) {
         finish(&patient[at]);
