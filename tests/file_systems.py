@@ -9,28 +9,38 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 WITHOUT_FLUSHING = struct.pack("I", 2)
 
 
-class CannotHereError(Exception):
-    """This machine or this user cannot do what a test needs."""
+class CommandFailedError(Exception):
+    """A command of the system is missing, or failed."""
+
+
+def cannot_run(reason: object) -> NoReturn:
+    """Skips the test for want of something; with ``AURORA_MUST_RUN`` in the environment it fails."""
+    if os.environ.get("AURORA_MUST_RUN"):
+        pytest.fail(f"{reason}, and AURORA_MUST_RUN is set")
+    pytest.skip(str(reason))
 
 
 def run(*command: str | Path) -> str:
-    """What a command of the system prints; `CannotHereError` if it is missing or fails."""
+    """What a command prints, which must succeed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise CannotHereError(f"{command[0]} is not installed") from None
+        raise CommandFailedError(f"{command[0]} is not installed") from None
     if done.returncode:
-        raise CannotHereError(f"cannot {command[0]} here: {done.stderr.strip()}")
+        raise CommandFailedError(f"{command[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
 def make_ext4(image: Path, image_bytes: int) -> None:
-    """A new file system whose tables are complete, so that nothing is written behind our back."""
+    """A new file system, complete: nothing is left for the kernel to do in the background."""
     with image.open("wb") as stream:
         stream.truncate(image_bytes)
     run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", image)
@@ -42,7 +52,7 @@ def mount(source: Path, folder: Path, *options: str) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Unmounts; what still uses the file system is cut off from it."""
+    """Unmounts, even if something in there is still open."""
     if subprocess.run(["umount", folder], capture_output=True, check=False).returncode:
         subprocess.run(["umount", "-l", folder], check=True)
 
@@ -57,7 +67,7 @@ def mounted(source: Path, folder: Path, *options: str) -> Iterator[Path]:
 
 
 def shut_down(folder: Path) -> None:
-    """Cuts a mounted ext4 off from its disk: what it has not written is lost, all I/O fails."""
+    """Cuts a mounted ext4 off from its disk: from now on all I/O fails, the journal stays unsent."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, WITHOUT_FLUSHING)
