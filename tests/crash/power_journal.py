@@ -84,7 +84,9 @@ class PowerCut:
                     break
                 content = os.pread(source.fileno(), write.length, write.source)
                 durable = write.completed < durable_before
-                for start, end in [(0, write.length)] if durable else fate(write, rng, self.survival):
+                for start, end in (
+                    [(0, write.length)] if durable else fate(write, rng, self.survival)
+                ):
                     os.pwrite(disk.fileno(), content[start:end], write.offset + start)
 
 

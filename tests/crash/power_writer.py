@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
-import aurora_engine as aurora
 from tests.crash import sql_writer, writer
+
+import aurora_engine as aurora
 
 PAGE_BYTES = 4096
 BATCH = 40
