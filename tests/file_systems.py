@@ -1,4 +1,4 @@
-"""Real file systems for tests: ext4 in a file, made, mounted, and shut down. Only root can do it."""
+"""Real file systems for tests: ext4 in files, made, mounted and shut down. Only root can do it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CommandFailedError(Exception):
 
 
 def cannot_run(reason: object) -> NoReturn:
-    """Skips the test for want of something; with ``AURORA_MUST_RUN`` in the environment it fails."""
+    """Skips the test for want of something, or fails it if ``AURORA_MUST_RUN`` is set."""
     if os.environ.get("AURORA_MUST_RUN"):
         pytest.fail(f"{reason}, and AURORA_MUST_RUN is set")
     pytest.skip(str(reason))
@@ -67,7 +67,7 @@ def mounted(source: Path, folder: Path, *options: str) -> Iterator[Path]:
 
 
 def shut_down(folder: Path) -> None:
-    """Cuts a mounted ext4 off from its disk: from now on all I/O fails, the journal stays unsent."""
+    """Cuts a mounted ext4 off from its disk: all I/O fails, and its journal is never sent."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, WITHOUT_FLUSHING)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.crash import test_kill, test_kill_sql
 from tests.crash.power_writer import BATCH, UNWAITED, Scenario
 from tests.crash.writer import steps
+from tests.volumes import all_good, until
 
 import aurora_engine as aurora
 
@@ -32,6 +33,9 @@ class Acknowledged:
 def check_volume(scenario: Scenario, folder: Path, done: dict[str, int]) -> None:
     """Everything acknowledged is there, nothing is there in part, and the volume can be used."""
     with scenario.open(folder) as db:
+        if not all_good(db):
+            db.repair()
+            until(lambda: all_good(db), "all copies are good", 10)
         if "open" in done:
             test_kill.check(db, _workers(scenario, done))
             test_kill_sql.check(db, [done.get(f"sql/{n}", 0) for n in range(scenario.sql)])

@@ -1,9 +1,9 @@
 """What a disk with a volatile write cache was asked to do, and what a power cut may leave of it.
 
 A disk keeps what it has completed in a cache that a power cut empties. Only a flush moves it to the
-medium, and only what was complete when the flush arrived: a write that was under way at that moment
-may be lost although the flush succeeds. `volatile_disk.py` writes the journal while the disk is in
-use; `PowerCut` builds images from it afterwards. Times are CLOCK_MONOTONIC in nanoseconds, which all
+medium, and only what was complete when the flush arrived: a write that was under way then may be
+lost although the flush succeeds. `volatile_disk.py` writes the journal while the disk is in use;
+`PowerCut` makes images from it afterwards. Times are CLOCK_MONOTONIC in nanoseconds, which all
 processes of a machine share, so they compare with the times that a writer notes.
 """
 

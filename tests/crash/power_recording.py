@@ -1,19 +1,20 @@
-"""A writer at work on a disk with a volatile cache, recorded, and what power cuts leave of its work.
+"""A writer at work on disks with volatile caches, recorded, and what power cuts leave of its work.
 
-A recording is a folder: ``base``, the empty file system; ``journal``, what the disk was asked to do;
-``acknowledged``, what the writer said; ``scenario``, what it was told. `Recording.check` prints how to
-look at one cut again: ``python -m tests.crash.power_recording FOLDER AT SURVIVAL SEED``.
+A recording is a folder: ``base``, the file system with which every disk began; ``journal-N``, what
+disk N was asked to do; ``acknowledged``, what the writer said; ``scenario``, what it was told.
+`Recording.check` prints how to look at one cut again, by the main program of this module.
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.crash.power_check import Acknowledged, check_volume
@@ -27,31 +28,41 @@ PLUGIN = ROOT / "tests" / "crash" / "volatile_disk.py"
 
 
 class Recording:
-    """A writer's run, and images of its disk at any moment of it."""
+    """A writer's run, and its disks as they may be after a power cut at any moment of it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.scenario = Scenario.parse((folder / "scenario").read_text())
-        self.journal = Journal(folder / "journal")
+        self.journals = [Journal(folder / f"journal-{n}") for n in range(self.scenario.disks)]
         self.acknowledged = Acknowledged.read(folder / "acknowledged")
 
-    def check(self, cut: PowerCut) -> None:
-        """Raises an AssertionError if the cut costs an acknowledged commit or anything else."""
-        again = f"{self.folder} {cut.at} {cut.survival} {cut.seed}"
-        print(f"python -m tests.crash.power_recording {again}")
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            image = Path(folder) / "image"
-            run("cp", "--sparse=always", self.folder / "base", image)
-            cut.apply(self.journal, image)
-            with mounted(image, Path(folder) / "mount", "loop") as mount:
-                check_volume(self.scenario, mount, self.acknowledged.by(cut.at))
+    def check(self, cut: PowerCut, lost: Collection[int] = ()) -> None:
+        """Raises an AssertionError if a cut costs an acknowledged commit or anything else.
+
+        ``lost`` are copies that are gone after the cut as well.
+        """
+        given = (self.folder, cut.at, cut.survival, cut.seed, *lost)
+        print("python -m tests.crash.power_recording", *given)
+        images = [self.folder / f"cut-{n}" for n in range(self.scenario.disks)]
+        with ExitStack() as mounts:
+            for number, (image, journal) in enumerate(zip(images, self.journals, strict=True)):
+                run("cp", "--sparse=always", self.folder / "base", image)
+                cut.apply(journal, image)
+                place = self.scenario.disk(self.folder, number)
+                mounts.enter_context(mounted(image, place, "loop"))
+            for copy in lost:
+                for segment in self.folder.glob(f"disk-*/*/group-*-copy-{copy}"):
+                    shutil.rmtree(segment)
+            check_volume(self.scenario, self.folder, self.acknowledged.by(cut.at))
+        for image in images:
             # No cut may cost the file system: else the model does what no disk would.
             run("e2fsck", "-f", "-n", image)
+            image.unlink()
 
 
-@contextlib.contextmanager
+@contextmanager
 def volatile_disk(image: Path, journal: Path, folder: Path) -> Iterator[Path]:
-    """A block device over ``image`` that forgets what was not flushed; ``folder`` is for its use."""
+    """A block device over ``image`` that forgets what was not flushed; it works in ``folder``."""
     folder.mkdir()
     disk = folder / "disk"
     plugin = ["nbdkit", "-s", "python", str(PLUGIN), f"image={image}", f"journal={journal}"]
@@ -82,9 +93,10 @@ def _unmounted(folder: Path) -> bool:
     return done.returncode == 0
 
 
-@contextlib.contextmanager
-def writing(scenario: Scenario, folder: Path, said: Path) -> Iterator[subprocess.Popen[str]]:
-    """A writer that has opened its volume in ``folder``; at the end it is dead, by SIGKILL."""
+@contextmanager
+def writing(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A writer that has opened its volume; at the end it is dead, by SIGKILL."""
+    said = folder / "acknowledged"
     said.write_text(f"start 0 {time.monotonic_ns()}\n")
     with said.open("a") as stream:
         process = subprocess.Popen(
@@ -102,31 +114,42 @@ def writing(scenario: Scenario, folder: Path, said: Path) -> Iterator[subprocess
         process.communicate()
 
 
-def record(scenario: Scenario, folder: Path, seconds: float, *, flushes: bool = True) -> Recording:
-    """Lets a writer run on a new disk; without ``flushes`` its file system sends none any more."""
+def record(
+    scenario: Scenario, folder: Path, seconds: float, without_flushes: Collection[int] = ()
+) -> Recording:
+    """Lets a writer run on new disks, to some of which the kernel sends no flush while it works."""
     folder.mkdir()
     (folder / "scenario").write_text(scenario.dump())
-    base, image = folder / "base", folder / "image"
+    base = folder / "base"
     make_ext4(base, IMAGE_BYTES)
-    run("cp", "--sparse=always", base, image)
-    with (
-        volatile_disk(image, folder / "journal", folder / "fuse") as device,
-        mounted(device, folder / "mount") as mount,
-    ):
-        os.sync()
-        with writing(scenario, mount, folder / "acknowledged") as process:
-            if not flushes:
-                run("mount", "-o", "remount,barrier=0", mount)
+    images = [folder / f"image-{n}" for n in range(scenario.disks)]
+    with ExitStack() as mounts:
+        for number, image in enumerate(images):
+            run("cp", "--sparse=always", base, image)
+            disk = volatile_disk(image, folder / f"journal-{number}", folder / f"fuse-{number}")
+            device = mounts.enter_context(disk)
+            place = mounts.enter_context(mounted(device, scenario.disk(folder, number)))
+            run("sync", "--file-system", place)
+        with writing(scenario, folder) as process:
+            for number in without_flushes:
+                run("mount", "-o", "remount,barrier=0", scenario.disk(folder, number))
             time.sleep(seconds)
             assert process.poll() is None, process.communicate()[1]
-    image.unlink()
+    for image in images:
+        image.unlink()
     return Recording(folder)
 
 
 def main() -> None:
     """Looks at one cut again."""
-    folder, at, survival, seed = sys.argv[1:]
-    Recording(Path(folder)).check(PowerCut(int(at), float(survival), seed))
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("at", type=int)
+    parser.add_argument("survival", type=float)
+    parser.add_argument("seed")
+    parser.add_argument("lost", type=int, nargs="*")
+    given = parser.parse_args()
+    Recording(given.folder).check(PowerCut(given.at, given.survival, given.seed), given.lost)
 
 
 if __name__ == "__main__":

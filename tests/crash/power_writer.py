@@ -1,8 +1,8 @@
 """The process whose power is cut: ``python -m tests.crash.power_writer SCENARIO FOLDER``.
 
 SCENARIO is a `Scenario` as JSON. Every kind of work has a name and numbers its steps from 1; each
-acknowledgement is a line ``name step time``, the time in nanoseconds of CLOCK_MONOTONIC, taken after
-the database had answered.
+acknowledgement is a line ``name step time``, with the time in nanoseconds of CLOCK_MONOTONIC that
+it was after the database had answered.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ UNWAITED = 25
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a writer does; ``keys`` and ``sql`` are numbers of threads."""
+    """What a writer does; ``keys`` and ``sql`` are numbers of threads, disks have a zone or all."""
 
-    seed: int
+    seed: int = 1
     copies: int = 6
+    disks: int = 1
     group_bytes: int = 10 << 30
     keys: int = 0
     sql: int = 0
@@ -45,12 +46,19 @@ class Scenario:
         return json.dumps(asdict(self))
 
     def open(self, folder: Path) -> aurora.Database:
+        """The volume, whose disks are mounted in the folder."""
+        zones = {zone: str(self.disk(folder, number) / zone) for number, zone in enumerate("abc")}
+        single = aurora.Topology.single()
         return aurora.open(
-            folder / "volume",
+            self.disk(folder, 0) / "volume",
             page_bytes=PAGE_BYTES,
             protection_group_bytes=self.group_bytes,
-            topology=aurora.Topology.single() if self.copies == 1 else None,
+            topology=single if self.copies == 1 else aurora.Topology(zones=zones),
         )
+
+    def disk(self, folder: Path, number: int) -> Path:
+        """Where a disk is mounted."""
+        return folder / f"disk-{number % self.disks}"
 
 
 def work_on_keys(db: aurora.Database, seed: int, thread: int) -> Iterator[int]:
