@@ -105,6 +105,12 @@ test-eio: setup ## real file systems that answer EIO under a running database; a
 	@$(call say,EIO from the operating system)
 	@$(PY) -m pytest -rs tests/python/test_faults_eio.py
 
+.PHONY: test-power-cut
+test-power-cut: setup ## power cuts on a disk with a volatile cache; AURORA_POWER_CUTS=100 for more; as root
+	@tools/install_system.sh power-cut
+	@$(call say,power cuts)
+	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-12} $(PY) -m pytest -rs tests/crash/test_power_*.py
+
 .PHONY: asan-python
 asan-python: setup ## the quick Python tests over an AddressSanitizer build of the core
 	@$(call say,Python tests under AddressSanitizer)

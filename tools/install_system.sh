@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Install what the system lacks, by trying what is needed rather than by asking which packages are there.
 #
-#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio]
+#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio] [power-cut]
 #
 # build: C compiler, Python headers and venv, pkg-config, liburing, SQLite's headers    fuzz: clang with libFuzzer
 # test: the tests of CPython itself, which Debian packs apart
 # cross: aarch64 compiler and qemu-user                               cache: ccache
 # eio: mkfs.ext4 and mount, for file systems that fail
+# power-cut: the same, and nbdkit under FUSE, for disks that forget
 set -euo pipefail
 
 missing=()
@@ -59,6 +60,13 @@ for feature in "$@"; do
     eio)
         PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || need e2fsprogs
         command -v mount >/dev/null || need mount
+        ;;
+    power-cut)
+        PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || need e2fsprogs
+        command -v mount >/dev/null || need mount
+        nbdkit python --version >/dev/null 2>&1 || need nbdkit nbdkit-plugin-python
+        command -v nbdfuse >/dev/null || need libnbd-bin
+        command -v fusermount3 >/dev/null || need fuse3
         ;;
     *)
         echo "unknown feature: $feature" >&2

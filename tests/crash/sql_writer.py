@@ -11,6 +11,8 @@ import os
 import random
 import sys
 import threading
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import aurora_engine as aurora
@@ -66,12 +68,17 @@ def run(conn: Any, thread: int, step: int, kind: float) -> None:
     conn.execute("COMMIT")
 
 
-def _work(db: aurora.Database, seed: int, thread: int, step: int) -> None:
+def work(db: aurora.Database, seed: int, thread: int, first: int) -> Iterator[int]:
+    """The endless work of one thread on a connection of its own: the number of each step done."""
     conn = connect(db)
-    while True:
+    for step in count(first):
         run(conn, thread, step, random.Random(f"{seed}/{thread}/{step}").random())
+        yield step
+
+
+def _acknowledge(db: aurora.Database, seed: int, thread: int, first: int) -> None:
+    for step in work(db, seed, thread, first):
         os.write(1, b"%d %d\n" % (thread, step))
-        step += 1
 
 
 def main() -> None:
@@ -81,7 +88,7 @@ def main() -> None:
     connect(db).executescript(SCHEMA)
     os.write(1, b"open\n")
     threads = [
-        threading.Thread(target=_work, args=(db, int(seed), thread, int(first)))
+        threading.Thread(target=_acknowledge, args=(db, int(seed), thread, int(first)))
         for thread, first in enumerate(firsts)
     ]
     for each in threads:

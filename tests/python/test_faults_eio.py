@@ -2,22 +2,26 @@
 
 Each copy has an ext4 of its own in a file; the kernel shuts it down on request, after which every
 read, write and sync of it fails as on a dead disk. `make test-eio` installs what these tests need;
-where that is missing, and without root, they are skipped.
+where that is missing, and without root, they are skipped, unless ``AURORA_MUST_RUN`` is set.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import shutil
-import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.file_systems import (
+    CommandFailedError,
+    cannot_run,
+    make_ext4,
+    mount,
+    shut_down,
+    unmount,
+)
 from tests.volumes import (
     all_good,
     assert_holds,
@@ -30,8 +34,6 @@ from tests.volumes import (
 import aurora_engine as aurora
 
 IMAGE_BYTES = 64 << 20
-EXT4_IOC_SHUTDOWN = 0x8004587D
-WITHOUT_FLUSHING = struct.pack("I", 2)
 ZONES = "abcdef"
 
 
@@ -48,28 +50,24 @@ class Disks:
 
     def make(self, zone: str) -> None:
         """Puts a file system under a zone; skips where that cannot be done."""
-        image = self._images / zone
-        with image.open("wb") as stream:
-            stream.truncate(IMAGE_BYTES)
-        _run_or_skip("mkfs.ext4", "-q", "-F", str(image))
-        self.mount(zone)
+        try:
+            make_ext4(self._images / zone, IMAGE_BYTES)
+            self.mount(zone)
+        except CommandFailedError as failed:
+            cannot_run(failed)
 
     def mount(self, zone: str) -> None:
-        _run_or_skip("mount", "-o", "loop", str(self._images / zone), str(self.folders[zone]))
+        mount(self._images / zone, self.folders[zone], "loop")
         self.mounted.add(zone)
 
     def kill(self, zone: str) -> None:
         """From now on the disk answers EIO."""
-        descriptor = os.open(self.folders[zone], os.O_RDONLY)
-        try:
-            fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, WITHOUT_FLUSHING)
-        finally:
-            os.close(descriptor)
+        shut_down(self.folders[zone])
         with pytest.raises(OSError, match="Input/output error"):
             (self.folders[zone] / "probe").write_bytes(b"x")
 
     def unmount(self, zone: str) -> None:
-        subprocess.run(["umount", "-l", str(self.folders[zone])], check=True)
+        unmount(self.folders[zone])
         self.mounted.discard(zone)
 
     @property
@@ -79,18 +77,10 @@ class Disks:
         )
 
 
-def _run_or_skip(*command: str) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot {command[0]} here: {done.stderr.strip()}")
-
-
 @pytest.fixture
 def disks(tmp_path: Path) -> Iterator[Disks]:
     if os.geteuid() != 0:
-        pytest.skip("only root can mount a file system")
+        cannot_run("only root can mount a file system")
     made = Disks(tmp_path)
     yield made
     for zone in sorted(made.mounted):

@@ -1,0 +1,82 @@
+"""A disk with a volatile write cache: a plugin for nbdkit that journals writes and flushes.
+
+``nbdkit python volatile_disk.py image=FILE journal=FILE``, with this repository in PYTHONPATH. It
+offers flushes and no FUA, as a virtio disk does. The image always shows the newest contents; what a
+power cut leaves of them is computed from the journal (`power_journal.py`).
+
+Some writes take longer than others. So a flush that is sent before all writes are answered is sure
+to overtake one now and then, which a real disk does only rarely.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+
+import nbdkit
+from tests.crash.power_journal import FLUSH, RECORD, WRITE
+
+API_VERSION = 2
+SLOW_SHARE = 0.05
+SLOW_SECONDS = 0.002
+
+given: dict[str, str] = {}
+lock = threading.Lock()
+rng = random.Random(1)
+
+
+def thread_model() -> int:
+    return nbdkit.THREAD_MODEL_PARALLEL
+
+
+def config(key: str, value: str) -> None:
+    given[key] = value
+
+
+class Disk:
+    def __init__(self) -> None:
+        self.image = os.open(given["image"], os.O_RDWR)
+        self.journal = os.open(given["journal"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def open(readonly: bool) -> Disk:  # noqa: A001 - nbdkit calls it by this name
+    return Disk()
+
+
+def get_size(disk: Disk) -> int:
+    return os.fstat(disk.image).st_size
+
+
+def can_flush(disk: Disk) -> bool:
+    return True
+
+
+def can_fua(disk: Disk) -> int:
+    return nbdkit.FUA_NONE
+
+
+def pread(disk: Disk, buffer: bytearray, offset: int, flags: int) -> None:
+    buffer[:] = os.pread(disk.image, len(buffer), offset)
+
+
+def pwrite(disk: Disk, buffer: memoryview, offset: int, flags: int) -> None:
+    content = bytes(buffer)
+    with lock:
+        arrived = time.monotonic_ns()
+        os.pwrite(disk.image, content, offset)
+        slow = rng.random() < SLOW_SHARE
+    if slow:
+        time.sleep(SLOW_SECONDS)
+    record(disk, WRITE, offset, content, arrived)
+
+
+def flush(disk: Disk, flags: int) -> None:
+    record(disk, FLUSH, 0, b"", time.monotonic_ns())
+
+
+def record(disk: Disk, kind: int, offset: int, content: bytes, arrived: int) -> None:
+    with lock:
+        header = RECORD.pack(kind, offset, len(content), arrived, time.monotonic_ns())
+        os.writev(disk.journal, [header, content])
