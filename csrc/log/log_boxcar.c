@@ -317,12 +317,10 @@ bool auri_boxcar_may_leave(const aur_log *log) {
 }
 
 bool auri_boxcar_order(aur_log *log) {
-    if (!auri_boxcar_may_leave(log)) {
-        return false;
-    }
     log->is_ordered = log->busy;
-    if (!log->busy) {
+    const bool leaves = !log->busy && auri_boxcar_may_leave(log);
+    if (leaves) {
         auri_boxcar_ship(log);
     }
-    return !log->busy;
+    return leaves;
 }

@@ -132,7 +132,7 @@ void auri_boxcar_drop(aur_log *log);
  * end. True: shipped. Lock held. */
 bool auri_boxcar_order(aur_log *log);
 /* Whether the open boxcar may leave: it is not empty, and nothing is in flight, or it is full. Lock
- * held. */
+ * held, and not busy. */
 bool auri_boxcar_may_leave(const aur_log *log);
 /* Whether the open boxcar may be shipped as far as memory in flight goes. Lock held. */
 bool auri_boxcar_has_room(const aur_log *log);
