@@ -30,16 +30,25 @@ RECORDS = {b"%06d" % number: b"value %d" % (number * 7919) for number in range(6
 def compacted(tmp_path: Path) -> Path:
     """A volume whose copies hold everything in a base layer, which is the same in all of them."""
     path = tmp_path / "volume"
+
+    def is_alike() -> bool:
+        compact_all(db)
+        return len({_largest_layer(path, copy).read_bytes() for copy in range(COPIES)}) == 1
+
     with aurora.open(path) as db:
         db.put_many(RECORDS)
-        compact_all(db)
+        until(is_alike, "every copy has the same base layer", 30)
     return path
+
+
+def _largest_layer(path: Path, copy: int) -> Path:
+    return max(files_of(segment_folder(path, copy)), key=_layer_bytes)
 
 
 def flip_middle(path: Path, copies: range) -> None:
     """Flips one byte of the largest layer, the same one in each of ``copies``."""
     for copy in copies:
-        layer = max(files_of(segment_folder(path, copy)), key=_layer_bytes)
+        layer = _largest_layer(path, copy)
         with layer.open("r+b") as stream:
             stream.seek(layer.stat().st_size // 2)
             byte = stream.read(1)[0]
