@@ -109,7 +109,7 @@ test-eio: setup ## real file systems that answer EIO under a running database; a
 test-power-cut: setup ## power cuts on a disk with a volatile cache; AURORA_POWER_CUTS=100 for more; as root
 	@tools/install_system.sh power-cut
 	@$(call say,power cuts)
-	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-12} $(PY) -m pytest -rs tests/crash/test_power_*.py
+	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-8} $(PY) -m pytest -rs tests/crash/test_power_*.py
 
 .PHONY: asan-python
 asan-python: setup ## the quick Python tests over an AddressSanitizer build of the core

@@ -12,11 +12,15 @@ from __future__ import annotations
 import os
 import random
 import struct
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 SECTOR = 512
 WRITE, FLUSH = 1, 2
+STALL_EVERY_NS = 25_000_000
+STALL_NS = 4_000_000
 # kind, offset, number of bytes that follow, arrival, completion
 RECORD = struct.Struct("<QQQQQ")
 
@@ -54,6 +58,21 @@ class Journal:
                     self.writes.append(Write(offset, length, arrived, completed, stream.tell()))
                     stream.seek(length, os.SEEK_CUR)
         self.writes.sort(key=lambda write: write.arrived)
+        self.flushes.sort(key=lambda flush: flush.completed)
+        self._flushed = [flush.completed for flush in self.flushes]
+        self._covered = list(accumulate((flush.arrived for flush in self.flushes), max))
+        self._completed = sorted(write.completed for write in self.writes)
+
+    def durable_before(self, at: int) -> int:
+        """What was complete before this moment had reached the medium at time ``at``."""
+        flushed = bisect_right(self._flushed, at)
+        return self._covered[flushed - 1] if flushed else 0
+
+    def at_risk(self, at: int) -> int:
+        """The number of writes that a cut at a time may undo although they were complete."""
+        return bisect_right(self._completed, at) - bisect_left(
+            self._completed, self.durable_before(at)
+        )
 
 
 @dataclass(frozen=True)
@@ -69,15 +88,10 @@ class PowerCut:
     seed: str
     flush_delay: int = 0
 
-    def durable_before(self, flushes: list[Flush]) -> int:
-        """What was complete before this moment has reached the medium."""
-        done = (each.arrived for each in flushes if each.completed + self.flush_delay <= self.at)
-        return max(done, default=0)
-
     def apply(self, journal: Journal, image: Path) -> None:
         """Turns an image of the disk at the start of the journal into what the cut leaves."""
         rng = random.Random(self.seed)
-        durable_before = self.durable_before(journal.flushes)
+        durable_before = journal.durable_before(self.at - self.flush_delay)
         with journal.path.open("rb", buffering=0) as source, image.open("r+b", buffering=0) as disk:
             for write in journal.writes:
                 if write.arrived > self.at:

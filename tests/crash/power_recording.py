@@ -24,6 +24,7 @@ from tests.file_systems import CommandFailedError, make_ext4, mounted, run
 from tests.volumes import ROOT, until
 
 IMAGE_BYTES = 512 << 20
+CONNECTIONS = 32
 PLUGIN = ROOT / "tests" / "crash" / "volatile_disk.py"
 
 
@@ -35,6 +36,10 @@ class Recording:
         self.scenario = Scenario.parse((folder / "scenario").read_text())
         self.journals = [Journal(folder / f"journal-{n}") for n in range(self.scenario.disks)]
         self.acknowledged = Acknowledged.read(folder / "acknowledged")
+
+    def at_risk(self, at: int) -> int:
+        """The number of complete writes that a cut at a time may undo."""
+        return sum(journal.at_risk(at) for journal in self.journals)
 
     def check(self, cut: PowerCut, lost: Collection[int] = ()) -> None:
         """Raises an AssertionError if a cut costs an acknowledged commit or anything else.
@@ -51,7 +56,9 @@ class Recording:
                 place = self.scenario.disk(self.folder, number)
                 mounts.enter_context(mounted(image, place, "loop"))
             for copy in lost:
-                for segment in self.folder.glob(f"disk-*/*/group-*-copy-{copy}"):
+                segments = list(self.folder.glob(f"disk-*/*/volume-*/group-*-copy-{copy}"))
+                assert segments, f"there is no copy {copy}"
+                for segment in segments:
                     shutil.rmtree(segment)
             check_volume(self.scenario, self.folder, self.acknowledged.by(cut.at))
         for image in images:
@@ -65,17 +72,20 @@ def volatile_disk(image: Path, journal: Path, folder: Path) -> Iterator[Path]:
     """A block device over ``image`` that forgets what was not flushed; it works in ``folder``."""
     folder.mkdir()
     disk = folder / "disk"
-    plugin = ["nbdkit", "-s", "python", str(PLUGIN), f"image={image}", f"journal={journal}"]
+    plugin = ["python", str(PLUGIN), f"image={image}", f"journal={journal}"]
+    # A connection takes no request while it waits for an answer, so one would keep order.
+    serve = f'exec nbdfuse -C {CONNECTIONS} "$DISK" --unix "$unixsocket"'
     try:
         process = subprocess.Popen(
-            ["nbdfuse", disk, "--command", *plugin], env={**os.environ, "PYTHONPATH": str(ROOT)}
+            ["nbdkit", "--foreground", "--threads=1", "-U", "-", *plugin, "--run", serve],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DISK": str(disk)},
         )
     except FileNotFoundError:
-        raise CommandFailedError("nbdfuse is not installed") from None
+        raise CommandFailedError("nbdkit is not installed") from None
     try:
         until(lambda: disk.exists() or process.poll() is not None, "the disk is there", 10)
         if process.poll() is not None:
-            raise CommandFailedError(f"nbdfuse ended with status {process.returncode}")
+            raise CommandFailedError(f"nbdkit and nbdfuse ended with status {process.returncode}")
         # Direct, so that the writes that a flush is to cover are not in the page cache above it.
         device = run("losetup", "--direct-io=on", "--find", "--show", disk)
         try:

@@ -30,10 +30,13 @@ class Disk:
     def flush(self, arrived: int, completed: int) -> None:
         self._record(FLUSH, 0, b"", arrived, completed)
 
+    def journal(self) -> Journal:
+        return Journal(self._journal)
+
     def left(self, at: int, survival: float = 0.0, seed: str = "", flush_delay: int = 0) -> str:
         """The first byte of each sector of both areas after a cut."""
         self._image.write_bytes(OLD * 2 * SECTORS * SECTOR)
-        PowerCut(at, survival, seed, flush_delay).apply(Journal(self._journal), self._image)
+        PowerCut(at, survival, seed, flush_delay).apply(self.journal(), self._image)
         sectors = self._image.read_bytes()[::SECTOR].decode()
         return f"{sectors[:SECTORS]} {sectors[SECTORS:]}"
 
@@ -51,6 +54,8 @@ def test_only_a_flush_makes_a_write_durable(disk: Disk) -> None:
     assert disk.left(40) == disk.left(1000) == "1111 ----"
     assert disk.left(40, flush_delay=1) == "---- ----"
     assert disk.left(41, flush_delay=1) == "1111 ----"
+    journal = disk.journal()
+    assert [journal.at_risk(at) for at in (19, 20, 39, 40, 59, 60)] == [0, 1, 1, 0, 0, 1]
 
 
 def test_a_flush_covers_only_what_was_complete_when_it_arrived(disk: Disk) -> None:

@@ -4,27 +4,24 @@
 offers flushes and no FUA, as a virtio disk does. The image always shows the newest contents; what a
 power cut leaves of them is computed from the journal (`power_journal.py`).
 
-Some writes take longer than others. So a flush that is sent before all writes are answered is sure
-to overtake one now and then, which a real disk does only rarely.
+Now and then all disks stall together for some milliseconds, and answer what came meanwhile at the
+end. So a flush that does not wait for the answers to writes overtakes those of all copies now and
+then, which real disks let happen only rarely.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 
 import nbdkit
-from tests.crash.power_journal import FLUSH, RECORD, WRITE
+from tests.crash.power_journal import FLUSH, RECORD, STALL_EVERY_NS, STALL_NS, WRITE
 
 API_VERSION = 2
-SLOW_SHARE = 0.05
-SLOW_SECONDS = 0.002
 
 given: dict[str, str] = {}
 lock = threading.Lock()
-rng = random.Random(1)
 
 
 def thread_model() -> int:
@@ -53,6 +50,10 @@ def can_flush(disk: Disk) -> bool:
     return True
 
 
+def can_multi_conn(disk: Disk) -> bool:
+    return True
+
+
 def can_fua(disk: Disk) -> int:
     return nbdkit.FUA_NONE
 
@@ -66,9 +67,9 @@ def pwrite(disk: Disk, buffer: memoryview, offset: int, flags: int) -> None:
     with lock:
         arrived = time.monotonic_ns()
         os.pwrite(disk.image, content, offset)
-        slow = rng.random() < SLOW_SHARE
-    if slow:
-        time.sleep(SLOW_SECONDS)
+    since_stall = arrived % STALL_EVERY_NS
+    if since_stall < STALL_NS:
+        time.sleep((STALL_NS - since_stall) / 1e9)
     record(disk, WRITE, offset, content, arrived)
 
 
