@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aurora_engine as aurora
+from aurora_engine.bench.measure import Figure, Goal, interleave, ratio, save
 from benchmarks import churn, past, sql, workloads
-from benchmarks.measure import Figure, Goal, interleave, ratio, save
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from rocksdict import DBCompressionType, Options, Rdict
 
 import aurora_engine as aurora
+from aurora_engine.bench.measure import Figure, Goal, interleave
 from benchmarks import workloads
-from benchmarks.measure import Figure, Goal, interleave
 
 NEAR_COMMITS = 10
 NO_WINDOW = timedelta(0)

@@ -1,0 +1,36 @@
+"""Which workloads there are, in the order in which they run.
+
+The order matters where workloads share the records: reads come before what changes them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from itertools import groupby
+
+from aurora_engine.bench.workloads.base import Workload
+
+__all__ = ["WORKLOADS", "groups", "workload"]
+
+_WORKLOADS = "aurora_engine.bench.workloads"
+
+WORKLOADS: dict[str, str] = {
+    "upserts": f"{_WORKLOADS}.upserts:Upserts",
+}
+"""By name: ``module:class``."""
+
+
+@cache
+def workload(name: str) -> Workload:
+    """The workload of a name."""
+    module, _, attribute = WORKLOADS[name].partition(":")
+    made: Workload = getattr(importlib.import_module(module), attribute)()
+    return made
+
+
+def groups(names: list[str]) -> list[list[Workload]]:
+    """The workloads of these names in the order of the suite, those together that share workers."""
+    chosen = [workload(name) for name in WORKLOADS if name in names]
+    keyed = groupby(chosen, key=lambda each: (each.kind, each.shares or each.name))
+    return [list(group) for _, group in keyed]

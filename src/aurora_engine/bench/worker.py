@@ -1,0 +1,88 @@
+"""One engine in a process of its own: ``python -m aurora_engine.bench.worker``.
+
+Requests come as JSON lines on standard input, each gets one JSON line as an answer; nothing else
+goes that way, since standard output is pointed at standard error first. The requests, by ``do``:
+
+- ``start``: kind, engine, folder, sizes; answers version and settings
+- ``prepare``, ``finish``: workload
+- ``take``: workload, case; answers the sample
+
+An answer is ``{"done": ...}``, or ``{"failed": "Type: message"}``, after which the worker goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aurora_engine.bench.engines.registry import engine_type
+from aurora_engine.bench.sizes import Sizes
+from aurora_engine.bench.suite import workload
+from aurora_engine.bench.workloads.base import Bench, Case
+
+__all__ = ["main"]
+
+
+class Worker:
+    """Does what it is asked, for one engine."""
+
+    def __init__(self) -> None:
+        self._bench: Bench | None = None
+
+    def answer(self, request: dict[str, Any]) -> Any:
+        """What one request leads to."""
+        if request["do"] == "start":
+            return self._start(request)
+        bench = self._bench
+        assert bench is not None, "the first request is to start"
+        asked = workload(request["workload"])
+        if request["do"] == "prepare":
+            return asked.prepare(bench)
+        if request["do"] == "take":
+            return asdict(asked.take(bench, Case(**request["case"])))
+        assert request["do"] == "finish", request
+        return asked.finish(bench)
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        folder = Path(request["folder"])
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes = Sizes(
+            **{
+                name: tuple(each) if isinstance(each, list) else each
+                for name, each in request["sizes"].items()
+            }
+        )
+        kind = engine_type(request["kind"], request["engine"])
+        self._bench = Bench(kind, folder, sizes)
+        return {"version": kind.version(), "settings": kind.settings(sizes.cache_bytes)}
+
+    def close(self) -> None:
+        """Closes the engine."""
+        if self._bench is not None:
+            self._bench.close()
+
+
+def main() -> None:
+    """Answers requests until there are no more."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    worker = Worker()
+    try:
+        for line in sys.stdin:
+            try:
+                answer = {"done": worker.answer(json.loads(line))}
+            except Exception as error:  # noqa: BLE001 - the report says it
+                traceback.print_exc()
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+            answers.write(json.dumps(answer) + "\n")
+    finally:
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()
