@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["KEY_BYTES", "SEED", "VALUE_BYTES", "Zipfian", "batches", "keys", "latest", "values"]
+__all__ = ["KEY_BYTES", "SEED", "VALUE_BYTES", "Zipfian", "batches", "keys", "values"]
 
 Seed = int | list[int]
 SEED = 20130101
@@ -102,8 +102,3 @@ class Zipfian:
     def scrambled(self, count: int) -> NDArray[np.uint64]:
         """So many numbers of records, the frequent ones scattered over all of them."""
         return _mixed(self.ranks(count)) % np.uint64(self._count)
-
-
-def latest(newest_first: NDArray[np.uint64], inserted: Sequence[bytes]) -> list[bytes]:
-    """The keys at these ranks, counted back from the one inserted last."""
-    return [inserted[-1 - int(rank)] for rank in newest_first]

@@ -7,18 +7,22 @@ import threading
 import time
 from array import array
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aurora_engine.bench.counters import measured
-from aurora_engine.bench.workloads.base import Bench, Sample
+from aurora_engine.bench.sample import Sample
+from aurora_engine.bench.workloads.base import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["Step", "closed_loop", "percentiles_us", "timed"]
+    from aurora_engine.bench.engines.base import Server
+
+__all__ = ["Step", "closed_loop", "percentiles_us", "timed", "timed_work"]
 
 Step = Callable[["array[int]"], int]
 """Does one or several operations, appends the nanoseconds of one, returns how many it did."""
@@ -100,10 +104,8 @@ def closed_loop(
         for worker in workers:
             worker.start()
         end[0] = time.perf_counter() + 3600
-        try:
+        with suppress(threading.BrokenBarrierError):
             ready.wait()
-        except threading.BrokenBarrierError:
-            pass
         start = time.perf_counter()
         end[0] = start + seconds
         for worker in workers:
@@ -124,7 +126,12 @@ def closed_loop(
 
 def timed(bench: Bench, work: Callable[[], int]) -> Sample:
     """Operations a second of work that ends by itself and returns how many it did."""
-    with _without_collector(), measured(bench.folder, bench.server.processes()) as usage:
+    return timed_work(bench.folder, bench.server, work)
+
+
+def timed_work(folder: Path, server: Server, work: Callable[[], int]) -> Sample:
+    """As `timed`, of an engine that is not the one of the bench."""
+    with _without_collector(), measured(folder, server.processes()) as usage:
         start = time.perf_counter()
         count = work()
         elapsed = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""A run: every engine in a worker of its own, the repetitions in turn, so that a slow minute hits all."""
+"""A run: every engine in a worker of its own, taking turns, so that a slow minute hits all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,14 @@ class WorkerProcess:
         """Ends it, and every process that it has started."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError, subprocess.TimeoutExpired):
             self._process.stdin.close()
             self._process.wait(CLOSE_S_MAX)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
-            pass
-        finally:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self._process.wait()
-            self._process.stdout.close()
-            self._log.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
 
 
 @dataclass(slots=True)

@@ -16,7 +16,12 @@ __all__ = ["WORKLOADS", "groups", "workload"]
 _WORKLOADS = "aurora_engine.bench.workloads"
 
 WORKLOADS: dict[str, str] = {
+    "loading": f"{_WORKLOADS}.loading:Loading",
+    "reads": f"{_WORKLOADS}.reads:Reads",
     "upserts": f"{_WORKLOADS}.upserts:Upserts",
+    "batches": f"{_WORKLOADS}.upserts:Batches",
+    "unwaited": f"{_WORKLOADS}.unwaited:Unwaited",
+    "ycsb": f"{_WORKLOADS}.ycsb:Ycsb",
 }
 """By name: ``module:class``."""
 

@@ -57,11 +57,14 @@ class Server(ABC):
     name : str
         As in ``--against`` and in the report.
     copies : int
-        Copies that a write is on when it returns.
+        Copies that it keeps.
+    workloads : frozenset of str or None
+        The only workloads that it takes part in; None: all of its kind.
     """
 
     name: ClassVar[str]
     copies: ClassVar[int] = 1
+    workloads: ClassVar[frozenset[str] | None] = None
 
     @abstractmethod
     def __init__(self, folder: Path, *, cache_bytes: int) -> None: ...
@@ -91,15 +94,7 @@ class Server(ABC):
 
 
 class Engine(Server):
-    """An engine of keys and values.
-
-    Attributes
-    ----------
-    workloads : frozenset of str or None
-        The only workloads that it takes part in; None: all.
-    """
-
-    workloads: ClassVar[frozenset[str] | None] = None
+    """An engine of keys and values."""
 
     @abstractmethod
     def session(self) -> Session:

@@ -25,7 +25,7 @@ class Lmdb(Engine):
 
     name = "lmdb"
 
-    def __init__(self, folder: Path, *, cache_bytes: int) -> None:  # noqa: ARG002 - the kernel's
+    def __init__(self, folder: Path, *, cache_bytes: int) -> None:
         self._environment = lmdb.open(
             str(folder),
             map_size=MAP_BYTES,
@@ -45,7 +45,7 @@ class Lmdb(Engine):
         return f"liblmdb {linked}, py-lmdb {package_version('lmdb')}"
 
     @classmethod
-    def settings(cls, cache_bytes: int) -> dict[str, str]:  # noqa: ARG003 - it has no cache
+    def settings(cls, cache_bytes: int) -> dict[str, str]:
         return {
             "map_size": str(MAP_BYTES),
             "sync, metasync": "on",

@@ -21,6 +21,9 @@ ENGINES: dict[Kind, dict[str, str]] = {
         "rocksdb": f"{_ENGINES}.rocksdb_engine:RocksDb",
         "leveldb": f"{_ENGINES}.leveldb_engine:LevelDb",
         "sqlite": f"{_ENGINES}.sqlite_engine:Sqlite",
+        "bare-six": f"{_ENGINES}.bare:SixFiles",
+        "bare-six-one-flush": f"{_ENGINES}.bare:SixFilesOneFlush",
+        "bare-one": f"{_ENGINES}.bare:OneFile",
     },
     "sql": {},
 }

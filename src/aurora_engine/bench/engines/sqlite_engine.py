@@ -103,6 +103,6 @@ def _pragmas(cache_bytes: int) -> dict[str, str]:
     return {
         "journal_mode": "WAL",
         "synchronous": "FULL",
-        # Negative: KiB. The baselines' 512 MiB where the others get 1 GiB; it is for each connection.
+        # Negative: KiB. Half of what the others get, since each connection has a cache of its own.
         "cache_size": str(-(cache_bytes // 2 >> 10)),
     }

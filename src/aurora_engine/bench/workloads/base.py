@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 from aurora_engine.bench import data
-from aurora_engine.bench.counters import Usage
 from aurora_engine.bench.engines.base import Engine, Server
 from aurora_engine.bench.engines.registry import Kind
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
 
-__all__ = ["Bench", "Case", "Sample", "Workload"]
+__all__ = ["Bench", "Case", "Sample", "Workload", "threads_case"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +41,10 @@ class Case:
     better: Literal["more", "less"] = "more"
 
 
-@dataclass(slots=True)
-class Sample:
-    """What one repetition of a case gave.
-
-    Attributes
-    ----------
-    value : float
-        In the unit of the case.
-    latency_us : dict of str to float
-        Microseconds of an operation: ``p50``, ``p99``, ``p99.9``, ``max``; empty where it says
-        nothing.
-    usage : Usage or None
-        What the machine did meanwhile.
-    details : dict of str to float
-        Anything else worth keeping, such as ``operations`` and ``retries``.
-    """
-
-    value: float
-    latency_us: dict[str, float] = field(default_factory=dict)
-    usage: Usage | None = None
-    details: dict[str, float] = field(default_factory=dict)
+def threads_case(unit: str, threads: int, *, prefix: str = "") -> Case:
+    """The case of so many threads."""
+    plural = "" if threads == 1 else "s"
+    return Case(f"{prefix}{threads} thread{plural}", unit, {"threads": threads})
 
 
 @dataclass
@@ -158,8 +141,7 @@ class Workload(ABC):
 
     def takes_part(self, engine_type: type[Server]) -> bool:
         """Whether it says anything about an engine."""
-        only = getattr(engine_type, "workloads", None)
-        return only is None or self.name in only
+        return engine_type.workloads is None or self.name in engine_type.workloads
 
     def prepare(self, bench: Bench) -> None:
         """Everything that comes before the first repetition, not measured."""
