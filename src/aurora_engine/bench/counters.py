@@ -64,7 +64,8 @@ class _Reading:
 
 def _read(device: str | None, processes: Iterable[int]) -> _Reading:
     own, written = 0.0, 0
-    for process in ("self", *processes):
+    everyone: list[int | str] = ["self", *processes]
+    for process in everyone:
         try:
             own += _cpu_s(process)
             written += _written_bytes(process)

@@ -97,8 +97,10 @@ class Zipfian:
     def ranks(self, count: int) -> NDArray[np.uint64]:
         """So many ranks; 0 is the most frequent."""
         drawn = self._random.random(count) * self._bounds[-1]
-        return np.searchsorted(self._bounds, drawn, side="right").astype(np.uint64)
+        found: NDArray[np.uint64] = np.searchsorted(self._bounds, drawn, "right").astype(np.uint64)
+        return found
 
     def scrambled(self, count: int) -> NDArray[np.uint64]:
         """So many numbers of records, the frequent ones scattered over all of them."""
-        return _mixed(self.ranks(count)) % np.uint64(self._count)
+        scattered: NDArray[np.uint64] = _mixed(self.ranks(count)) % np.uint64(self._count)
+        return scattered

@@ -10,16 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aurora_engine.bench import suite
 from aurora_engine.bench.engines.registry import ENGINES, engine_type
+from aurora_engine.bench.results import Results
 from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.workloads.base import Case, Workload
 
-__all__ = ["Results", "WorkerFailedError", "run"]
+__all__ = ["WorkerFailedError", "run"]
 
 ANSWER_S_MAX = 3600.0
 CLOSE_S_MAX = 60.0
@@ -81,28 +82,6 @@ class WorkerProcess:
         self._process.wait()
         self._process.stdout.close()
         self._log.close()
-
-
-@dataclass(slots=True)
-class Results:
-    """What a run gave.
-
-    Attributes
-    ----------
-    samples : list of dict
-        One a repetition that counts: workload, case, engine, repetition, and the sample.
-    engines : dict
-        By kind and name: version and settings of the engines that took part.
-    missing : dict of str to str
-        Engines that could not take part, and what would have to be installed.
-    failed : list of dict
-        Workload, engine, and why it has no results there.
-    """
-
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    engines: dict[str, dict[str, Any]] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    failed: list[dict[str, str]] = field(default_factory=list)
 
 
 def run(
@@ -221,7 +200,7 @@ class _Turns:
                     self._results.samples.append(
                         {
                             "workload": self._workload.name,
-                            "case": case.name,
+                            "case": asdict(case),
                             "engine": name,
                             "repetition": repetition,
                             **sample,

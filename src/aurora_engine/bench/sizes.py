@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["FULL", "QUICK", "SMOKE", "Sizes"]
 
@@ -53,6 +54,14 @@ class Sizes:
     growth_six: tuple[int, ...]
     history_commits: tuple[int, ...]
     clone_mib: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Sizes:
+        """The inverse of writing the fields as JSON, which knows no tuples."""
+        typed: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()
+        }
+        return cls(**typed)
 
 
 FULL = Sizes(

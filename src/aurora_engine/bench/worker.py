@@ -51,12 +51,7 @@ class Worker:
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         folder = Path(request["folder"])
         folder.mkdir(parents=True, exist_ok=True)
-        sizes = Sizes(
-            **{
-                name: tuple(each) if isinstance(each, list) else each
-                for name, each in request["sizes"].items()
-            }
-        )
+        sizes = Sizes.from_json(request["sizes"])
         kind = engine_type(request["kind"], request["engine"])
         self._bench = Bench(kind, folder, sizes)
         return {"version": kind.version(), "settings": kind.settings(sizes.cache_bytes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -10,10 +11,8 @@ from pathlib import Path
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.machine import package_missing, package_version
 
-try:
+with suppress(ImportError):  # `missing` says so
     import plyvel
-except ImportError:  # `missing` says so
-    plyvel = None
 
 __all__ = ["LevelDb"]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.machine import package_missing, package_version
 
-try:
+with suppress(ImportError):  # `missing` says so
     import lmdb
-except ImportError:  # `missing` says so
-    lmdb = None
 
 __all__ = ["Lmdb"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,8 @@ from typing import Any
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.machine import package_missing, package_version
 
-try:
+with suppress(ImportError):  # `missing` says so
     import rocksdict
-except ImportError:  # `missing` says so
-    rocksdict = None
 
 __all__ = ["RocksDb"]
 
@@ -53,7 +52,8 @@ class RocksDb(Engine):
         }
 
     def session(self) -> Session:
-        db, synced = self._db, self._synced
+        db: Any = self._db
+        synced = self._synced
 
         def put(key: bytes, value: bytes) -> None:
             db.put(key, value, synced)
