@@ -21,7 +21,14 @@ WORKLOADS: dict[str, str] = {
     "upserts": f"{_WORKLOADS}.upserts:Upserts",
     "batches": f"{_WORKLOADS}.upserts:Batches",
     "unwaited": f"{_WORKLOADS}.unwaited:Unwaited",
+    "amplification": f"{_WORKLOADS}.amplification:Amplification",
     "ycsb": f"{_WORKLOADS}.ycsb:Ycsb",
+    "cold": f"{_WORKLOADS}.cold:Cold",
+    "recovery": f"{_WORKLOADS}.recovery:Recovery",
+    "backtrack": f"{_WORKLOADS}.history:Backtracks",
+    "clones": f"{_WORKLOADS}.history:Clones",
+    "growth": f"{_WORKLOADS}.growth:Growth",
+    "growth-six": f"{_WORKLOADS}.growth:GrowthSix",
 }
 """By name: ``module:class``."""
 

@@ -233,22 +233,22 @@ def _sizes() -> Iterable[Target]:
         "at most",
         (Pick(OURS, "recovery", which="first"),),
     )
-    for copies in (SINGLE, OURS):
+    for copies, workload in ((SINGLE, "growth"), (OURS, "growth-six")):
         for case in ("put", "get"):
             yield Target(
                 f"cost of a {case} with {copies}, most records against fewest",
-                Pick(copies, "growth", case, "last"),
+                Pick(copies, workload, case, "last"),
                 1.7,
                 "at most",
-                (Pick(copies, "growth", case, "first"),),
+                (Pick(copies, workload, case, "first"),),
             )
-    for peer in ("rocksdb", "lmdb"):
+    for case in ("1 thread", "16 threads", "batches"):
         yield Target(
-            f"bytes written per committed byte and copy against {peer}",
-            Pick(OURS, "amplification"),
+            f"bytes written per committed byte and copy, {case}, against rocksdb and lmdb",
+            Pick(OURS, "amplification", case),
             1.0,
             "at most",
-            (Pick(peer, "amplification"),),
+            _peers("amplification", case, ("rocksdb", "lmdb")),
         )
 
 

@@ -67,6 +67,7 @@ class Bench:
     folder: Path
     sizes: Sizes
     state: dict[str, Any] = field(default_factory=dict)
+    _server: Server | None = None
     _seeds: Iterator[int] = field(default_factory=lambda: itertools.count(data.SEED))
 
     def seed(self) -> int:
@@ -76,10 +77,18 @@ class Bench:
         """
         return next(self._seeds)
 
-    @cached_property
+    def open(self, cache_bytes: int) -> None:
+        """Opens the engine with another cache than the run's."""
+        assert self._server is None, "a workload with a cache of its own shares no worker"
+        self._server = self.engine_type(self.folder / "engine", cache_bytes=cache_bytes)
+
+    @property
     def server(self) -> Server:
         """The engine, opened when first asked for, closed with the worker."""
-        return self.engine_type(self.folder / "engine", cache_bytes=self.sizes.cache_bytes)
+        if self._server is None:
+            self.open(self.sizes.cache_bytes)
+        assert self._server is not None
+        return self._server
 
     @property
     def engine(self) -> Engine:
@@ -101,8 +110,8 @@ class Bench:
 
     def close(self) -> None:
         """Closes what was opened."""
-        if "server" in self.__dict__:
-            self.server.close()
+        if self._server is not None:
+            self._server.close()
 
 
 class Workload(ABC):

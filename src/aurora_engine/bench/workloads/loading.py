@@ -7,8 +7,9 @@ from pathlib import Path
 
 from aurora_engine.bench import data
 from aurora_engine.bench.drive import timed_work
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
-from aurora_engine.bench.workloads.base import Bench, Case, Sample, Workload
+from aurora_engine.bench.workloads.base import Bench, Case, Workload
 
 __all__ = ["Loading"]
 

@@ -10,11 +10,12 @@ from aurora_engine.bench import data
 from aurora_engine.bench.drive import Step, closed_loop, timed
 from aurora_engine.bench.engines.base import Session
 from aurora_engine.bench.sizes import Sizes
-from aurora_engine.bench.workloads.base import Bench, Case, Sample, Workload, threads_case
+from aurora_engine.bench.sample import Sample
+from aurora_engine.bench.workloads import steps
+from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
 
 __all__ = ["Reads"]
 
-CHOSEN = 1 << 16
 BURST = 256
 MANY = 100
 
@@ -47,20 +48,20 @@ class Reads(Workload):
     def take(self, bench: Bench, case: Case) -> Sample:
         if case.name == "full scan":
             return timed(bench, bench.engine.count)
-        seed, steps_of = bench.seed(), _STEPS[case.name.partition(",")[0]]
+        threads, seed = case.parameters["threads"], bench.seed()
+        steps_of = _STEPS[case.name.partition(",")[0]]
 
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
-            numbers = data.chosen(bench.sizes.records, CHOSEN, [seed, number])
-            keys = data.keys_of(numbers)
+            keys = steps.chosen_keys(bench.sizes.records, threads, [seed, number])
             return steps_of(session, keys), session.close
 
-        return closed_loop(bench, case.parameters["threads"], bench.sizes.seconds, begin)
+        return closed_loop(bench, threads, bench.sizes.seconds, begin)
 
 
 def _gets(session: Session, keys: list[bytes]) -> Step:
     get, clock = session.get, time.perf_counter_ns
-    next_burst = data.endless([keys[start : start + BURST] for start in range(0, CHOSEN, BURST)])
+    next_burst = data.endless([keys[start : start + BURST] for start in range(0, len(keys), BURST)])
 
     def step(latencies: array[int]) -> int:
         first, *others = next_burst()
@@ -78,7 +79,7 @@ def _gets(session: Session, keys: list[bytes]) -> Step:
 def _gets_of_many(session: Session, keys: list[bytes]) -> Step:
     get_many, clock = session.get_many, time.perf_counter_ns
     next_keys = data.endless(
-        [keys[start : start + MANY] for start in range(0, CHOSEN - MANY, MANY)]
+        [keys[start : start + MANY] for start in range(0, len(keys) - MANY, MANY)]
     )
 
     def step(latencies: array[int]) -> int:

@@ -8,8 +8,9 @@ from aurora_engine.bench import data
 from aurora_engine.bench.drive import timed
 from aurora_engine.bench.engines.aurora import SixCopies
 from aurora_engine.bench.engines.base import Server
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
-from aurora_engine.bench.workloads.base import Bench, Case, Sample, Workload
+from aurora_engine.bench.workloads.base import Bench, Case, Workload
 
 __all__ = ["Unwaited"]
 

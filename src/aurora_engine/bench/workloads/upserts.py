@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from array import array
 from collections.abc import Callable
 from typing import cast
 
-from aurora_engine.bench import data
 from aurora_engine.bench.drive import Step, closed_loop
 from aurora_engine.bench.engines.bare import Bare
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
-from aurora_engine.bench.workloads.base import Bench, Case, Sample, Workload, threads_case
+from aurora_engine.bench.workloads import steps
+from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
 
 __all__ = ["Batches", "Upserts"]
 
-CHOSEN = 1 << 16
 BATCH = 100
 BATCH_THREADS = (1, 16)
-
-
-def _pairs(bench: Bench, seed: list[int]) -> list[tuple[bytes, bytes]]:
-    """New values for records chosen uniformly."""
-    numbers = data.chosen(bench.sizes.records, CHOSEN, seed)
-    return list(zip(data.keys_of(numbers), data.values(CHOSEN, seed), strict=True))
 
 
 class Upserts(Workload):
@@ -54,17 +46,8 @@ class Upserts(Workload):
 
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
-            next_pair = data.endless(_pairs(bench, [seed, number]))
-            put, clock = session.put, time.perf_counter_ns
-
-            def step(latencies: array[int]) -> int:
-                key, value = next_pair()
-                start = clock()
-                put(key, value)
-                latencies.append(clock() - start)
-                return 1
-
-            return step, session.close
+            pairs = steps.new_values(bench.sizes.records, threads, [seed, number])
+            return steps.puts(session, pairs), session.close
 
         return closed_loop(bench, threads, bench.sizes.seconds, begin)
 
@@ -87,23 +70,11 @@ class Batches(Workload):
         assert bench.keys
 
     def take(self, bench: Bench, case: Case) -> Sample:
-        seed = bench.seed()
+        threads, seed = case.parameters["threads"], bench.seed()
 
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
-            pairs = _pairs(bench, [seed, number])
-            next_batch = data.endless(
-                [pairs[start : start + BATCH] for start in range(0, CHOSEN - BATCH, BATCH)]
-            )
-            put_batch, clock = session.put_batch, time.perf_counter_ns
+            pairs = steps.new_values(bench.sizes.records, threads, [seed, number])
+            return steps.batches(session, pairs, BATCH), session.close
 
-            def step(latencies: array[int]) -> int:
-                batch = next_batch()
-                start = clock()
-                put_batch(batch)
-                latencies.append(clock() - start)
-                return BATCH
-
-            return step, session.close
-
-        return closed_loop(bench, case.parameters["threads"], bench.sizes.seconds, begin)
+        return closed_loop(bench, threads, bench.sizes.seconds, begin)

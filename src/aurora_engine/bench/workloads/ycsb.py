@@ -14,8 +14,9 @@ import numpy as np
 from aurora_engine.bench import data
 from aurora_engine.bench.drive import Step, closed_loop
 from aurora_engine.bench.engines.base import Session
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
-from aurora_engine.bench.workloads.base import Bench, Case, Sample, Workload, threads_case
+from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
 
 __all__ = ["Ycsb"]
 
@@ -24,6 +25,8 @@ SAMPLED = 16
 SCAN_MAX = 100
 BLOCK = 4096
 THREADS = (1, 8)
+
+Burst = list[tuple[Any, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,16 @@ class Ycsb(Workload):
         bench.state.setdefault("ycsb", _Inserted(bench.keys))
 
     def take(self, bench: Bench, case: Case) -> Sample:
-        letter, seed = case.parameters["mix"], bench.seed()
+        letter, threads = case.parameters["mix"], case.parameters["threads"]
+        seed = bench.seed()
 
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
-            actor = _Actor(session, letter, bench.state["ycsb"], [seed, number])
+            plan = _plan(letter, len(bench.keys), OPERATIONS // threads, [seed, number])
+            actor = _Actor(session, letter, bench.state["ycsb"], plan)
             return actor.step, session.close
 
-        return closed_loop(bench, case.parameters["threads"], bench.sizes.seconds, begin)
+        return closed_loop(bench, threads, bench.sizes.seconds, begin)
 
 
 class _Inserted:
@@ -102,17 +107,18 @@ class _Inserted:
 class _Actor:
     """What one thread does: its calls, and the plan of the keys it does them with."""
 
-    def __init__(self, session: Session, letter: str, inserted: _Inserted, seed: list[int]) -> None:
-        mix = MIXES[letter]
-        self._read = self._reader(session, letter, inserted, seed)
-        self._write = self._writer(session, mix.other, inserted)
-        self._next_burst = data.endless(_plan(mix, len(inserted.keys), seed))
+    def __init__(
+        self, session: Session, letter: str, inserted: _Inserted, plan: list[Burst]
+    ) -> None:
+        self._read = self._reader(session, letter, inserted)
+        self._write = self._writer(session, MIXES[letter].other, inserted)
+        self._next_burst = data.endless(plan)
 
     def _reader(
-        self, session: Session, letter: str, inserted: _Inserted, seed: list[int]
+        self, session: Session, letter: str, inserted: _Inserted
     ) -> Callable[[Any], object]:
         if letter == "E":
-            lengths = np.random.default_rng(seed).integers(1, SCAN_MAX, OPERATIONS, endpoint=True)
+            lengths = np.random.default_rng(data.SEED).permutation(SCAN_MAX) + 1
             scan, next_length = session.scan, data.endless(lengths.tolist())
             return lambda key: scan(key, next_length())
         if letter == "D":
@@ -157,17 +163,17 @@ class _Actor:
         return SAMPLED
 
 
-def _plan(mix: Mix, records: int, seed: list[int]) -> list[list[tuple[Any, bytes | None]]]:
+def _plan(letter: str, records: int, operations: int, seed: list[int]) -> list[Burst]:
     """Bursts of keys (D: ranks), with a value where it is not a read."""
-    zipfian = data.Zipfian(records, seed)
+    mix, zipfian = MIXES[letter], data.Zipfian(records, seed)
     keys: list[Any] = (
-        zipfian.ranks(OPERATIONS).tolist()
+        zipfian.ranks(operations).tolist()
         if mix.newest
-        else data.keys_of(zipfian.scrambled(OPERATIONS))
+        else data.keys_of(zipfian.scrambled(operations))
     )
-    writes = np.random.default_rng(seed).random(OPERATIONS) < mix.share
+    writes = np.random.default_rng(seed).random(operations) < mix.share
     values = iter(data.values(int(writes.sum()), seed))
     entries = [
         (key, next(values) if wrote else None) for key, wrote in zip(keys, writes, strict=True)
     ]
-    return [entries[start : start + SAMPLED] for start in range(0, OPERATIONS, SAMPLED)]
+    return [entries[start : start + SAMPLED] for start in range(0, operations, SAMPLED)]
