@@ -93,7 +93,7 @@ QUICK = Sizes(
     clone_mib=(4, 32),
 )
 SMOKE = Sizes(
-    seconds=0.05,
+    seconds=0.02,
     repetitions=1,
     threads=(1, 2),
     records=2_000,

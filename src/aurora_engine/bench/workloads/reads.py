@@ -9,8 +9,8 @@ from collections.abc import Callable
 from aurora_engine.bench import data
 from aurora_engine.bench.drive import Step, closed_loop, timed
 from aurora_engine.bench.engines.base import Session
-from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.sample import Sample
+from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.workloads import steps
 from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
 
