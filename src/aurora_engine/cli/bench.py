@@ -42,6 +42,7 @@ OURS = ("aurora", "aurora-single")
 @click.option(
     "--path",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="PATH",
     default=".",
     show_default=True,
     help="A folder on the disk to measure.",
