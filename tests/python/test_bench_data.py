@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 
 import pytest
 
 np = pytest.importorskip("numpy")
-
-import itertools
 
 from aurora_engine.bench import data  # noqa: E402
 

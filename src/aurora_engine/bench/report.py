@@ -17,8 +17,8 @@ OURS = "aurora"
 HOW_TO_READ = """
 Every engine runs in a process of its own on a private folder of the same disk. The engines take
 turns, repetition by repetition, so that a slow minute of the machine hits all of them. A figure is
-the median of the repetitions, with the lowest and the highest in brackets; one more repetition, at
-the beginning, is not counted. A ratio is the median of the ratios of paired repetitions.
+the median of the repetitions, with the lowest and the highest in brackets; a short one before
+them, to warm up, is not counted. A ratio is the median of the ratios of paired repetitions.
 
 Every write counts only when the engine has said that it is durable: for ours, that four of six
 copies have it (`aurora`), or the only one (`aurora-single`); for the peers, that their log or file

@@ -24,6 +24,7 @@ __all__ = ["WorkerFailedError", "run"]
 
 ANSWER_S_MAX = 3600.0
 CLOSE_S_MAX = 60.0
+WARMING = -1
 
 Progress = Callable[[str], None]
 
@@ -189,13 +190,13 @@ class _Turns:
             self._ask(name, "finish")
 
     def _take(self, case: Case) -> None:
-        wanted = min(
-            self._sizes.repetitions, self._workload.repetitions_max or self._sizes.repetitions
-        )
-        for repetition in range(-1 if self._workload.warm else 0, wanted):
+        wanted = self._sizes.repetitions
+        if self._workload.heavy:
+            wanted = (wanted + 1) // 2
+        for repetition in range(WARMING if self._workload.warm else 0, wanted):
             for name in list(self._workers):
                 self._progress(f"{self._workload.name}: {case.name}, {name}")
-                sample = self._ask(name, "take", case=asdict(case))
+                sample = self._ask(name, "take", case=asdict(case), warming=repetition == WARMING)
                 if sample is not None and repetition >= 0:
                     self._results.samples.append(
                         {

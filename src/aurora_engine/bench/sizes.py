@@ -22,6 +22,8 @@ class Sizes:
         Repetitions that count, after one that warms up.
     threads : tuple of int
         Thread counts of the durable upserts.
+    ycsb : str
+        Letters of the core workloads of YCSB.
     records : int
         Records that reads, writes and YCSB find.
     loaded : int
@@ -45,6 +47,7 @@ class Sizes:
     seconds: float
     repetitions: int
     threads: tuple[int, ...]
+    ycsb: str
     records: int
     loaded: int
     cache_bytes: int
@@ -68,6 +71,7 @@ FULL = Sizes(
     seconds=3.0,
     repetitions=5,
     threads=(1, 2, 8, 16, 32, 64, 128),
+    ycsb="ABCDEF",
     records=1_000_000,
     loaded=1_000_000,
     cache_bytes=1024 * MIB,
@@ -79,9 +83,10 @@ FULL = Sizes(
     clone_mib=(100, 4096),
 )
 QUICK = Sizes(
-    seconds=0.3,
-    repetitions=3,
+    seconds=0.2,
+    repetitions=2,
     threads=(1, 16),
+    ycsb="ABCF",
     records=100_000,
     loaded=100_000,
     cache_bytes=256 * MIB,
@@ -96,6 +101,7 @@ SMOKE = Sizes(
     seconds=0.02,
     repetitions=1,
     threads=(1, 2),
+    ycsb="ADEF",
     records=2_000,
     loaded=2_000,
     cache_bytes=32 * MIB,

@@ -5,7 +5,7 @@ goes that way, since standard output is pointed at standard error first. The req
 
 - ``start``: kind, engine, folder, sizes; answers version and settings
 - ``prepare``, ``finish``: workload
-- ``take``: workload, case; answers the sample
+- ``take``: workload, case, whether it only warms up; answers the sample
 
 An answer is ``{"done": ...}``, or ``{"failed": "Type: message"}``, after which the worker goes on.
 """
@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,15 @@ from aurora_engine.bench.workloads.base import Bench, Case
 
 __all__ = ["main"]
 
+WARMING_SHARE = 0.25
+
 
 class Worker:
     """Does what it is asked, for one engine."""
 
     def __init__(self) -> None:
         self._bench: Bench | None = None
+        self._sizes: Sizes
 
     def answer(self, request: dict[str, Any]) -> Any:
         """What one request leads to."""
@@ -44,6 +47,9 @@ class Worker:
         if request["do"] == "prepare":
             return asked.prepare(bench)
         if request["do"] == "take":
+            full = self._sizes
+            short = replace(full, seconds=full.seconds * WARMING_SHARE)
+            bench.sizes = short if request["warming"] else full
             return asdict(asked.take(bench, Case(**request["case"])))
         assert request["do"] == "finish", request
         return asked.finish(bench)
@@ -53,7 +59,7 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         sizes = Sizes.from_json(request["sizes"])
         kind = engine_type(request["kind"], request["engine"])
-        self._bench = Bench(kind, folder, sizes)
+        self._bench, self._sizes = Bench(kind, folder, sizes), sizes
         return {"version": kind.version(), "settings": kind.settings(sizes.cache_bytes)}
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Amplification(Workload):
     )
     shares = "records"
     warm = False
-    repetitions_max = 3
+    heavy = True
 
     def cases(self, sizes: Sizes) -> list[Case]:
         single, batched = sizes.records // 50, sizes.records // 5 // BATCH * BATCH

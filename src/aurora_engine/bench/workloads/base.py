@@ -132,8 +132,8 @@ class Workload(ABC):
         with it an open engine and its records. Others get a worker of their own.
     warm : bool
         Whether a repetition that does not count comes first.
-    repetitions_max : int or None
-        Upper limit for what takes long.
+    heavy : bool
+        Whether half the repetitions have to do, because each takes long.
     """
 
     name: ClassVar[str]
@@ -142,7 +142,7 @@ class Workload(ABC):
     kind: ClassVar[Kind] = "key-value"
     shares: ClassVar[str] = ""
     warm: ClassVar[bool] = True
-    repetitions_max: ClassVar[int | None] = None
+    heavy: ClassVar[bool] = False
 
     @abstractmethod
     def cases(self, sizes: Sizes) -> list[Case]:

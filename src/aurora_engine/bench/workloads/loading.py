@@ -25,7 +25,7 @@ class Loading(Workload):
         "timed. With six copies all six are written."
     )
     warm = False
-    repetitions_max = 3
+    heavy = True
 
     def cases(self, sizes: Sizes) -> list[Case]:
         return [

@@ -37,7 +37,7 @@ class Recovery(Workload):
         "rules; the kernel's cache is warm for all."
     )
     warm = False
-    repetitions_max = 3
+    heavy = True
 
     def cases(self, sizes: Sizes) -> list[Case]:
         return [

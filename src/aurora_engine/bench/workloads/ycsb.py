@@ -71,6 +71,7 @@ class Ycsb(Workload):
                 {"mix": mix, "threads": threads},
             )
             for mix in MIXES
+            if mix in sizes.ycsb
             for threads in THREADS
         ]
 
