@@ -76,7 +76,17 @@ def test_who_fails_is_left_out_and_said(tmp_path: Path) -> None:
     assert {sample["engine"] for sample in results.samples} == {"sqlite"}
 
 
-def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path) -> None:
+def test_who_does_not_start_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here it is known, in its worker it is not.
+    monkeypatch.setitem(ENGINES["key-value"], "another", ENGINES["key-value"]["sqlite"])
+    results = run(["loading"], ["aurora", "another"], TINY, tmp_path)
+    assert [(each["engine"], each["case"]) for each in results.failed] == [("another", "start")]
+    assert {sample["engine"] for sample in results.samples} == {"aurora"}
+
+
+def test_a_worker_answers_nonsense_and_goes_on() -> None:
     killer = subprocess.run(
         [sys.executable, "-m", "aurora_engine.bench.worker"],
         input=json.dumps({"do": "nonsense"}) + "\n" + "not even JSON\n",

@@ -144,14 +144,17 @@ def _workers(
         for name in engines:
             workers[name] = WorkerProcess(folder / f"{name}.log")
         for name in engines:
-            facts = workers[name].ask(
-                "start",
-                kind=first.kind,
-                engine=name,
-                folder=str(folder / name),
-                sizes=asdict(sizes),
-            )
-            results.engines[f"{first.kind} {name}"] = facts
+            try:
+                results.engines[f"{first.kind} {name}"] = workers[name].ask(
+                    "start",
+                    kind=first.kind,
+                    engine=name,
+                    folder=str(folder / name),
+                    sizes=asdict(sizes),
+                )
+            except WorkerFailedError as error:
+                workers.pop(name).close()
+                results.failed.append(_failure(first.name, "start", name, error))
         yield workers
     finally:
         for worker in workers.values():
@@ -215,12 +218,9 @@ class _Turns:
         except WorkerFailedError as error:
             del self._workers[name]
             where = details.get("case", {}).get("name", do)
-            self._results.failed.append(
-                {
-                    "workload": self._workload.name,
-                    "case": where,
-                    "engine": name,
-                    "why": str(error),
-                }
-            )
+            self._results.failed.append(_failure(self._workload.name, where, name, error))
             return None
+
+
+def _failure(workload: str, case: str, engine: str, error: WorkerFailedError) -> dict[str, str]:
+    return {"workload": workload, "case": case, "engine": engine, "why": str(error)}
