@@ -40,7 +40,7 @@ def samples(engine: str, case: str, threads: int, values: list[float]) -> list[d
             "value": value,
             "latency_us": LATENCY,
             "usage": USAGE,
-            "details": {"operations": 10},
+            "details": {"operations": 10, "seconds": 1.0},
         }
         for number, value in enumerate(values)
     ]
@@ -76,6 +76,13 @@ def test_the_report_has_medians_spreads_ratios_and_what_is_missing(results: Resu
     assert "## What this does not show" in text
     # Flushes, bytes and microseconds of an operation.
     assert "| 0.5 | 4,096 | 50.0k |" in text.replace("50,000", "50.0k")
+
+
+def test_a_busy_machine_is_said(results: Results) -> None:
+    assert "busy" not in report.markdown(results).split("##")[0]
+    for sample in results.samples:
+        sample["usage"] = USAGE | {"foreign_cpu_s": 0.4}
+    assert "0.40 processors" in report.markdown(results).split("##")[0]
 
 
 def test_targets_are_judged_by_the_best_thread_count_of_each(results: Results) -> None:

@@ -62,7 +62,7 @@ def _figure(stem: Path, fill: Callable[[Axes], None], title: str) -> Path:
     fill(axes)
     axes.set_title(title)
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for suffix in (".svg", ".png"):
         figure.savefig(stem.with_suffix(suffix), dpi=150)
     return stem.with_suffix(".svg")
@@ -83,8 +83,11 @@ def _lines(found: Sequence[Table], axis: str) -> Callable[[Axes], None]:
             style: dict[str, Any] = {"linestyle": "--" if what == "get" else "-"}
             label = f"{engine}, {what}" if what else engine
             axes.plot(across, up, marker="o", color=COLOURS.get(engine), label=label, **style)
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
         axes.set_yscale("log")
+        ticks = sorted({table.case["parameters"][axis] for table in found})
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
         axes.set_xlabel(axis.replace("_", " "))
         axes.set_ylabel(found[0].case["unit"])
 

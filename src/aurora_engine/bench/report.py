@@ -13,6 +13,9 @@ from aurora_engine.bench.targets import TARGETS, Target, Verdict, judge
 __all__ = ["markdown", "write"]
 
 OURS = "aurora"
+FOREIGN_CORES_MAX = 0.15
+# Processor time is counted in hundredths of a second.
+SECONDS_TOLD = 0.1
 
 HOW_TO_READ = """
 Every engine runs in a process of its own on a private folder of the same disk. The engines take
@@ -74,7 +77,24 @@ def markdown(
 
 def _headline(results: Results) -> str:
     count, begun = len(results.samples), results.machine.get("time", "")
-    return f"{count} measurements in {results.seconds:.0f} s, begun {begun}."
+    told = f"{count} measurements in {results.seconds:.0f} s, begun {begun}."
+    foreign = _foreign_cores(results)
+    if foreign > FOREIGN_CORES_MAX:
+        told += (
+            f"\n\n**The machine was busy with something else: {foreign:.2f} processors of it in the "
+            "median of the measurements. The figures say little; run it again on a quiet machine.**"
+        )
+    return told
+
+
+def _foreign_cores(results: Results) -> float:
+    """Processors that others used, in the median of the measurements of some length."""
+    shares = [
+        sample["usage"]["foreign_cpu_s"] / sample["details"]["seconds"]
+        for sample in results.samples
+        if sample["usage"] and sample["details"].get("seconds", 0) > SECONDS_TOLD
+    ]
+    return statistics.median(shares) if shares else 0.0
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

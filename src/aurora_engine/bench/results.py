@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ class Results:
     Attributes
     ----------
     samples : list of dict
-        One a repetition that counts: workload, case, engine, repetition, and the sample.
+        One a repetition that counts: workload, case, engine, repetition, the seconds from the
+        beginning of the run to its end, and the sample.
     engines : dict
         By kind and name: version and settings of the engines that took part.
     missing : dict of str to str
@@ -31,6 +33,8 @@ class Results:
         Of the run.
     seconds : float
         How long it took.
+    begun_s : float
+        When it began, by a clock that says only how long ago that is.
     """
 
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +44,7 @@ class Results:
     machine: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    begun_s: float = field(default_factory=time.perf_counter)
 
     def save(self, file: Path) -> None:
         """Writes everything as JSON."""

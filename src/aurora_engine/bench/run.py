@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -207,6 +208,7 @@ class _Turns:
                             "case": asdict(case),
                             "engine": name,
                             "repetition": repetition,
+                            "at_s": time.perf_counter() - self._results.begun_s,
                             **sample,
                         }
                     )
