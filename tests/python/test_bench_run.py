@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.volumes import until
 
 pytest.importorskip("numpy")
 
@@ -84,6 +85,24 @@ def test_who_does_not_start_is_left_out_and_said(
     results = run(["loading"], ["aurora", "another"], TINY, tmp_path)
     assert [(each["engine"], each["case"]) for each in results.failed] == [("another", "start")]
     assert {sample["engine"] for sample in results.samples} == {"aurora"}
+
+
+def test_a_stopped_worker_ends_when_who_asks_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from aurora_engine.bench.run import *; "
+        "from aurora_engine.bench.sizes import SMOKE; from dataclasses import asdict; "
+        "worker = WorkerProcess(Path(sys.argv[1]) / 'log'); "
+        "worker.ask('start', kind='key-value', engine='sqlite', folder=sys.argv[1], "
+        "sizes=asdict(SMOKE)); print(worker.process_id, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as asking:
+        assert asking.stdout is not None
+        status = Path(f"/proc/{int(asking.stdout.readline())}/status")
+        until(lambda: "State:\tT (stopped)" in status.read_text(), "stopped", 10)
+        asking.kill()
+    until(lambda: not status.exists() or "State:\tZ" in status.read_text(), "ended", 10)
 
 
 def test_a_worker_answers_nonsense_and_goes_on() -> None:

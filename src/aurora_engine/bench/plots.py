@@ -52,7 +52,8 @@ def draw(results: Results, folder: Path) -> list[Path]:
 _LINES = (
     ("upserts", "threads", "Durable upserts over threads"),
     ("recovery", "committed_bytes", "Reopening after SIGKILL over committed bytes"),
-    ("growth", "records", "Cost over the number of records"),
+    ("growth", "records", "Cost over the number of records, one copy"),
+    ("growth-six", "records", "Cost over the number of records, six copies"),
 )
 
 

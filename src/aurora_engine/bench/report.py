@@ -19,7 +19,8 @@ SECONDS_TOLD = 0.1
 
 HOW_TO_READ = """
 Every engine runs in a process of its own on a private folder of the same disk. The engines take
-turns, repetition by repetition, so that a slow minute of the machine hits all of them. A figure is
+turns, repetition by repetition, so that a slow minute of the machine hits all of them, and outside
+of its turns an engine is stopped, with what it does in the background. A figure is
 the median of the repetitions, with the lowest and the highest in brackets; a short one before
 them, to warm up, is not counted. A ratio is the median of the ratios of paired repetitions.
 
@@ -81,7 +82,7 @@ def _headline(results: Results) -> str:
     foreign = _foreign_cores(results)
     if foreign > FOREIGN_CORES_MAX:
         told += (
-            f"\n\n**The machine was busy with something else: {foreign:.2f} processors of it in the "
+            f"\n\n**The machine was busy with something else, with {foreign:.2f} processors in the "
             "median of the measurements. The figures say little; run it again on a quiet machine.**"
         )
     return told

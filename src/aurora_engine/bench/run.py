@@ -21,7 +21,7 @@ from aurora_engine.bench.results import Results
 from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.workloads.base import Case, Workload
 
-__all__ = ["WorkerFailedError", "run"]
+__all__ = ["WorkerFailedError", "WorkerProcess", "run"]
 
 ANSWER_S_MAX = 3600.0
 CLOSE_S_MAX = 60.0
@@ -35,7 +35,11 @@ class WorkerFailedError(Exception):
 
 
 class WorkerProcess:
-    """A worker, seen from the process that asks."""
+    """A worker, seen from the process that asks.
+
+    Outside of its turn it is stopped, with everything that it has started, so that what an engine
+    does in the background falls into its own turns and not into those of others.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log.open("ab")
@@ -47,6 +51,11 @@ class WorkerProcess:
             start_new_session=True,
         )
 
+    @property
+    def process_id(self) -> int:
+        """Of the worker; also the number of its process group."""
+        return self._process.pid
+
     def ask(self, do: str, **details: Any) -> Any:
         """One request and its answer.
 
@@ -55,10 +64,17 @@ class WorkerProcess:
         WorkerFailedError
             If it failed, died, or took longer than an hour.
         """
+        self._signal(signal.SIGCONT)
+        try:
+            return self._answer(json.dumps({"do": do, **details}).encode() + b"\n")
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _answer(self, request: bytes) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"do": do, **details}).encode() + b"\n")
+            self._process.stdin.write(request)
             self._process.stdin.flush()
         except BrokenPipeError:
             raise WorkerFailedError("its process has ended") from None
@@ -76,14 +92,18 @@ class WorkerProcess:
         """Ends it, and every process that it has started."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._signal(signal.SIGCONT)
         with suppress(BrokenPipeError, subprocess.TimeoutExpired):
             self._process.stdin.close()
             self._process.wait(CLOSE_S_MAX)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._process.stdout.close()
         self._log.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
 
 def run(

@@ -12,8 +12,10 @@ An answer is ``{"done": ...}``, or ``{"failed": "Type: message"}``, after which 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import traceback
 from dataclasses import asdict, replace
@@ -28,6 +30,7 @@ from aurora_engine.bench.workloads.base import Bench, Case
 __all__ = ["main"]
 
 WARMING_SHARE = 0.25
+PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -70,6 +73,7 @@ class Worker:
 
 def main() -> None:
     """Answers requests until there are no more."""
+    _go_on_when_the_parent_dies()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     worker = Worker()
@@ -82,7 +86,14 @@ def main() -> None:
                 answer = {"failed": f"{type(error).__name__}: {error}"}
             answers.write(json.dumps(answer) + "\n")
     finally:
+        # Whoever asked may have stopped what this process has started, and died.
+        os.killpg(0, signal.SIGCONT)
         worker.close()
+
+
+def _go_on_when_the_parent_dies() -> None:
+    """Lets a stopped worker see the end of its input, so that it closes the engine and ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -128,6 +129,8 @@ def _run(workloads: list[str], engines: list[str], sizes: Sizes, path: Path) -> 
     from aurora_engine.bench.machine import facts
     from aurora_engine.bench.run import run
 
+    # Ended from outside, it cleans up as if it were interrupted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=path))
     machine, start = facts(folder), time.perf_counter()
     try:
