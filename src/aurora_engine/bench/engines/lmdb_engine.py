@@ -25,7 +25,7 @@ class Lmdb(Engine):
     name = "lmdb"
 
     def __init__(self, folder: Path, *, cache_bytes: int) -> None:
-        self._environment = lmdb.open(
+        self.environment = lmdb.open(
             str(folder),
             map_size=MAP_BYTES,
             sync=True,
@@ -53,7 +53,7 @@ class Lmdb(Engine):
         }
 
     def session(self) -> Session:
-        begin = self._environment.begin
+        begin = self.environment.begin
 
         def put(key: bytes, value: bytes) -> None:
             with begin(write=True) as transaction:
@@ -80,17 +80,17 @@ class Lmdb(Engine):
         return Session(put, put_batch, get, get_many, scan)
 
     def load(self, batches: Iterable[Sequence[Pair]]) -> None:
-        with self._environment.begin(write=True) as transaction:
+        with self.environment.begin(write=True) as transaction:
             cursor = transaction.cursor()
             for batch in batches:
                 cursor.putmulti(batch)
 
     def count(self) -> int:
-        with self._environment.begin() as transaction:
+        with self.environment.begin() as transaction:
             return sum(1 for _ in transaction.cursor())
 
     def settle(self) -> None:
         """It leaves nothing for later."""
 
     def close(self) -> None:
-        self._environment.close()
+        self.environment.close()

@@ -11,15 +11,20 @@ from aurora_engine.bench import data
 from aurora_engine.bench.drive import Step
 from aurora_engine.bench.engines.base import Pair, Session
 
-__all__ = ["CHOSEN", "batches", "chosen_keys", "gets", "new_values", "puts"]
+__all__ = ["batches", "chosen_keys", "gets", "new_values", "puts", "round_length"]
 
-CHOSEN = 1 << 18
-"""Keys that all threads together have before each begins with its own again."""
+CHOSEN_MAX = 1 << 17
+CHOSEN_FOR_A_RECORD = 4
+
+
+def round_length(records: int) -> int:
+    """Operations that all threads together have before each begins with its own again."""
+    return min(CHOSEN_MAX, CHOSEN_FOR_A_RECORD * records)
 
 
 def chosen_keys(records: int, threads: int, seed: list[int]) -> list[bytes]:
     """Keys of records chosen uniformly, for one of so many threads."""
-    return data.keys_of(data.chosen(records, CHOSEN // threads, seed))
+    return data.keys_of(data.chosen(records, round_length(records) // threads, seed))
 
 
 def new_values(records: int, threads: int, seed: list[int]) -> Iterator[Pair]:

@@ -16,11 +16,11 @@ from aurora_engine.bench.drive import Step, closed_loop
 from aurora_engine.bench.engines.base import Session
 from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
+from aurora_engine.bench.workloads import steps
 from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
 
 __all__ = ["Ycsb"]
 
-OPERATIONS = 1 << 16
 SAMPLED = 16
 SCAN_MAX = 100
 BLOCK = 4096
@@ -84,7 +84,7 @@ class Ycsb(Workload):
 
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
-            plan = _plan(letter, len(bench.keys), OPERATIONS // threads, [seed, number])
+            plan = _plan(letter, len(bench.keys), threads, [seed, number])
             actor = _Actor(session, letter, bench.state["ycsb"], plan)
             return actor.step, session.close
 
@@ -164,9 +164,10 @@ class _Actor:
         return SAMPLED
 
 
-def _plan(letter: str, records: int, operations: int, seed: list[int]) -> list[Burst]:
-    """Bursts of keys (D: ranks), with a value where it is not a read."""
+def _plan(letter: str, records: int, threads: int, seed: list[int]) -> list[Burst]:
+    """Bursts of keys (D: ranks), with a value where it is not a read, for one of the threads."""
     mix, zipfian = MIXES[letter], data.Zipfian(records, seed)
+    operations = steps.round_length(records) // threads
     keys: list[Any] = (
         zipfian.ranks(operations).tolist()
         if mix.newest
