@@ -3,7 +3,8 @@
 Data goes one way, down. The tables below are the architecture; a line of code that breaks them
 fails the build. C: each folder of csrc/ is a layer. Python: the command line knows the face, the
 face knows volume/, volume/ knows _ext, and errors, types and options know nothing above them. The
-inspector knows nothing of ours, and only the command line knows it.
+inspector knows nothing of ours, and only the command line knows it. The macro benchmarks know the
+face, and only the command line knows them.
 
 Usage: ``python -m tools.check_layers``.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,11 @@ class RocksDb(Engine):
         db: Any = self._db
         synced = self._synced
 
-        def put(key: bytes, value: bytes) -> None:
-            db.put(key, value, synced)
-
         def put_batch(pairs: Sequence[Pair]) -> None:
             db.write(_batch(pairs), synced)
 
         return Session(
-            put=put,
+            put=partial(db.put, write_opt=synced),
             put_batch=put_batch,
             get=db.get,
             get_many=lambda keys: db.get([*keys]),

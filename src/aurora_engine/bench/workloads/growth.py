@@ -18,6 +18,7 @@ from aurora_engine.bench.workloads.base import Bench, Case, Workload
 __all__ = ["Growth", "GrowthSix"]
 
 LOADED_AT_ONCE = 1_000_000
+CACHE_SHARE = 0.7
 
 
 class Growth(Workload):
@@ -28,8 +29,8 @@ class Growth(Workload):
     about = (
         "One database grows; at each number of records, single durable puts and single gets of "
         "records chosen uniformly, one thread. The cost is the mean of an operation. The cache is "
-        "half of the machine's memory, so that it holds the data as far as that goes. Peers are "
-        "not shown: the largest sizes would take some of them hours."
+        f"{CACHE_SHARE:.0%} of the machine's memory, so that it holds the data as far as that goes. "
+        "Peers are not shown: the largest sizes would take some of them hours."
     )
     subject: ClassVar[type[Server]] = OneCopy
 
@@ -53,7 +54,7 @@ class Growth(Workload):
         return engine_type is self.subject
 
     def prepare(self, bench: Bench) -> None:
-        bench.open(memory_bytes() // 2)
+        bench.open(int(CACHE_SHARE * memory_bytes()))
         bench.state["records"] = 0
 
     def take(self, bench: Bench, case: Case) -> Sample:
