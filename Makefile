@@ -77,6 +77,11 @@ bench: setup $(VENV)/.dev-tools ## benchmarks against peers; BENCH="--smoke" for
 	@$(call say,benchmarks $(BENCH))
 	@$(PY) -m benchmarks $(BENCH)
 
+.PHONY: bench-peers
+bench-peers: setup $(VENV)/.dev-tools ## aurora-engine bench, as users run it; BENCH="--quick" or "--smoke"
+	@$(call say,macro benchmarks $(BENCH))
+	@$(VENV)/bin/aurora-engine bench --out benchmarks/results/peers $(BENCH)
+
 # ---------------------------------------------------------------- testing
 
 .PHONY: c

@@ -10,12 +10,16 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import aurora_engine as aurora
+from aurora_engine.bench.engines.aurora import SixCopies
+from aurora_engine.bench.engines.bare import SixFiles
+from aurora_engine.bench.engines.lmdb_engine import Lmdb
+from aurora_engine.bench.measure import Figure, Goal, interleave, ratio, save
 from benchmarks import churn, past, sql, workloads
-from benchmarks.measure import Figure, Goal, interleave, ratio, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,12 @@ SMOKE = Sizes(
 
 def durable_commits(folder: Path, sizes: Sizes) -> list[Goal]:
     """Durable puts against the bare probe, and what threads and not waiting add."""
-    program = workloads.build_probe(folder)
+    bare = SixFiles(folder / "bare", cache_bytes=0)
     with aurora.open(folder / "durable") as db:
         workloads.durable_puts(db, sizes.seconds / 3, 1)
         taken = interleave(
             sizes.repetitions,
-            probe=lambda: workloads.probe_rounds(program, folder, sizes.seconds),
+            probe=lambda: bare.commits(1, sizes.seconds).value,
             one=lambda: workloads.durable_puts(db, sizes.seconds, 1),
             sixteen=lambda: workloads.durable_puts(db, sizes.seconds, 16),
             waiting=lambda: workloads.commits_with_waiting(db, sizes.seconds),
@@ -115,23 +119,23 @@ def cached_reads(folder: Path, sizes: Sizes) -> list[Goal]:
     keys = [source.choice(pairs)[0] for _ in range(sizes.gets)]
     starts = keys[: max(sizes.gets // 100, 10)]
     with (
-        aurora.open(folder / "reads", cache_bytes=1 << 30) as db,
-        workloads.lmdb_with(folder / "lmdb", pairs) as peer,
+        closing(SixCopies(folder / "reads", cache_bytes=1 << 30)) as ours,
+        closing(Lmdb(folder / "lmdb", cache_bytes=1 << 30)) as peer,
     ):
-        for start in range(0, len(pairs), 50_000):
-            db.put_many(pairs[start : start + 50_000])
-        workloads.aurora_scan(db)
-        workloads.lmdb_scan(peer)
+        for engine in (ours, peer):
+            engine.load(pairs[start : start + 50_000] for start in range(0, len(pairs), 50_000))
+            engine.count()
+        mine, theirs = ours.session(), peer.session()
         taken = interleave(
             sizes.repetitions,
-            get=lambda: workloads.aurora_gets(db, keys),
-            get_peer=lambda: workloads.lmdb_gets(peer, keys),
-            get_view=lambda: workloads.aurora_gets_one_transaction(db, keys),
-            get_view_peer=lambda: workloads.lmdb_gets_one_transaction(peer, keys),
-            scan=lambda: workloads.aurora_scan(db),
-            scan_peer=lambda: workloads.lmdb_scan(peer),
-            ranges=lambda: workloads.aurora_range_scans(db, starts),
-            ranges_peer=lambda: workloads.lmdb_range_scans(peer, starts),
+            get=lambda: workloads.gets(mine, keys),
+            get_peer=lambda: workloads.gets(theirs, keys),
+            get_view=lambda: workloads.gets_of(ours.db.snapshot(), keys),
+            get_view_peer=lambda: workloads.gets_of(peer.environment.begin(), keys),
+            scan=lambda: workloads.full_scan(ours),
+            scan_peer=lambda: workloads.full_scan(peer),
+            ranges=lambda: workloads.range_scans(mine, starts),
+            ranges_peer=lambda: workloads.range_scans(theirs, starts),
         )
 
     def pair(name: str, unit: str) -> tuple[Figure, Figure]:

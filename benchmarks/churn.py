@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import aurora_engine as aurora
+from aurora_engine.bench.measure import Figure, Goal
 from benchmarks import workloads
-from benchmarks.measure import Figure, Goal
 
 CACHE_MIB = 64
 WINDOW = timedelta(seconds=10)

@@ -14,8 +14,11 @@ from pathlib import Path
 from rocksdict import DBCompressionType, Options, Rdict
 
 import aurora_engine as aurora
+from aurora_engine.bench import data
+from aurora_engine.bench.measure import Figure, Goal, interleave
+from aurora_engine.bench.workloads.history import chunk_key, commit_many, volume_of
+from aurora_engine.bench.workloads.loading import bytes_of
 from benchmarks import workloads
-from benchmarks.measure import Figure, Goal, interleave
 
 NEAR_COMMITS = 10
 NO_WINDOW = timedelta(0)
@@ -28,35 +31,19 @@ def _milliseconds(action: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def _bytes_of(folder: Path) -> int:
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
-
-
-def _commit_many(db: aurora.Database, count: int) -> int:
-    """``count`` commits of one record each; returns the LSN before the first."""
-    before = db.durable_lsn
-    lsn = before
-    for number in range(count):
-        transaction = db.begin()
-        transaction.put(workloads.key(number % 100_000), b"%d" % number)
-        lsn = transaction.commit(wait=False)
-    db.wait_durable(lsn)
-    return before
-
-
 def backtracks(folder: Path, commits: int, repetitions: int) -> list[Goal]:
     """Going back over ten commits and over millions, and forward again."""
     near: list[float] = []
     far: list[float] = []
     with aurora.open(folder / "backtrack") as db:
         db.put(b"first", b"commit")
-        origin = _commit_many(db, commits)
+        origin = commit_many(db, commits)
         for _ in range(repetitions):
-            close_by = _commit_many(db, NEAR_COMMITS)
+            close_by = commit_many(db, NEAR_COMMITS)
             for target, samples in ((close_by, near), (origin, far)):
                 undo = db.durable_lsn
                 samples.append(_milliseconds(partial(db.backtrack, to=target)))
-                assert (db.get(workloads.key(0)) is None) == (target == origin)
+                assert (db.get(data.keys(0, 1)[0]) is None) == (target == origin)
                 db.backtrack(to=undo)
     few = Figure(f"over {NEAR_COMMITS} commits", "ms", near)
     many = Figure(f"over {commits:,} commits", "ms", far)
@@ -82,7 +69,7 @@ def views(folder: Path, records: int, commits: int, gets: int) -> list[Goal]:
     with aurora.open(folder / "views", cache_bytes=256 * MIB) as db:
         for start in range(0, len(pairs), 10_000):
             db.put_many(pairs[start : start + 10_000])
-        moment = _commit_many(db, commits)
+        moment = commit_many(db, commits)
         with db.at(moment) as view:
             first = Figure("first read", "ms", [_milliseconds(lambda: view.get(keys[0]))])
             for key in keys:  # both caches warm
@@ -112,16 +99,6 @@ def _rate(view: aurora.Snapshot, keys: list[bytes]) -> float:
     return len(keys) / (time.perf_counter() - start)
 
 
-def _volume_of(folder: Path, mib: int) -> aurora.Database:
-    """A database of one copy with so many MiB of values that do not compress."""
-    db = aurora.open(folder, topology=aurora.Topology.single())
-    source = random.Random(workloads.SEED)
-    for number in range(mib):
-        db.put_many((b"%08d %04d" % (number, part), source.randbytes(4096)) for part in range(256))
-    db.compact()
-    return db
-
-
 def clones(folder: Path, small_mib: int, large_mib: int, repetitions: int) -> list[Goal]:
     """Cloning a small and a large volume, on a file system with hard links."""
 
@@ -130,14 +107,14 @@ def clones(folder: Path, small_mib: int, large_mib: int, repetitions: int) -> li
         start = time.perf_counter()
         made = db.clone(target)
         taken_ms = (time.perf_counter() - start) * 1000
-        assert made.get(b"%08d %04d" % (mib - 1, 255)) is not None
+        assert made.get(chunk_key(mib - 1, 255)) is not None
         made.close()
         shutil.rmtree(target)
         return taken_ms
 
     with (
-        _volume_of(folder / "small parent", small_mib) as small_db,
-        _volume_of(folder / "large parent", large_mib) as large_db,
+        volume_of(folder / "small parent", small_mib) as small_db,
+        volume_of(folder / "large parent", large_mib) as large_db,
     ):
         clone(small_db, small_mib)
         clone(large_db, large_mib)
@@ -176,7 +153,7 @@ def space(folder: Path, records: int) -> list[Goal]:
     peer.compact_range(None, None)
     peer.close()
     aurora_mib = Figure("one copy", "MiB", [copy / MIB])
-    peer_mib = Figure("RocksDB, zstd", "MiB", [_bytes_of(theirs) / MIB])
+    peer_mib = Figure("RocksDB, zstd", "MiB", [bytes_of(theirs) / MIB])
     return [
         Goal(
             "size after compaction against RocksDB",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aurora_engine as aurora
-from benchmarks.measure import Figure, Goal, interleave, ratio
+from aurora_engine.bench.measure import Figure, Goal, interleave, ratio
 
 VALUE = "v" * 100
 STRIDE = 7919

@@ -6,7 +6,6 @@ Keys are 16 bytes and hash-scattered, values 100 bytes and half compressible.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
 import signal
@@ -14,13 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import lmdb
+from typing import Any
 
 import aurora_engine as aurora
+from aurora_engine.bench.engines.base import Engine, Session
 
 SEED = 20130101
 VALUE_BYTES = 100
@@ -40,24 +37,6 @@ def records(count: int) -> list[tuple[bytes, bytes]]:
     """``count`` records in key order."""
     source = random.Random(SEED)
     return sorted((key(number), value(source)) for number in range(count))
-
-
-def build_probe(folder: Path) -> Path:
-    """Compiles the bare probe."""
-    program = folder / "probe"
-    source = Path(__file__).with_name("probe.c")
-    subprocess.run(
-        [os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source], check=True
-    )
-    return program
-
-
-def probe_rounds(program: Path, folder: Path, seconds: float) -> float:
-    """Rounds per second of the bare probe."""
-    output = subprocess.run(
-        [program, folder, str(seconds)], check=True, capture_output=True, text=True
-    ).stdout
-    return float(output)
 
 
 def durable_puts(db: aurora.Database, seconds: float, threads: int) -> float:
@@ -110,50 +89,18 @@ def commits_with_waiting(db: aurora.Database, seconds: float) -> float:
     return number / (time.perf_counter() - start)
 
 
-@contextmanager
-def lmdb_with(folder: Path, pairs: list[tuple[bytes, bytes]]) -> Iterator[lmdb.Environment]:
-    """An LMDB environment that holds ``pairs``."""
-    environment = lmdb.open(str(folder), map_size=8 << 30)
-    with environment.begin(write=True) as transaction:
-        transaction.cursor().putmulti(pairs)
-    try:
-        yield environment
-    finally:
-        environment.close()
-
-
-def aurora_gets(db: aurora.Database, keys: list[bytes]) -> float:
+def gets(session: Session, keys: list[bytes]) -> float:
     """Gets per second, each its own transaction."""
-    get = db.get
+    get = session.get
     start = time.perf_counter()
     for each in keys:
         get(each)
     return len(keys) / (time.perf_counter() - start)
 
 
-def lmdb_gets(environment: lmdb.Environment, keys: list[bytes]) -> float:
-    """Gets per second, each its own transaction."""
-    begin = environment.begin
-    start = time.perf_counter()
-    for each in keys:
-        with begin() as transaction:
-            transaction.get(each)
-    return len(keys) / (time.perf_counter() - start)
-
-
-def lmdb_gets_one_transaction(environment: lmdb.Environment, keys: list[bytes]) -> float:
-    """Gets per second inside one read transaction."""
-    with environment.begin() as transaction:
-        get = transaction.get
-        start = time.perf_counter()
-        for each in keys:
-            get(each)
-        return len(keys) / (time.perf_counter() - start)
-
-
-def aurora_gets_one_transaction(db: aurora.Database, keys: list[bytes]) -> float:
-    """Gets per second inside one snapshot."""
-    with db.snapshot() as view:
+def gets_of(reader: Any, keys: list[bytes]) -> float:
+    """Gets per second of a view or transaction that is given up at the end."""
+    with reader as view:
         get = view.get
         start = time.perf_counter()
         for each in keys:
@@ -161,38 +108,16 @@ def aurora_gets_one_transaction(db: aurora.Database, keys: list[bytes]) -> float
         return len(keys) / (time.perf_counter() - start)
 
 
-def aurora_scan(db: aurora.Database) -> float:
+def full_scan(engine: Engine) -> float:
     """Records per second of a full scan."""
     start = time.perf_counter()
-    count = sum(1 for _ in db.scan())
-    return count / (time.perf_counter() - start)
+    return engine.count() / (time.perf_counter() - start)
 
 
-def lmdb_scan(environment: lmdb.Environment) -> float:
-    """Records per second of a full scan."""
-    start = time.perf_counter()
-    with environment.begin() as transaction:
-        count = sum(1 for _ in transaction.cursor())
-    return count / (time.perf_counter() - start)
-
-
-def aurora_range_scans(db: aurora.Database, starts: list[bytes]) -> float:
+def range_scans(session: Session, starts: list[bytes]) -> float:
     """Records per second of scans of 100 records."""
     start = time.perf_counter()
-    count = sum(1 for each in starts for _ in db.scan(each, limit=100))
-    return count / (time.perf_counter() - start)
-
-
-def lmdb_range_scans(environment: lmdb.Environment, starts: list[bytes]) -> float:
-    """Records per second of scans of 100 records."""
-    start = time.perf_counter()
-    count = 0
-    for each in starts:
-        with environment.begin() as transaction:
-            cursor = transaction.cursor()
-            if cursor.set_range(each):
-                for _, _entry in zip(range(100), cursor, strict=False):
-                    count += 1
+    count = sum(len(session.scan(each, 100)) for each in starts)
     return count / (time.perf_counter() - start)
 
 

@@ -3,7 +3,8 @@
 Data goes one way, down. The tables below are the architecture; a line of code that breaks them
 fails the build. C: each folder of csrc/ is a layer. Python: the command line knows the face, the
 face knows volume/, volume/ knows _ext, and errors, types and options know nothing above them. The
-inspector knows nothing of ours, and only the command line knows it.
+inspector knows nothing of ours, and only the command line knows it. The macro benchmarks know the
+face, and only the command line knows them.
 
 Usage: ``python -m tools.check_layers``.
 """
@@ -55,7 +56,7 @@ THIRD_PARTY = {
 }
 
 # Python parts from the bottom up; a part may import itself and the ones before it.
-PYTHON_PARTS = ("inspector", "base", "_ext", "volume", "face", "cli")
+PYTHON_PARTS = ("inspector", "base", "_ext", "volume", "face", "bench", "cli")
 PYTHON_BASE_MODULES = {"errors", "types", "options", "protocols", "moments"}
 CLI_ONLY_PACKAGES = {"click", "rich"}
 # Second implementations of what the core has: they check the core, nothing else may rest on them.
@@ -118,7 +119,7 @@ def part_of(module: str) -> str:
         return "face"
     if names[0] in PYTHON_BASE_MODULES:
         return "base"
-    if names[0] in {"_ext", "volume", "inspector"}:
+    if names[0] in {"_ext", "volume", "inspector", "bench"}:
         return names[0]
     if names[0] in {"cli", "__main__"}:
         return "cli"

@@ -34,6 +34,7 @@ COMMANDS = (
     "sql",
     "import-sqlite",
     "export-sqlite",
+    "bench",
 )
 
 

@@ -6,14 +6,13 @@ Repetitions interleaved with those of its peer, medians, and raw results kept.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from aurora_engine.bench.machine import facts
 
 
 @dataclass(slots=True)
@@ -81,30 +80,13 @@ def rate_for(seconds: float, operation: Callable[[int], None], *, chunk: int = 1
     return done * chunk / elapsed
 
 
-def machine() -> dict[str, object]:
-    """What the results were taken on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
-    return {
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "commit": commit,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
 def save(goals: list[Goal], file: Path) -> None:
     """Writes raw results as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
-        json.dumps({"machine": machine(), "goals": [asdict(goal) for goal in goals]}, indent=1)
+        json.dumps(
+            {"machine": facts(file.parent), "goals": [asdict(goal) for goal in goals]}, indent=1
+        )
         + "\n"
     )
 

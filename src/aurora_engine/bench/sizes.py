@@ -1,0 +1,114 @@
+"""How much is done: the full sizes are the ones that the targets speak of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["FULL", "QUICK", "SMOKE", "Sizes"]
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of a run.
+
+    Attributes
+    ----------
+    seconds : float
+        Length of a repetition that is ended by the clock.
+    repetitions : int
+        Repetitions that count, after one that warms up.
+    threads : tuple of int
+        Thread counts of the durable upserts.
+    ycsb : str
+        Letters of the core workloads of YCSB.
+    records : int
+        Records that reads, writes and YCSB find.
+    loaded : int
+        Records of a bulk load.
+    cache_bytes : int
+        Cache of every engine that has one.
+    cold_cache_bytes : int
+        Cache where the data is ten times as large.
+    log_bytes : tuple of int
+        Committed bytes, keys and values, before a kill.
+    growth : tuple of int
+        Numbers of records at which puts and gets are compared.
+    growth_six : tuple of int
+        The same with six copies.
+    history_commits : tuple of int
+        Commits that a backtrack goes back over.
+    clone_mib : tuple of int
+        MiB of the volumes that are cloned.
+    """
+
+    seconds: float
+    repetitions: int
+    threads: tuple[int, ...]
+    ycsb: str
+    records: int
+    loaded: int
+    cache_bytes: int
+    cold_cache_bytes: int
+    log_bytes: tuple[int, ...]
+    growth: tuple[int, ...]
+    growth_six: tuple[int, ...]
+    history_commits: tuple[int, ...]
+    clone_mib: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Sizes:
+        """The inverse of writing the fields as JSON, which knows no tuples."""
+        typed: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()
+        }
+        return cls(**typed)
+
+
+FULL = Sizes(
+    seconds=3.0,
+    repetitions=5,
+    threads=(1, 2, 8, 16, 32, 64, 128),
+    ycsb="ABCDEF",
+    records=1_000_000,
+    loaded=1_000_000,
+    cache_bytes=1024 * MIB,
+    cold_cache_bytes=64 * MIB,
+    log_bytes=(16 * MIB, 64 * MIB, 256 * MIB),
+    growth=(1_000_000, 10_000_000, 100_000_000),
+    growth_six=(1_000_000, 5_000_000, 20_000_000),
+    history_commits=(10, 1_000_000),
+    clone_mib=(100, 4096),
+)
+QUICK = Sizes(
+    seconds=0.2,
+    repetitions=2,
+    threads=(1, 16),
+    ycsb="ABCF",
+    records=100_000,
+    loaded=100_000,
+    cache_bytes=256 * MIB,
+    cold_cache_bytes=2 * MIB,
+    log_bytes=(1 * MIB, 8 * MIB),
+    growth=(50_000, 200_000),
+    growth_six=(50_000, 100_000),
+    history_commits=(10, 20_000),
+    clone_mib=(4, 32),
+)
+SMOKE = Sizes(
+    seconds=0.02,
+    repetitions=1,
+    threads=(1, 2),
+    ycsb="ADEF",
+    records=2_000,
+    loaded=2_000,
+    cache_bytes=32 * MIB,
+    cold_cache_bytes=1 * MIB,
+    log_bytes=(100_000, 200_000),
+    growth=(1_000, 2_000),
+    growth_six=(1_000, 2_000),
+    history_commits=(5, 100),
+    clone_mib=(1, 2),
+)

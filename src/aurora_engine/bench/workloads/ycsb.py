@@ -1,0 +1,181 @@
+"""The core workloads of YCSB."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aurora_engine.bench import data
+from aurora_engine.bench.drive import Step, closed_loop
+from aurora_engine.bench.engines.base import Session
+from aurora_engine.bench.sample import Sample
+from aurora_engine.bench.sizes import Sizes
+from aurora_engine.bench.workloads import steps
+from aurora_engine.bench.workloads.base import Bench, Case, Workload, threads_case
+
+__all__ = ["Ycsb"]
+
+SAMPLED = 16
+SCAN_MAX = 100
+BLOCK = 4096
+THREADS = (1, 8)
+
+Burst = list[tuple[Any, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """One of the core workloads: what comes beside reads, in what share."""
+
+    other: str
+    share: float
+    newest: bool = False
+
+
+MIXES = {
+    "C": Mix("update", 0.0),
+    "B": Mix("update", 0.05),
+    "A": Mix("update", 0.5),
+    "F": Mix("modify", 0.5),
+    "E": Mix("insert", 0.05),
+    "D": Mix("insert", 0.05, newest=True),
+}
+
+
+class Ycsb(Workload):
+    """A to F, in the order in which they leave the records as they are for the next."""
+
+    name = "ycsb"
+    title = "YCSB"
+    about = (
+        "The six core workloads, keys zipfian with the constant 0.99 and scattered (D: the newest "
+        "most often). A: half reads, half updates. B: 95 reads, 5 updates. C: reads. D: 95 reads, "
+        "5 inserts. E: 95 scans of 1 to 100 records, 5 inserts. F: half reads, half "
+        "read-modify-writes. An update writes the whole record, and every write is durable before "
+        f"the thread goes on. One operation of {SAMPLED} is timed for the latencies, which mix "
+        "reads and writes."
+    )
+    shares = "records"
+
+    def cases(self, sizes: Sizes) -> list[Case]:
+        return [
+            Case(
+                threads_case("", threads, prefix=f"{mix}, ").name,
+                "operations/s",
+                {"mix": mix, "threads": threads},
+            )
+            for mix in MIXES
+            if mix in sizes.ycsb
+            for threads in THREADS
+        ]
+
+    def prepare(self, bench: Bench) -> None:
+        bench.state.setdefault("ycsb", _Inserted(bench.keys))
+
+    def take(self, bench: Bench, case: Case) -> Sample:
+        letter, threads = case.parameters["mix"], case.parameters["threads"]
+        seed = bench.seed()
+
+        def begin(number: int) -> tuple[Step, Callable[[], None]]:
+            session = bench.engine.session()
+            plan = _plan(letter, len(bench.keys), threads, [seed, number])
+            actor = _Actor(session, letter, bench.state["ycsb"], plan)
+            return actor.step, session.close
+
+        return closed_loop(bench, threads, bench.sizes.seconds, begin)
+
+
+class _Inserted:
+    """The keys that there are, in the order of their insertion, shared by all threads."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.keys = list(keys)
+        self._blocks = itertools.count(len(keys), BLOCK)
+
+    def new(self) -> Iterator[bytes]:
+        """Keys that nobody else gets."""
+        while True:
+            start = next(self._blocks)
+            yield from data.keys(start, start + BLOCK)
+
+
+class _Actor:
+    """What one thread does: its calls, and the plan of the keys it does them with."""
+
+    def __init__(
+        self, session: Session, letter: str, inserted: _Inserted, plan: list[Burst]
+    ) -> None:
+        self._read = self._reader(session, letter, inserted)
+        self._write = self._writer(session, MIXES[letter].other, inserted)
+        self._next_burst = data.endless(plan)
+
+    def _reader(
+        self, session: Session, letter: str, inserted: _Inserted
+    ) -> Callable[[Any], object]:
+        if letter == "E":
+            lengths = np.random.default_rng(data.SEED).permutation(SCAN_MAX) + 1
+            scan, next_length = session.scan, data.endless(lengths.tolist())
+            return lambda key: scan(key, next_length())
+        if letter == "D":
+            get, keys = session.get, inserted.keys
+            return lambda rank: get(keys[-1 - rank])
+        return session.get
+
+    def _writer(
+        self, session: Session, other: str, inserted: _Inserted
+    ) -> Callable[[Any, bytes], object]:
+        get, put = session.get, session.put
+
+        def modify(key: bytes, value: bytes) -> None:
+            assert get(key) is not None, "a record is gone"
+            put(key, value)
+
+        next_new, append = inserted.new().__next__, inserted.keys.append
+
+        def insert(_key: Any, value: bytes) -> None:
+            key = next_new()
+            put(key, value)
+            append(key)
+
+        return {"update": put, "modify": modify, "insert": insert}[other]
+
+    def step(self, latencies: array[int]) -> int:
+        """A burst, the first operation of it timed."""
+        read, write, clock = self._read, self._write, time.perf_counter_ns
+        burst = self._next_burst()
+        key, value = burst[0]
+        start = clock()
+        if value is None:
+            read(key)
+        else:
+            write(key, value)
+        latencies.append(clock() - start)
+        for key, value in burst[1:]:
+            if value is None:
+                read(key)
+            else:
+                write(key, value)
+        return SAMPLED
+
+
+def _plan(letter: str, records: int, threads: int, seed: list[int]) -> list[Burst]:
+    """Bursts of keys (D: ranks), with a value where it is not a read, for one of the threads."""
+    mix, zipfian = MIXES[letter], data.Zipfian(records, seed)
+    operations = steps.round_length(records) // threads
+    keys: list[Any] = (
+        zipfian.ranks(operations).tolist()
+        if mix.newest
+        else data.keys_of(zipfian.scrambled(operations))
+    )
+    writes = np.random.default_rng(seed).random(operations) < mix.share
+    values = iter(data.values(int(writes.sum()), seed))
+    entries = [
+        (key, next(values) if wrote else None) for key, wrote in zip(keys, writes, strict=True)
+    ]
+    return [entries[start : start + SAMPLED] for start in range(0, operations, SAMPLED)]
