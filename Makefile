@@ -77,6 +77,21 @@ bench: setup $(VENV)/.dev-tools ## benchmarks against peers; BENCH="--smoke" for
 	@$(call say,benchmarks $(BENCH))
 	@$(PY) -m benchmarks $(BENCH)
 
+.PHONY: bench-scenarios bench-micro bench-gate
+bench-scenarios: $(VENV)/.tools
+	@cmake --preset release --log-level=WARNING
+	@cmake --build --preset release --target aurora_instructions aurora_scenarios
+
+bench-micro: setup $(VENV)/.dev-tools bench-scenarios ## the time of single operations; BENCH=--benchmark-disable for a look whether they run
+	@$(call say,micro-benchmarks $(BENCH))
+	@$(PY) -m pytest $(BENCH) benchmarks/micro
+
+bench-gate: bench-scenarios ## instructions of the hot paths against the recorded ones; BENCH=--record records
+	@tools/install_system.sh count
+	@$(call say,instruction counts)
+	@$(PY) -m benchmarks.instructions.gate $(BENCH) \
+	 build/release/benchmarks/instructions/aurora_instructions build/instructions
+
 # ---------------------------------------------------------------- testing
 
 .PHONY: c
