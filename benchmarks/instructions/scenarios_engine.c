@@ -12,6 +12,7 @@
 enum {
     COPIES = 6,
     RECORDS = 10000,
+    LOADS = 4,
     OPERATIONS = 1000,
     COMMITS = 100,
     SCANS = 10,
@@ -68,11 +69,12 @@ static void settle(void) {
     }
 }
 
-static void load_records(void) {
+/* A part of the records, scattered over the keys. */
+static void load_records(uint64_t first, uint64_t end) {
     aur_transaction *transaction = NULL;
     uint64_t lsn = 0;
     EXPECT_OK(aur_transaction_begin(engine, false, &transaction, &error), &error);
-    for (uint64_t number = 0; number < RECORDS; number++) {
+    for (uint64_t number = first; number < end; number++) {
         uint8_t key[SCENARIO_KEY_BYTES];
         scenario_key(number, key);
         scenario_value(number, value);
@@ -103,7 +105,10 @@ static void open_engine(void) {
     EXPECT_OK(aur_engine_add_group(engine, segments, COPIES, &error), &error);
     EXPECT_OK(aur_engine_start(engine, &start, &error), &error);
     settle();
-    load_records();
+    /* One load would leave every page full, to be split by whoever comes next. */
+    for (uint64_t load = 0; load < LOADS; load++) {
+        load_records(load * (RECORDS / LOADS), (load + 1) * (RECORDS / LOADS));
+    }
 }
 
 static void prepare_present_keys(void) {
