@@ -1,4 +1,4 @@
-/* One copy: a page made from its newest image and the redo behind it. */
+/* One copy: frames that it keeps, and a page made from its newest image and the redo behind it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +11,7 @@ enum {
     CELLS = 40,
     DELTAS = 16, /* records behind the image, at each of which the page can be read */
     PATCH_BYTES = 24,
+    FRAMES = 50,
 };
 
 static const aur_segment_identity identity = {
@@ -25,13 +26,11 @@ static aur_lsn last_lsn;
 static aur_lsn page_lsn[PAGES];
 static uint8_t page[SCENARIO_PAGE_BYTES];
 
-/* Writes one record as a frame of its own. */
-static void write_record(aur_record *record) {
+/* One record as a frame of its own. */
+static aur_frame *make_frame(aur_record *record) {
     static uint8_t bytes[2 * SCENARIO_PAGE_BYTES];
     const uint64_t seed = aur_volume_seed(identity.volume_id);
-    aur_error error;
     aur_frame *frame = NULL;
-    aur_lsn scl = 0;
     record->flags |= AUR_RECORD_CPL;
     record->page_prev_lsn = (record->flags & AUR_RECORD_INIT) == 0 ? page_lsn[record->page_id] : 0;
     record->lsn = last_lsn + 1;
@@ -51,10 +50,21 @@ static void write_record(aur_record *record) {
                                      .groups = 1};
     aur_frame_seal(bytes, &header, seed);
     EXPECT_OK(aur_frame_create_from(bytes, header.length, seed, &frame), NULL);
-    EXPECT_OK(aur_segment_append(segment, frame, &scl, &error), &error);
-    aur_frame_release(frame);
     last_lsn = record->lsn;
     page_lsn[record->page_id] = record->lsn;
+    return frame;
+}
+
+static void append(aur_frame *frame) {
+    aur_error error;
+    aur_lsn scl = 0;
+    EXPECT_OK(aur_segment_append(segment, frame, &scl, &error), &error);
+}
+
+static void append_record(aur_record *record) {
+    aur_frame *frame = make_frame(record);
+    append(frame);
+    aur_frame_release(frame);
 }
 
 /* The image of a leaf full of records. */
@@ -87,10 +97,10 @@ static void write_image(aur_page_id page_id) {
                           .page_id = page_id,
                           .body = body,
                           .body_bytes = aur_page_image_body(page, sizeof page, body)};
-    write_record(&record);
+    append_record(&record);
 }
 
-static void write_delta(aur_page_id page_id, uint16_t slot) {
+static aur_frame *make_delta(aur_page_id page_id, uint16_t slot) {
     uint8_t body[sizeof(uint16_t) + PATCH_BYTES];
     memset(body, slot, sizeof body);
     aur_put16(body, SCENARIO_VALUE_BYTES / 2);
@@ -99,13 +109,15 @@ static void write_delta(aur_page_id page_id, uint16_t slot) {
                          .page_id = page_id,
                          .body = body,
                          .body_bytes = sizeof body};
-    write_record(&record);
+    return make_frame(&record);
 }
 
 static void write_deltas(void) {
     for (uint16_t delta = 0; delta < DELTAS; delta++) {
         for (aur_page_id page_id = 0; page_id < PAGES; page_id++) {
-            write_delta(page_id, delta);
+            aur_frame *frame = make_delta(page_id, delta);
+            append(frame);
+            aur_frame_release(frame);
         }
     }
 }
@@ -148,7 +160,30 @@ static void read_pages(void) {
 
 static void finish(void) { aur_segment_close(segment); }
 
+static aur_frame *frames[FRAMES];
+
+static void prepare_frames(void) {
+    open_with_images();
+    for (uint32_t at = 0; at < FRAMES; at++) {
+        frames[at] = make_delta(at, 0);
+    }
+}
+
+static void append_frames(void) {
+    for (uint32_t at = 0; at < FRAMES; at++) {
+        append(frames[at]);
+    }
+}
+
+static void finish_frames(void) {
+    for (uint32_t at = 0; at < FRAMES; at++) {
+        aur_frame_release(frames[at]);
+    }
+    finish();
+}
+
 const scenario segment_scenarios[] = {
+    {"segment.append_frame", FRAMES, prepare_frames, append_frames, finish_frames},
     {"segment.page_from_memory", PAGES, prepare_in_memory, read_pages, finish},
     {"segment.page_over_base", PAGES, prepare_over_base, read_pages, finish},
     {0},
