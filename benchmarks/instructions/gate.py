@@ -40,15 +40,15 @@ class Verdict(NamedTuple):
     """What the gate says of one scenario."""
 
     scenario: str
-    count: float | None
+    now: float | None
     baseline: float | None
 
     @property
     def change(self) -> float | None:
         """Part of the baseline that was gained or lost; None where there is nothing to compare."""
-        if self.count is None or self.baseline is None:
+        if self.now is None or self.baseline is None:
             return None
-        return self.count / self.baseline - 1
+        return self.now / self.baseline - 1
 
     @property
     def failed(self) -> bool:
@@ -62,12 +62,12 @@ class Verdict(NamedTuple):
 
     def line(self) -> str:
         """One line for people."""
-        if self.count is None:
+        if self.now is None:
             return f"{self.scenario:34}  in the baseline, but there is no such scenario any more"
         if self.change is None:
-            return f"{self.scenario:34} {self.count:12,.1f}  not in the baseline"
+            return f"{self.scenario:34} {self.now:12,.1f}  not in the baseline"
         remark = "  MORE" if self.failed else "  less" if self.improved else ""
-        return f"{self.scenario:34} {self.count:12,.1f} {self.change:+8.2%}{remark}"
+        return f"{self.scenario:34} {self.now:12,.1f} {self.change:+8.2%}{remark}"
 
 
 def count(program: Path, results: Path) -> None:
