@@ -82,7 +82,7 @@ bench-scenarios: $(VENV)/.tools
 	@cmake --preset release --log-level=WARNING
 	@cmake --build --preset release --target aurora_instructions aurora_scenarios
 
-bench-micro: setup $(VENV)/.dev-tools bench-scenarios ## the time of single operations; BENCH=--benchmark-disable for a look whether they run
+bench-micro: setup $(VENV)/.dev-tools bench-scenarios ## the time of single operations; BENCH=--benchmark-disable only tries them
 	@$(call say,micro-benchmarks $(BENCH))
 	@$(PY) -m pytest $(BENCH) benchmarks/micro
 
