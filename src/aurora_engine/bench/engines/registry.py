@@ -12,6 +12,7 @@ __all__ = ["ENGINES", "Kind", "engine_type"]
 Kind = Literal["key-value", "sql"]
 
 _ENGINES = "aurora_engine.bench.engines"
+_SERVERS = "aurora_engine.bench.servers"
 
 ENGINES: dict[Kind, dict[str, str]] = {
     "key-value": {
@@ -21,6 +22,8 @@ ENGINES: dict[Kind, dict[str, str]] = {
         "rocksdb": f"{_ENGINES}.rocksdb_engine:RocksDb",
         "leveldb": f"{_ENGINES}.leveldb_engine:LevelDb",
         "sqlite": f"{_ENGINES}.sqlite_engine:Sqlite",
+        "mariadb": f"{_SERVERS}.mariadb_keys:Mariadb",
+        "postgresql": f"{_SERVERS}.postgresql_keys:Postgresql",
         "bare-six": f"{_ENGINES}.bare:SixFiles",
         "bare-six-one-flush": f"{_ENGINES}.bare:SixFilesOneFlush",
         "bare-one": f"{_ENGINES}.bare:OneFile",
