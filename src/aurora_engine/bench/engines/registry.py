@@ -12,6 +12,7 @@ __all__ = ["ENGINES", "Kind", "engine_type"]
 Kind = Literal["key-value", "sql"]
 
 _ENGINES = "aurora_engine.bench.engines"
+_SQL = "aurora_engine.bench.sql"
 _SERVERS = "aurora_engine.bench.servers"
 
 ENGINES: dict[Kind, dict[str, str]] = {
@@ -28,7 +29,13 @@ ENGINES: dict[Kind, dict[str, str]] = {
         "bare-six-one-flush": f"{_ENGINES}.bare:SixFilesOneFlush",
         "bare-one": f"{_ENGINES}.bare:OneFile",
     },
-    "sql": {},
+    "sql": {
+        "aurora": f"{_SQL}.sqlite_family:SixCopies",
+        "aurora-single": f"{_SQL}.sqlite_family:OneCopy",
+        "sqlite": f"{_SQL}.sqlite_family:Sqlite",
+        "mariadb": f"{_SQL}.mariadb_sql:Mariadb",
+        "postgresql": f"{_SQL}.postgresql_sql:Postgresql",
+    },
 }
 """By kind of workload and name: ``module:class``, in the order of the report."""
 

@@ -21,6 +21,7 @@ from aurora_engine.bench.servers.process import (
 
 with suppress(ImportError):  # `missing` says so
     import MySQLdb
+    from MySQLdb.constants import CLIENT
 
 __all__ = ["MariadbServer", "prepared", "settings"]
 
@@ -94,8 +95,11 @@ class MariadbServer:
         return f"{_server_version()}, mysqlclient {package_version('mysqlclient')}"
 
     def connect(self) -> Any:
-        """A new connection of the driver, in autocommit mode."""
-        return self._connect(database=DATABASE)
+        """A new connection of the driver, in autocommit mode.
+
+        It counts the rows that a change has found, and not only those that are another now.
+        """
+        return self._connect(database=DATABASE, client_flag=CLIENT.FOUND_ROWS)
 
     def _connect(self, **options: Any) -> Any:
         return MySQLdb.connect(
