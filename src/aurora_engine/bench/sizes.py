@@ -44,6 +44,8 @@ class Sizes:
         MiB of the volumes that are cloned.
     sql_clients : tuple of int
         Numbers of clients of SQL transactions, a connection each.
+    sql_writers : tuple of int
+        The same of statements that write one row.
     sql_rows : int
         Rows of the table that is read and written row by row.
     sysbench_rows : int
@@ -68,6 +70,7 @@ class Sizes:
     history_commits: tuple[int, ...]
     clone_mib: tuple[int, ...]
     sql_clients: tuple[int, ...]
+    sql_writers: tuple[int, ...]
     sql_rows: int
     sysbench_rows: int
     sysbench_scripts: tuple[str, ...]
@@ -97,6 +100,7 @@ FULL = Sizes(
     history_commits=(10, 1_000_000),
     clone_mib=(100, 4096),
     sql_clients=(1, 8, 32),
+    sql_writers=(1, 8, 16, 32, 64),
     sql_rows=100_000,
     sysbench_rows=100_000,
     sysbench_scripts=(
@@ -125,6 +129,7 @@ QUICK = Sizes(
     history_commits=(10, 20_000),
     clone_mib=(4, 32),
     sql_clients=(8,),
+    sql_writers=(1, 16),
     sql_rows=20_000,
     sysbench_rows=10_000,
     sysbench_scripts=("write_only", "read_write"),
@@ -145,8 +150,9 @@ SMOKE = Sizes(
     history_commits=(5, 100),
     clone_mib=(1, 2),
     sql_clients=(2,),
+    sql_writers=(2,),
     sql_rows=1_000,
     sysbench_rows=1_000,
-    sysbench_scripts=("point_select", "read_only", "update_index", "update_non_index", "write_only", "read_write", "insert"),
+    sysbench_scripts=("read_write",),
     tpcb_scale=1,
 )

@@ -35,6 +35,8 @@ ENGINES: dict[Kind, dict[str, str]] = {
         "sqlite": f"{_SQL}.sqlite_family:Sqlite",
         "mariadb": f"{_SQL}.mariadb_sql:Mariadb",
         "postgresql": f"{_SQL}.postgresql_sql:Postgresql",
+        "mariadb-c": f"{_SQL}.native:MariadbNative",
+        "postgresql-c": f"{_SQL}.native:PostgresqlNative",
     },
 }
 """By kind of workload and name: ``module:class``, in the order of the report."""

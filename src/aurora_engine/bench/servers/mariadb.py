@@ -33,7 +33,7 @@ USER = "root"
 def settings(cache_bytes: int) -> dict[str, str]:
     """Options of the server that are not its defaults, by their names on the command line."""
     return {
-        # The cache of a server is the only one there is; the others have the system's beside theirs.
+        # A server's cache is its only one; the others have the system's beside theirs.
         "innodb-buffer-pool-size": str(2 * cache_bytes),
         "innodb-flush-log-at-trx-commit": "1",
         "innodb-doublewrite": "ON",
@@ -85,14 +85,14 @@ class MariadbServer:
         if importlib.util.find_spec("MySQLdb") is None:
             return (
                 "no Python module MySQLdb: apt-get install libmariadb-dev pkg-config, then "
-                "pip install 'aurora-engine[servers]'"
+                "pip install 'aurora-engine[mariadb]'"
             )
         return None
 
     @staticmethod
     def version() -> str:
         """Versions of the server and of the driver."""
-        return f"{_server_version()}, mysqlclient {package_version('mysqlclient')}"
+        return f"{server_version()}, mysqlclient {package_version('mysqlclient')}"
 
     def connect(self) -> Any:
         """A new connection of the driver, in autocommit mode.
@@ -102,9 +102,7 @@ class MariadbServer:
         return self._connect(database=DATABASE, client_flag=CLIENT.FOUND_ROWS)
 
     def _connect(self, **options: Any) -> Any:
-        return MySQLdb.connect(
-            unix_socket=str(self.socket), user=USER, autocommit=True, **options
-        )
+        return MySQLdb.connect(unix_socket=str(self.socket), user=USER, autocommit=True, **options)
 
     def processes(self) -> list[int]:
         """Ids of the server's processes."""
@@ -133,7 +131,8 @@ def _program(name: str) -> Path:
     return found
 
 
-def _server_version() -> str:
+def server_version() -> str:
+    """Version of the program."""
     said = subprocess.run(
         [_program("mariadbd"), "--no-defaults", "--version"],
         capture_output=True,

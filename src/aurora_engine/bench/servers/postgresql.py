@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aurora_engine.bench.machine import package_version
+from aurora_engine.bench.machine import package_missing, package_version
 from aurora_engine.bench.servers.process import (
     ServerProcess,
     find_program,
@@ -34,7 +33,7 @@ PORT = 5432  # only a part of the socket's name
 def settings(cache_bytes: int) -> dict[str, str]:
     """Parameters of the server that are not its defaults, and those that durability rests on."""
     return {
-        # The cache of a server is the only one there is; the others have the system's beside theirs.
+        # A server's cache is its only one; the others have the system's beside theirs.
         "shared_buffers": f"{2 * cache_bytes >> 20}MB",
         "fsync": "on",
         "synchronous_commit": "on",
@@ -76,20 +75,13 @@ class PostgresqlServer:
         """What has to be installed; None when nothing."""
         if _found("postgres") is None or _found("initdb") is None:
             return "no PostgreSQL server: apt-get install postgresql"
-        if importlib.util.find_spec("psycopg") is None:
-            return "no Python module psycopg: pip install 'aurora-engine[servers]'"
-        return None
+        return package_missing("psycopg")
 
     @staticmethod
     def version() -> str:
         """Versions of the server and of the driver."""
-        said = subprocess.run(
-            [program("postgres"), "--version"], capture_output=True, text=True, check=True
-        ).stdout
-        # "postgres (PostgreSQL) 15.18 (Debian ...)"
-        server = said.partition(") ")[2].partition(" ")[0].strip()
-        kind = psycopg.pq.__impl__
-        return f"PostgreSQL {server}, psycopg {package_version('psycopg')} ({kind})"
+        driver = f"psycopg {package_version('psycopg')} ({psycopg.pq.__impl__})"
+        return f"{server_version()}, {driver}"
 
     def connect(self) -> psycopg.Connection[Any]:
         """A new connection of the driver, in autocommit mode."""
@@ -120,6 +112,15 @@ def program(name: str) -> Path:
     found = _found(name)
     assert found is not None, f"{name} has been looked for"
     return found
+
+
+def server_version() -> str:
+    """Version of the program."""
+    said = subprocess.run(
+        [program("postgres"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    # "postgres (PostgreSQL) 15.18 (Debian ...)"
+    return "PostgreSQL " + said.partition(") ")[2].partition(" ")[0].strip()
 
 
 def _initialize(data: Path) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["ServerFailedError", "ServerProcess", "descendants", "find_program", "run_as_nobody"]
@@ -88,6 +89,12 @@ def descendants(process: int) -> list[int]:
     return found
 
 
+def _send(processes: Iterable[int], number: signal.Signals) -> None:
+    for each in processes:
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
+
+
 class ServerProcess:
     """A server that runs.
 
@@ -152,11 +159,12 @@ class ServerProcess:
         """Stops it; kills it when it takes longer than a minute."""
         if hasattr(self, "_process"):
             everyone = self.processes()
+            # One that was stopped for a while could not end.
+            _send(everyone, signal.SIGCONT)
             self._process.send_signal(self._stop_signal)
             try:
                 self._process.wait(STOP_S_MAX)
             except subprocess.TimeoutExpired:
-                for each in everyone:
-                    os.kill(each, signal.SIGKILL)
+                _send(everyone, signal.SIGKILL)
                 self._process.wait()
         shutil.rmtree(self.sockets, ignore_errors=True)

@@ -99,7 +99,7 @@ class SqlEngine(Server):
     @classmethod
     @abstractmethod
     def is_clash(cls, error: Exception) -> bool:
-        """Whether a transaction failed only because of others at the same time, and is done again."""
+        """Whether a transaction failed only because of others, so that it is to be done again."""
 
     def run(self, *statements: str) -> None:
         """Runs statements, each for itself."""

@@ -50,7 +50,7 @@ class Rows(Workload):
         return [
             *(clients_case("select", "selects/s", clients) for clients in READERS),
             *(clients_case("scan", "rows/s", clients) for clients in SCANNERS),
-            *(clients_case("write", "writes/s", clients) for clients in sizes.sql_clients),
+            *(clients_case("write", "writes/s", clients) for clients in sizes.sql_writers),
         ]
 
     def prepare(self, bench: Bench) -> None:
@@ -91,7 +91,9 @@ class Rows(Workload):
         return sample
 
     def finish(self, bench: Bench) -> None:
-        count = engine_of(bench).ask(f"SELECT COUNT(*), MIN(LENGTH(v)), MAX(LENGTH(v)) FROM {TABLE}")
+        count = engine_of(bench).ask(
+            f"SELECT COUNT(*), MIN(LENGTH(v)), MAX(LENGTH(v)) FROM {TABLE}"
+        )
         expected = (bench.sizes.sql_rows, VALUE_CHARACTERS, VALUE_CHARACTERS)
         check_equal("rows, and the lengths of their values", tuple(count), expected)
 
@@ -111,9 +113,7 @@ def _scan(client: Client, rows: int) -> Step:
     return step
 
 
-def _write(
-    client: Client, ids: list[int], texts: list[str], last: list[tuple[str, int]]
-) -> Step:
+def _write(client: Client, ids: list[int], texts: list[str], last: list[tuple[str, int]]) -> Step:
     update = client.connection.changes(UPDATE)
     next_pair = zip(itertools.cycle(texts), itertools.cycle(ids), strict=False).__next__
 

@@ -53,9 +53,7 @@ class _SqliteFamily(SqlEngine):
         marks = ", ".join("?" * len(columns))
         connection = self._connect()
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
-        )
+        connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
         connection.execute("COMMIT")
         connection.close()
 

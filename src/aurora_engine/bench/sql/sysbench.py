@@ -19,6 +19,7 @@ from aurora_engine.bench.sql.clients import (
     engine_of,
     timed,
 )
+from aurora_engine.bench.sql.native import RunsSysbench
 from aurora_engine.bench.sql.texts import grouped_digits
 from aurora_engine.bench.workloads.base import Bench, Case, Workload
 
@@ -245,10 +246,12 @@ class Sysbench(Workload):
         "k, the same statements, as many of them in a transaction, and ids in its distribution "
         "`special`, which has hot rows. Statements are prepared. read_only: 10 point selects and 4 "
         "ranges of 100 rows. write_only: 2 updates, a delete and an insert. read_write: both. A "
-        "transaction that clashed is done again, and counts once."
+        "transaction that clashed is done again, and counts once. Beside them, as measured: the "
+        "servers driven by sysbench itself, a program in C."
     )
     kind = "sql"
     shares = "sql"
+    heavy = True
 
     def cases(self, sizes: Sizes) -> list[Case]:
         return [
@@ -263,6 +266,8 @@ class Sysbench(Workload):
 
     def take(self, bench: Bench, case: Case) -> Sample:
         name, clients = case.parameters["what"], case.parameters["clients"]
+        if isinstance(bench.server, RunsSysbench):
+            return bench.server.sysbench(bench, name, clients, TABLES)
         seed, rows = bench.seed(), bench.sizes.sysbench_rows
 
         def begin(client: Client, number: int) -> Step:

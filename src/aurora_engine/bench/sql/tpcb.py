@@ -18,6 +18,7 @@ from aurora_engine.bench.sql.clients import (
     engine_of,
     timed,
 )
+from aurora_engine.bench.sql.native import PostgresqlNative
 from aurora_engine.bench.workloads.base import Bench, Case, Workload
 
 __all__ = ["Tpcb", "check", "create"]
@@ -63,10 +64,7 @@ def create(engine: SqlEngine, scale: int) -> None:
     engine.load(
         "pgbench_accounts",
         ("aid", "bid", "abalance", "filler"),
-        (
-            (aid, (aid - 1) // ACCOUNTS + 1, 0, filler)
-            for aid in range(1, scale * ACCOUNTS + 1)
-        ),
+        ((aid, (aid - 1) // ACCOUNTS + 1, 0, filler) for aid in range(1, scale * ACCOUNTS + 1)),
     )
     engine.settle(list(TABLES))
 
@@ -129,28 +127,30 @@ class Tpcb(Workload):
     about = (
         "The transaction that pgbench runs by default, BEGIN and END of it included seven "
         "statements, with its tables: an account, a teller and a branch change by the same amount, "
-        "and the change goes to a history. After the last repetition the sums of all four agree, or "
-        "the workload counts as failed."
+        "and the change goes to a history. After the last repetition all four sums agree, or the "
+        "workload counts as failed. Beside them, as measured: PostgreSQL driven by pgbench, a "
+        "program in C."
     )
     kind = "sql"
     shares = "sql"
 
     def cases(self, sizes: Sizes) -> list[Case]:
-        return [
-            clients_case("TPC-B", "transactions/s", clients) for clients in sizes.sql_clients
-        ]
+        return [clients_case("TPC-B", "transactions/s", clients) for clients in sizes.sql_clients]
 
     def prepare(self, bench: Bench) -> None:
         create(engine_of(bench), bench.sizes.tpcb_scale)
 
     def take(self, bench: Bench, case: Case) -> Sample:
+        clients = case.parameters["clients"]
+        if isinstance(bench.server, PostgresqlNative):
+            return bench.server.pgbench(bench, clients)
         seed, scale = bench.seed(), bench.sizes.tpcb_scale
 
         def begin(client: Client, number: int) -> Step:
             body = _transaction(client, scale, np.random.default_rng([seed, number]))
             return timed(lambda: client.transact(body))
 
-        return clients_loop(bench, case.parameters["clients"], begin)
+        return clients_loop(bench, clients, begin)
 
     def finish(self, bench: Bench) -> None:
         check(engine_of(bench))
