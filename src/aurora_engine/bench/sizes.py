@@ -54,6 +54,10 @@ class Sizes:
         Its scripts, without ``oltp_``.
     tpcb_scale : int
         Branches of TPC-B, of 100,000 accounts each.
+    tpcc_warehouses : int
+        Warehouses of TPC-C.
+    tpcc_divisor : int
+        By which items, and customers and orders of a district, are fewer than TPC-C wants.
     """
 
     seconds: float
@@ -75,6 +79,8 @@ class Sizes:
     sysbench_rows: int
     sysbench_scripts: tuple[str, ...]
     tpcb_scale: int
+    tpcc_warehouses: int
+    tpcc_divisor: int
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Sizes:
@@ -113,6 +119,8 @@ FULL = Sizes(
         "insert",
     ),
     tpcb_scale=10,
+    tpcc_warehouses=4,
+    tpcc_divisor=10,
 )
 QUICK = Sizes(
     seconds=0.2,
@@ -134,6 +142,8 @@ QUICK = Sizes(
     sysbench_rows=10_000,
     sysbench_scripts=("write_only", "read_write"),
     tpcb_scale=1,
+    tpcc_warehouses=2,
+    tpcc_divisor=100,
 )
 SMOKE = Sizes(
     seconds=0.02,
@@ -155,4 +165,6 @@ SMOKE = Sizes(
     sysbench_rows=1_000,
     sysbench_scripts=("read_write",),
     tpcb_scale=1,
+    tpcc_warehouses=2,
+    tpcc_divisor=100,
 )

@@ -33,6 +33,7 @@ WORKLOADS: dict[str, str] = {
     "sql-rows": f"{_SQL}.rows:Rows",
     "sysbench": f"{_SQL}.sysbench:Sysbench",
     "tpcb": f"{_SQL}.tpcb:Tpcb",
+    "tpcc": f"{_SQL}.tpcc.workload:Tpcc",
 }
 """By name: ``module:class``."""
 

@@ -126,7 +126,7 @@ class Client:
     """
 
     def __init__(self, engine: SqlEngine) -> None:
-        self.connection = engine.connect()
+        self.connection, self.dialect = engine.connect(), engine.dialect
         self.retries = 0
         self._is_clash = engine.is_clash
 
