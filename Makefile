@@ -82,6 +82,21 @@ bench-peers: setup $(VENV)/.dev-tools ## aurora-engine bench, as users run it; B
 	@$(call say,macro benchmarks $(BENCH))
 	@$(VENV)/bin/aurora-engine bench --out benchmarks/results/peers $(BENCH)
 
+.PHONY: bench-scenarios bench-micro bench-gate
+bench-scenarios: $(VENV)/.tools
+	@cmake --preset release --log-level=WARNING
+	@cmake --build --preset release --target aurora_instructions aurora_scenarios
+
+bench-micro: setup $(VENV)/.dev-tools bench-scenarios ## the time of single operations; BENCH=--benchmark-disable only tries them
+	@$(call say,micro-benchmarks $(BENCH))
+	@$(PY) -m pytest $(BENCH) benchmarks/micro
+
+bench-gate: bench-scenarios ## instructions of the hot paths against the recorded ones; BENCH=--record records
+	@tools/install_system.sh count
+	@$(call say,instruction counts)
+	@$(PY) -m benchmarks.instructions.gate $(BENCH) \
+	 build/release/benchmarks/instructions/aurora_instructions build/instructions
+
 # ---------------------------------------------------------------- testing
 
 .PHONY: c

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Install what the system lacks, by trying what is needed rather than by asking which packages are there.
 #
-#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio] [power-cut]
+#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio] [power-cut] [count]
 #
 # build: C compiler, Python headers and venv, pkg-config, liburing, SQLite's headers    fuzz: clang with libFuzzer
 # test: the tests of CPython itself, which Debian packs apart
 # cross: aarch64 compiler and qemu-user                               cache: ccache
-# eio: mkfs.ext4 and mount, for file systems that fail
-# power-cut: the same, and nbdkit under FUSE, for disks that forget
+# eio: mkfs.ext4 and mount, for file systems that fail              count: valgrind
+# power-cut: the same as eio, and nbdkit under FUSE, for disks that forget
 set -euo pipefail
 
 missing=()
@@ -67,6 +67,9 @@ for feature in "$@"; do
         nbdkit python --version >/dev/null 2>&1 || need nbdkit nbdkit-plugin-python
         command -v nbdfuse >/dev/null || need libnbd-bin
         command -v fusermount3 >/dev/null || need fuse3
+        ;;
+    count)
+        command -v valgrind >/dev/null || need valgrind
         ;;
     *)
         echo "unknown feature: $feature" >&2

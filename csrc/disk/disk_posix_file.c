@@ -2,10 +2,10 @@
  * One file of a POSIX directory.
  *
  * A DURABLE handle has two descriptors: writes go through O_DIRECT, so that they leave the page
- * cache alone; reads of any alignment go through a buffered one. Linux keeps both coherent: a direct
- * write drops the cached pages of its range before it returns. Where a flush of the device is all
- * that a write owes, each write asks for it, so that a ring can leave it out and flush once for
- * many; elsewhere O_DSYNC asks for all of them.
+ * cache alone; reads of any alignment go through a buffered one. Linux keeps both coherent: a
+ * direct write drops the cached pages of its range before it returns. Where a flush of the device
+ * is all that a write owes, each write asks for it, so that a ring can leave it out and flush once
+ * for many; elsewhere O_DSYNC asks for all of them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,8 @@ static ssize_t write_synced(int fd, const void *buffer, size_t length, off_t off
 
 /* Writes all of it, through interruptions and short writes; returns 0 or the errno. */
 static int write_all(int fd, const void *buffer, size_t length, uint64_t offset,
-                     ssize_t (*write_some)(int fd, const void *buffer, size_t length, off_t offset)) {
+                     ssize_t (*write_some)(int fd, const void *buffer, size_t length,
+                                           off_t offset)) {
     const uint8_t *next = buffer;
     while (length > 0) {
         const ssize_t written = write_some(fd, next, length, (off_t)offset);

@@ -1,7 +1,8 @@
 /*
  * Durable writes through io_uring: one thread keeps the writes of many files in flight, and those
- * that may share a flush of their device do. Found at build (AUR_HAVE_URING) and probed at run time;
- * where it is missing aur_ring_create says AUR_NOT_FOUND and the caller writes with aur_file_write.
+ * that may share a flush of their device do. Found at build (AUR_HAVE_URING) and probed at run
+ * time; where it is missing aur_ring_create says AUR_NOT_FOUND and the caller writes with
+ * aur_file_write.
  */
 #ifndef AUR_DISK_RING_H
 #define AUR_DISK_RING_H
@@ -19,7 +20,7 @@ typedef struct aur_ring_write {
     bool shares_flush; /* may wait for others on the same device (aur_file_flush_device) */
     void *context;
     struct aur_ring_write *next; /* the ring's, until it is reaped */
-    aur_status status; /* set when reaped: AUR_OK, AUR_ERR_IO, AUR_ERR_FULL */
+    aur_status status;           /* set when reaped: AUR_OK, AUR_ERR_IO, AUR_ERR_FULL */
     int system_errno;
 } aur_ring_write;
 
@@ -37,14 +38,15 @@ void aur_ring_destroy(aur_ring *ring);
 aur_status aur_ring_submit(aur_ring *ring, aur_ring_write *const *writes,
                            unsigned count) AUR_CHECKED;
 
-/* Waits until a write is durable, aur_ring_wake is called (if it `hears_wakes`), a signal arrives, or `timeout_ns` (less
- * while a flush is to be shared) is over; returns the number of completed writes stored in `done` (0 for the other reasons). Short
- * writes are finished inside, and the shared flushes are done inside, in this thread. */
+/* Waits until a write is durable, aur_ring_wake is called (if it `hears_wakes`), a signal arrives,
+ * or `timeout_ns` (less while a flush is to be shared) is over; returns the number of completed
+ * writes stored in `done` (0 for the other reasons). Short writes are finished inside, and the
+ * shared flushes are done inside, in this thread. */
 unsigned aur_ring_reap(aur_ring *ring, aur_ring_write **done, unsigned capacity,
                        uint64_t timeout_ns, bool hears_wakes);
 
-/* Wakes the reaping thread from any other thread; if none waits for wakes, the next such wait ends at
- * once. All else in this file is for one thread at a time; it may be another one each time. */
+/* Wakes the reaping thread from any other thread; if none waits for wakes, the next such wait ends
+ * at once. All else in this file is for one thread at a time; it may be another one each time. */
 void aur_ring_wake(aur_ring *ring);
 
 #endif

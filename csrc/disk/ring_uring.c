@@ -2,12 +2,14 @@
  * Durable writes through io_uring: one system call carries the writes of all copies.
  *
  * Each write is synced by itself (its file is open with O_DSYNC, or the write asks for it), unless
- * it may share a flush. Those that share one are on one device at a time, `flush_device`; as soon as
- * none of them is in flight, or the first that was written has waited PATIENCE_NS for the others,
- * one fdatasync flushes the device for all that are written by then. Only then are they reaped.
+ * it may share a flush. Those that share one are on one device at a time, `flush_device`; as soon
+ * as none of them is in flight, or the first that was written has waited PATIENCE_NS for the
+ * others, one fdatasync flushes the device for all that are written by then. Only then are they
+ * reaped.
  *
  * A wake is a read of an eventfd that is always in flight while a thread waits for wakes too: it
- * completes like a write does. `wake_pending` lets any number of wakes between two waits cost one system call.
+ * completes like a write does. `wake_pending` lets any number of wakes between two waits cost one
+ * system call.
  *
  * Thread rule: aur_ring_wake from any thread; everything else from one thread at a time.
  */
@@ -15,8 +17,8 @@
 
 #include <errno.h>
 #include <liburing.h>
-#include <stdatomic.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -254,8 +256,8 @@ static void finish_write(aur_ring_write *write, int result) {
         fail(write, -result, "write");
         return;
     }
-    /* Short or interrupted, which is rare: writing all of it again, synced, either finishes or tells
-     * why not. */
+    /* Short or interrupted, which is rare: writing all of it again, synced, either finishes or
+     * tells why not. */
     aur_error error;
     aur_error_clear(&error);
     write->status =
@@ -340,8 +342,8 @@ static unsigned collect(aur_ring *ring, aur_ring_write **done, unsigned capacity
     return count;
 }
 
-/* Until something completes. Writes that share a flush are waited for together, as one of them alone
- * is of no use, but not for longer than their patience lasts. */
+/* Until something completes. Writes that share a flush are waited for together, as one of them
+ * alone is of no use, but not for longer than their patience lasts. */
 static void wait_for_completions(aur_ring *ring, uint64_t timeout_ns, bool hears_wakes) {
     unsigned count = 1;
     if (ring->sharing > 0) {

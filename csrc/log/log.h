@@ -4,8 +4,8 @@
  *
  * Group commit without a timer: a boxcar is shipped as soon as somebody waits for one of its
  * commits, or asks for it to leave, and nothing is in flight; while one is in flight the next one
- * fills, and leaves when the flight lands (or when it is full). Big mini-transactions are shipped in
- * several boxcars; VDL moves only when the last one, with the CPL, is complete.
+ * fills, and leaves when the flight lands (or when it is full). Big mini-transactions are shipped
+ * in several boxcars; VDL moves only when the last one, with the CPL, is complete.
  *
  * The thread that waits first, or the one that delivers the deciding acknowledgement, does the
  * shipping: there is no log thread. One that waits while no other thread carries boxcars to the
@@ -137,8 +137,9 @@ size_t aur_log_boundaries(aur_log *log, aur_lsn *out, size_t capacity);
 uint64_t aur_log_time_us(const aur_log *log);
 
 /*
- * Ships, and waits until VDL >= lsn. AUR_TIMEOUT after timeout_ns (callers wait in slices so that signals are
- * seen). AUR_ERR_QUORUM / AUR_ERR_FENCED: it cannot become durable now (in doubt: it may survive).
+ * Ships, and waits until VDL >= lsn. AUR_TIMEOUT after timeout_ns (callers wait in slices so that
+ * signals are seen). AUR_ERR_QUORUM / AUR_ERR_FENCED: it cannot become durable now (in doubt: it
+ * may survive).
  */
 aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns,
                                 aur_error *error) AUR_CHECKED;

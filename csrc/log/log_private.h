@@ -128,8 +128,8 @@ void auri_boxcar_ship(aur_log *log);
 aur_status auri_boxcar_ship_before_mtr(aur_log *log) AUR_CHECKED;
 aur_status auri_boxcar_ship_before_newest(aur_log *log) AUR_CHECKED;
 void auri_boxcar_drop(aur_log *log);
-/* Ships the open boxcar if it may leave now; in the middle of a mini-transaction that is left to its
- * end. True: shipped. Lock held. */
+/* Ships the open boxcar if it may leave now; in the middle of a mini-transaction that is left to
+ * its end. True: shipped. Lock held. */
 bool auri_boxcar_order(aur_log *log);
 /* Whether the open boxcar may leave: it is not empty, and nothing is in flight, or it is full. Lock
  * held, and not busy. */

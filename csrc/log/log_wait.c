@@ -163,9 +163,8 @@ aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns, 
         }
         auri_log_lock(log);
         const aur_status status = judge(log, lsn, error);
-        const bool boards = status == AUR_WOULD_BLOCK && !log->busy &&
-                            auri_boxcar_may_leave(log) && now_ns < until_ns &&
-                            aur_quorum_board(log->quorum);
+        const bool boards = status == AUR_WOULD_BLOCK && !log->busy && auri_boxcar_may_leave(log) &&
+                            now_ns < until_ns && aur_quorum_board(log->quorum);
         if (status == AUR_WOULD_BLOCK) {
             (void)auri_boxcar_order(log);
         }

@@ -136,9 +136,9 @@ void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar);
 void aur_quorum_flush(aur_quorum *quorum);
 
 /*
- * A thread that is about to submit a boxcar and to wait for it may carry it itself, where that takes
- * no thread of the drive: true, and the calling thread is on board until it leaves. False: another
- * one carries, or the drive has its own threads for it.
+ * A thread that is about to submit a boxcar and to wait for it may carry it itself, where that
+ * takes no thread of the drive: true, and the calling thread is on board until it leaves. False:
+ * another one carries, or the drive has its own threads for it.
  */
 bool aur_quorum_board(aur_quorum *quorum);
 /* On board: sends what is to be sent and takes what has arrived, for up to `timeout_ns`; on_advance

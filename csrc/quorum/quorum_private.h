@@ -149,9 +149,9 @@ enum auri_work auri_copy_take(auri_copy *copy, uint32_t limit, aur_frame **frame
 bool auri_copy_lagging(auri_copy *copy);
 /* Without the lock: */
 aur_status auri_copy_fetch(auri_copy *copy, aur_frame **frame_out, aur_error *error) AUR_CHECKED;
-/* The outcome of an append: counts the acknowledgement or fails the copy; whoever settled announces.
- * Releases the reference on the frame (NULL: a fetch that found none). `fetched`: the frame came from a
- * peer, so it may carry an older writer's epoch. */
+/* The outcome of an append: counts the acknowledgement or fails the copy; whoever settled
+ * announces. Releases the reference on the frame (NULL: a fetch that found none). `fetched`: the
+ * frame came from a peer, so it may carry an older writer's epoch. */
 void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_status status,
                       aur_lsn scl, const aur_error *error);
 /* Lock held: */

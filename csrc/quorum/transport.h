@@ -13,7 +13,7 @@ typedef struct auri_transport auri_transport;
 
 /* Which threads wait for work that they have just been given. */
 typedef struct auri_wakes {
-    uint64_t lanes; /* bit mask of thread lanes */
+    uint64_t lanes;   /* bit mask of thread lanes */
     bool ring;        /* RING: the ring thread, which waits for writes */
     bool ring_thread; /* RING: the ring thread, which has nothing to do */
 } auri_wakes;
@@ -46,8 +46,8 @@ struct auri_transport {
 aur_status auri_transport_create_threads(aur_quorum *quorum,
                                          auri_transport **transport_out) AUR_CHECKED;
 
-/* An io_uring for all copies, and one thread that serves it when no waiting one does; what cannot go through a ring goes to thread lanes.
- * AUR_NOT_FOUND where there is no io_uring. */
+/* An io_uring for all copies, and one thread that serves it when no waiting one does; what cannot
+ * go through a ring goes to thread lanes. AUR_NOT_FOUND where there is no io_uring. */
 aur_status auri_transport_create_ring(aur_quorum *quorum,
                                       auri_transport **transport_out) AUR_CHECKED;
 

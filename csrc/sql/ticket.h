@@ -4,8 +4,8 @@
  *
  * A ticket that is free goes to whoever asks, because a thread that is running uses it at once,
  * while one that must first be woken leaves the database idle meanwhile; but once the first in line
- * has waited AURI_TICKET_PATIENCE_NS it is given in the order of asking. So nobody starves, and each
- * overtaking is bounded.
+ * has waited AURI_TICKET_PATIENCE_NS it is given in the order of asking. So nobody starves, and
+ * each overtaking is bounded.
  *
  * Thread rule: any thread. Its lock is taken inside.
  */

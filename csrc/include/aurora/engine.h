@@ -100,8 +100,8 @@ AUR_API AUR_CHECKED aur_status aur_engine_step(aur_engine *engine, uint32_t grou
 /* Sends what was committed on its way, for whoever does not go on to wait for it. */
 AUR_API void aur_engine_ship(aur_engine *engine);
 
-/* Ships, and waits in the calling thread, at most timeout_ns, until VDL >= lsn. AUR_TIMEOUT, AUR_ERR_QUORUM,
- * AUR_ERR_FENCED, AUR_ERR_CLOSED. */
+/* Ships, and waits in the calling thread, at most timeout_ns, until VDL >= lsn. AUR_TIMEOUT,
+ * AUR_ERR_QUORUM, AUR_ERR_FENCED, AUR_ERR_CLOSED. */
 AUR_API AUR_CHECKED aur_status aur_engine_wait_durable(aur_engine *engine, uint64_t lsn,
                                                        uint64_t timeout_ns, aur_error *error);
 

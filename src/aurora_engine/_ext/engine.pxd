@@ -1,9 +1,18 @@
 from libc.stdint cimport uint64_t
 
-from aurora_engine._ext.caurora cimport aur_error, aur_found, aur_status, aur_table
+from aurora_engine._ext.caurora cimport (
+    AUR_OK,
+    aur_engine,
+    aur_engine_ship,
+    aur_engine_wait_durable,
+    aur_error,
+    aur_found,
+    aur_status,
+    aur_table,
+)
 from aurora_engine._ext.clock cimport VirtualClock
 from aurora_engine._ext.handle cimport Handle
-from aurora_engine._ext.history cimport EngineHistory
+from aurora_engine._ext.history cimport SLICE_NS, EngineHistory
 
 cdef class Engine(EngineHistory):
     cdef VirtualClock _clock
@@ -31,6 +40,15 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
 
 # The bytes of a found value, which is released.
 cdef object found_value(Handle handle, aur_found *found, bint as_view)
+
+# What was committed leaves for the copies, and is waited for, for a slice, if `wait`.
+cdef inline aur_status send(
+    aur_engine *engine, uint64_t lsn, bint wait, aur_error *error
+) noexcept nogil:
+    if wait:
+        return aur_engine_wait_durable(engine, lsn, SLICE_NS, error)
+    aur_engine_ship(engine)
+    return AUR_OK
 
 # Goes on after a first slice of waiting for VDL >= lsn that ended with `waited`, looking for
 # signals. A failure leaves the write in doubt, and says so.

@@ -45,7 +45,6 @@ from aurora_engine._ext.caurora cimport (
     aur_engine_stop,
     aur_engine_verified,
     aur_engine_verify,
-    aur_engine_ship,
     aur_engine_wait_durable,
     aur_error,
     aur_found,
@@ -547,10 +546,8 @@ cdef class Engine(EngineHistory):
                 self._engine, place, span.data, span.length, content.data, content.length, &lsn,
                 &error
             )
-            if wait and status == AUR_OK:
-                waited = aur_engine_wait_durable(self._engine, lsn, SLICE_NS, &error)
-            elif not wait:
-                aur_engine_ship(self._engine)
+            if status == AUR_OK:
+                waited = send(self._engine, lsn, wait, &error)
         self._calls -= 1
         release(&content)
         release(&span)
@@ -580,10 +577,8 @@ cdef class Engine(EngineHistory):
         self._calls += 1
         with nogil:
             status = aur_engine_delete(self._engine, place, span.data, span.length, &lsn, &error)
-            if wait and (status == AUR_OK or status == AUR_NOT_FOUND):
-                waited = aur_engine_wait_durable(self._engine, lsn, SLICE_NS, &error)
-            elif not wait:
-                aur_engine_ship(self._engine)
+            if status == AUR_OK or status == AUR_NOT_FOUND:
+                waited = send(self._engine, lsn, wait, &error)
         self._calls -= 1
         release(&span)
         check_write(self, status, &error)

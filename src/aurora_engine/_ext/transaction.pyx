@@ -28,8 +28,6 @@ from aurora_engine._ext.caurora cimport (
     AUR_TIMEOUT,
     AUR_WOULD_BLOCK,
     aur_engine_view,
-    aur_engine_ship,
-    aur_engine_wait_durable,
     aur_error,
     aur_found,
     aur_found_release,
@@ -55,6 +53,7 @@ from aurora_engine._ext.engine cimport (
     TableHandle,
     check_write,
     found_value,
+    send,
     settle,
     table_of,
     wrap_table,
@@ -69,7 +68,6 @@ from aurora_engine._ext.handle cimport (
     orphan,
     require,
 )
-from aurora_engine._ext.history cimport SLICE_NS
 from aurora_engine._ext.status cimport check, error_clear
 
 # Values longer than this are copied without the interpreter lock.
@@ -341,10 +339,8 @@ cdef class Txn(Handle):
         engine._calls += 1
         with nogil:
             status = aur_transaction_commit(self._transaction, &lsn, &error)
-            if wait and status == AUR_OK:
-                waited = aur_engine_wait_durable(engine._engine, lsn, SLICE_NS, &error)
-            elif not wait:
-                aur_engine_ship(engine._engine)
+            if status == AUR_OK:
+                waited = send(engine._engine, lsn, wait, &error)
         engine._calls -= 1
         self._calls -= 1
         if status != AUR_NEEDS_GROUPS:

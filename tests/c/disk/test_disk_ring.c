@@ -110,8 +110,8 @@ TEST(every_write_comes_back_once_and_is_in_the_file) {
         }
         CHECK_OK(aur_ring_submit(opened.ring, batch, count));
         submitted += count;
-        const unsigned got =
-            aur_ring_reap(opened.ring, done, 1 + (unsigned)random_below(DEPTH), 10 * second_ns, true);
+        const unsigned got = aur_ring_reap(opened.ring, done, 1 + (unsigned)random_below(DEPTH),
+                                           10 * second_ns, true);
         for (unsigned at = 0; at < got; at++) {
             slot *ended = done[at]->context;
             CHECK(ended->busy && done[at] == &ended->write);
@@ -203,7 +203,8 @@ TEST(no_wake_is_lost) {
     struct timespec from;
     struct timespec to;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    CHECK_EQ_U64(aur_ring_reap(opened.ring, done, 1, 20 * second_ns, true), 0); /* rung before the wait */
+    CHECK_EQ_U64(aur_ring_reap(opened.ring, done, 1, 20 * second_ns, true),
+                 0); /* rung before the wait */
     CHECK_EQ_U64(aur_ring_reap(opened.ring, done, 1, second_ns / 100, true), 0); /* runs out */
     clock_gettime(CLOCK_MONOTONIC, &to);
     CHECK(to.tv_sec - from.tv_sec < 10);

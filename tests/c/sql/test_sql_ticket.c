@@ -90,8 +90,8 @@ TEST(it_is_given_in_the_order_of_asking_to_those_who_have_waited) {
     auri_ticket_destroy(&ticket);
 }
 
-/* While others hold it for moments only, one that waits is overtaken for its patience at most, however
- * many come: each of them gives up a ticket that it never slept for. */
+/* While others hold it for moments only, one that waits is overtaken for its patience at most,
+ * however many come: each of them gives up a ticket that it never slept for. */
 TEST(who_waits_is_overtaken_for_a_while_only) {
     asker patient;
     auri_ticket_init(&ticket);

@@ -29,8 +29,8 @@ class Growth(Workload):
     about = (
         "One database grows; at each number of records, single durable puts and single gets of "
         "records chosen uniformly, one thread. The cost is the mean of an operation. The cache is "
-        f"{CACHE_SHARE:.0%} of the machine's memory, so that it holds the data as far as that "
-        "goes. Peers are not shown: the largest sizes would take some of them hours."
+        f"{CACHE_SHARE:.0%} of the machine's memory, so it holds the data as far as that goes. "
+        "Peers are not shown: the largest sizes would take some of them hours."
     )
     subject: ClassVar[type[Server]] = OneCopy
 

@@ -1,0 +1,1 @@
+"""The time of single operations, by pytest-benchmark: docs/internals/benchmarks.md."""
