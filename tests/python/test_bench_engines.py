@@ -16,6 +16,7 @@ from aurora_engine.bench.engines.registry import ENGINES, engine_type  # noqa: E
 
 CACHE_BYTES = 8 << 20
 EMBEDDED = ("aurora", "aurora-single", "lmdb", "rocksdb", "leveldb", "sqlite")
+SERVERS = ("mariadb", "postgresql")
 
 
 def opened(name: str, folder: Path) -> Engine:
@@ -27,7 +28,7 @@ def opened(name: str, folder: Path) -> Engine:
     return engine
 
 
-@pytest.fixture(params=EMBEDDED)
+@pytest.fixture(params=EMBEDDED + SERVERS)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     made = opened(request.param, tmp_path / "engine")
     yield made
@@ -63,7 +64,7 @@ def test_an_engine_is_a_dict(engine: Engine) -> None:
     session.close()
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", EMBEDDED + SERVERS)
 def test_what_was_put_is_there_when_opened_again(name: str, tmp_path: Path) -> None:
     for round_ in range(2):
         engine = opened(name, tmp_path / "engine")
@@ -75,7 +76,7 @@ def test_what_was_put_is_there_when_opened_again(name: str, tmp_path: Path) -> N
 
 
 def test_every_engine_tells_its_version_and_settings() -> None:
-    for name in EMBEDDED:
+    for name in EMBEDDED + SERVERS:
         kind = engine_type("key-value", name)
         if kind.missing() is None:
             assert kind.name == name

@@ -18,6 +18,7 @@ from typing import Any
 from aurora_engine.bench import suite
 from aurora_engine.bench.engines.registry import ENGINES, engine_type
 from aurora_engine.bench.results import Results
+from aurora_engine.bench.servers.process import descendants
 from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.workloads.base import Case, Workload
 
@@ -102,8 +103,13 @@ class WorkerProcess:
         self._log.close()
 
     def _signal(self, number: signal.Signals) -> None:
+        # Beside the group those who have left it: each process of PostgreSQL leads its own.
+        _worker, *others = descendants(self._process.pid)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+        for each in others:
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
 
 
 def run(

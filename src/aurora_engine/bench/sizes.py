@@ -42,6 +42,22 @@ class Sizes:
         Commits that a backtrack goes back over.
     clone_mib : tuple of int
         MiB of the volumes that are cloned.
+    sql_clients : tuple of int
+        Numbers of clients of SQL transactions, a connection each.
+    sql_writers : tuple of int
+        The same of statements that write one row.
+    sql_rows : int
+        Rows of the table that is read and written row by row.
+    sysbench_rows : int
+        Rows of each table of sysbench.
+    sysbench_scripts : tuple of str
+        Its scripts, without ``oltp_``.
+    tpcb_scale : int
+        Branches of TPC-B, of 100,000 accounts each.
+    tpcc_warehouses : int
+        Warehouses of TPC-C.
+    tpcc_divisor : int
+        By which items, and customers and orders of a district, are fewer than TPC-C wants.
     """
 
     seconds: float
@@ -57,6 +73,14 @@ class Sizes:
     growth_six: tuple[int, ...]
     history_commits: tuple[int, ...]
     clone_mib: tuple[int, ...]
+    sql_clients: tuple[int, ...]
+    sql_writers: tuple[int, ...]
+    sql_rows: int
+    sysbench_rows: int
+    sysbench_scripts: tuple[str, ...]
+    tpcb_scale: int
+    tpcc_warehouses: int
+    tpcc_divisor: int
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Sizes:
@@ -81,6 +105,22 @@ FULL = Sizes(
     growth_six=(1_000_000, 5_000_000, 20_000_000),
     history_commits=(10, 1_000_000),
     clone_mib=(100, 4096),
+    sql_clients=(1, 8, 32),
+    sql_writers=(1, 8, 16, 32, 64),
+    sql_rows=100_000,
+    sysbench_rows=100_000,
+    sysbench_scripts=(
+        "point_select",
+        "read_only",
+        "update_index",
+        "update_non_index",
+        "write_only",
+        "read_write",
+        "insert",
+    ),
+    tpcb_scale=10,
+    tpcc_warehouses=4,
+    tpcc_divisor=10,
 )
 QUICK = Sizes(
     seconds=0.2,
@@ -96,6 +136,14 @@ QUICK = Sizes(
     growth_six=(50_000, 100_000),
     history_commits=(10, 20_000),
     clone_mib=(4, 32),
+    sql_clients=(8,),
+    sql_writers=(1, 16),
+    sql_rows=20_000,
+    sysbench_rows=10_000,
+    sysbench_scripts=("write_only", "read_write"),
+    tpcb_scale=1,
+    tpcc_warehouses=2,
+    tpcc_divisor=100,
 )
 SMOKE = Sizes(
     seconds=0.02,
@@ -111,4 +159,12 @@ SMOKE = Sizes(
     growth_six=(1_000, 2_000),
     history_commits=(5, 100),
     clone_mib=(1, 2),
+    sql_clients=(2,),
+    sql_writers=(2,),
+    sql_rows=1_000,
+    sysbench_rows=1_000,
+    sysbench_scripts=("read_write",),
+    tpcb_scale=1,
+    tpcc_warehouses=2,
+    tpcc_divisor=100,
 )

@@ -14,6 +14,7 @@ from aurora_engine.bench.workloads.base import Workload
 __all__ = ["WORKLOADS", "groups", "workload"]
 
 _WORKLOADS = "aurora_engine.bench.workloads"
+_SQL = "aurora_engine.bench.sql"
 
 WORKLOADS: dict[str, str] = {
     "loading": f"{_WORKLOADS}.loading:Loading",
@@ -29,6 +30,10 @@ WORKLOADS: dict[str, str] = {
     "clones": f"{_WORKLOADS}.history:Clones",
     "growth": f"{_WORKLOADS}.growth:Growth",
     "growth-six": f"{_WORKLOADS}.growth:GrowthSix",
+    "sql-rows": f"{_SQL}.rows:Rows",
+    "sysbench": f"{_SQL}.sysbench:Sysbench",
+    "tpcb": f"{_SQL}.tpcb:Tpcb",
+    "tpcc": f"{_SQL}.tpcc.workload:Tpcc",
 }
 """By name: ``module:class``."""
 

@@ -252,7 +252,26 @@ def _sizes() -> Iterable[Target]:
         )
 
 
-TARGETS: tuple[Target, ...] = (*_upserts(), *_writes(), *_reads(), *_sizes())
+def _sql() -> Iterable[Target]:
+    """Of the servers what their Python drivers give, best number of connections of each."""
+    for name, workload, cases, limits in (
+        ("one-row writes", "sql-rows", "write", {"mariadb": 3, "postgresql": 3, "sqlite": 5}),
+        ("point selects", "sql-rows", "select", {"sqlite": 1}),
+        ("scans", "sql-rows", "scan", {"sqlite": 1}),
+        ("oltp_write_only", "sysbench", "write_only", {"mariadb": 5, "postgresql": 3}),
+        ("oltp_read_write", "sysbench", "read_write", {"mariadb": 5, "postgresql": 3}),
+        ("TPC-B", "tpcb", "", {"mariadb": 5, "postgresql": 3}),
+    ):
+        for peer, limit in limits.items():
+            yield Target(
+                f"SQL: {name} against {peer}",
+                Pick(OURS, workload, cases),
+                limit,
+                against=(Pick(peer, workload, cases),),
+            )
+
+
+TARGETS: tuple[Target, ...] = (*_upserts(), *_writes(), *_reads(), *_sizes(), *_sql())
 
 
 def judge(results: Results, targets: Iterable[Target] = TARGETS) -> list[Verdict]:

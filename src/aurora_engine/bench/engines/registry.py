@@ -12,6 +12,8 @@ __all__ = ["ENGINES", "Kind", "engine_type"]
 Kind = Literal["key-value", "sql"]
 
 _ENGINES = "aurora_engine.bench.engines"
+_SQL = "aurora_engine.bench.sql"
+_SERVERS = "aurora_engine.bench.servers"
 
 ENGINES: dict[Kind, dict[str, str]] = {
     "key-value": {
@@ -21,11 +23,21 @@ ENGINES: dict[Kind, dict[str, str]] = {
         "rocksdb": f"{_ENGINES}.rocksdb_engine:RocksDb",
         "leveldb": f"{_ENGINES}.leveldb_engine:LevelDb",
         "sqlite": f"{_ENGINES}.sqlite_engine:Sqlite",
+        "mariadb": f"{_SERVERS}.mariadb_keys:Mariadb",
+        "postgresql": f"{_SERVERS}.postgresql_keys:Postgresql",
         "bare-six": f"{_ENGINES}.bare:SixFiles",
         "bare-six-one-flush": f"{_ENGINES}.bare:SixFilesOneFlush",
         "bare-one": f"{_ENGINES}.bare:OneFile",
     },
-    "sql": {},
+    "sql": {
+        "aurora": f"{_SQL}.sqlite_family:SixCopies",
+        "aurora-single": f"{_SQL}.sqlite_family:OneCopy",
+        "sqlite": f"{_SQL}.sqlite_family:Sqlite",
+        "mariadb": f"{_SQL}.mariadb_sql:Mariadb",
+        "postgresql": f"{_SQL}.postgresql_sql:Postgresql",
+        "mariadb-c": f"{_SQL}.native:MariadbNative",
+        "postgresql-c": f"{_SQL}.native:PostgresqlNative",
+    },
 }
 """By kind of workload and name: ``module:class``, in the order of the report."""
 

@@ -1,0 +1,1 @@
+"""Database servers, each started on a private folder and a Unix socket, and stopped again."""

@@ -1,0 +1,1 @@
+"""SQL: the same statements through the drivers of several engines."""

@@ -1,0 +1,1 @@
+"""TPC-C: nine tables, five transactions, and what must hold between them."""
