@@ -133,7 +133,7 @@ class Workload(ABC):
     warm : bool
         Whether a repetition that does not count comes first.
     heavy : bool
-        Whether half the repetitions have to do, because each takes long.
+        Whether half the repetitions have to do, because they or the cases take long.
     """
 
     name: ClassVar[str]

@@ -62,6 +62,7 @@ class Ycsb(Workload):
         "reads and writes."
     )
     shares = "records"
+    heavy = True
 
     def cases(self, sizes: Sizes) -> list[Case]:
         return [
