@@ -33,8 +33,8 @@ class Recovery(Workload):
         f"A process commits durable batches of {BATCH} records and is killed with SIGKILL right "
         "after the last of them. Timed is opening, in a process that has had another database open "
         "before, and one get of the record committed last. Then every record is counted: one that "
-        "is not there fails the run. The peers have the settings above and so bound their logs by their own "
-        "rules; the kernel's cache is warm for all."
+        "is not there fails the run. The peers have the settings above and so bound their logs by "
+        "their own rules; the kernel's cache is warm for all."
     )
     warm = False
     heavy = True
