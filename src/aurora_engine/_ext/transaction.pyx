@@ -128,7 +128,8 @@ cdef class Txn(Handle):
 
     cdef void _free(self) noexcept:
         if self._transaction != NULL:
-            free_children(self, f"belongs to a transaction that {self._end}")
+            if self._first_child != NULL:
+                free_children(self, f"belongs to a transaction that {self._end}")
             aur_transaction_destroy(self._transaction)
             self._transaction = NULL
 
