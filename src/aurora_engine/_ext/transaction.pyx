@@ -176,10 +176,14 @@ cdef class Txn(Handle):
         """The values of many keys, in their order: an iterable, or an array of fixed width."""
         cdef list values = []
         cdef Py_ssize_t done = 0
+        cdef aur_found found
         if PyObject_CheckBuffer(keys):
             keys = records_of(keys, "keys")
         for key in keys:
-            PyList_Append(values, self.get(table, key, default))
+            if find(self, table, key, &found) == AUR_OK:
+                PyList_Append(values, found_value(self, &found, False))
+            else:
+                PyList_Append(values, default)
             done += 1
             if done % BREATH_RECORDS == 0:
                 breathe()
