@@ -179,7 +179,9 @@ cdef class Txn(Handle):
         cdef aur_found found
         if PyObject_CheckBuffer(keys):
             keys = records_of(keys, "keys")
-        for key in keys:
+        # Taking references touches all keys one right after the other, so memory is waited for
+        # once, and not before each search.
+        for key in tuple(keys):
             if find(self, table, key, &found) == AUR_OK:
                 PyList_Append(values, found_value(self, &found, False))
             else:
