@@ -52,13 +52,13 @@ static void prefetch_steps(const uint8_t *page, uint32_t low, uint32_t high) {
 }
 
 /* Compares with the cell of one slot in [low, high), and cuts off what it rules out. */
-static bool cut_at(const uint8_t *page, auri_key key, uint32_t slot, uint32_t *low,
+static bool cut_at(const uint8_t *page, auri_key key, uint64_t number, uint32_t slot, uint32_t *low,
                    uint32_t *high) {
     auri_key at;
     if (!auri_leaf_key(page, slot, &at)) {
         return false;
     }
-    const int order = auri_key_compare(at, key);
+    const int order = auri_key_order(at, auri_page_key_number(at), key, number);
     *low = order < 0 ? slot + 1 : order == 0 ? slot : *low;
     *high = order < 0 ? *high : order == 0 ? slot + 1 : slot;
     return true;
@@ -66,8 +66,8 @@ static bool cut_at(const uint8_t *page, auri_key key, uint32_t slot, uint32_t *l
 
 /* Looks first where the key is expected. Cells of that window are asked for at once, so when the
  * keys are spread evenly memory is waited for once; when they are not, two comparisons are lost. */
-static bool narrow(const uint8_t *page, auri_key key, double expected, uint32_t *low,
-                   uint32_t *high) {
+static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double expected,
+                   uint32_t *low, uint32_t *high) {
     const uint32_t last = *high - 1;
     const uint32_t wanted = (uint32_t)(expected * *high);
     const uint32_t guess = wanted < last ? wanted : last;
@@ -76,23 +76,24 @@ static bool narrow(const uint8_t *page, auri_key key, double expected, uint32_t 
     for (uint32_t slot = from; slot <= to; slot++) {
         auri_prefetch_cell(page, slot);
     }
-    bool sound = cut_at(page, key, guess, low, high);
+    bool sound = cut_at(page, key, number, guess, low, high);
     if (sound && *low > guess && to > guess) {
-        sound = cut_at(page, key, to, low, high);
+        sound = cut_at(page, key, number, to, low, high);
     } else if (sound && *high <= guess && from < guess) {
-        sound = cut_at(page, key, from, low, high);
+        sound = cut_at(page, key, number, from, low, high);
     }
     return sound;
 }
 
 aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
                             bool *found_out, aur_error *error) {
+    const uint64_t number = auri_key_number(key);
     uint32_t low = 0;
     uint32_t high = aur_page_slots(page);
     bool sound = true;
     *found_out = false;
     if (expected >= 0 && high > 0) {
-        sound = narrow(page, key, expected, &low, &high);
+        sound = narrow(page, key, number, expected, &low, &high);
     }
     for (uint32_t step = 0; sound && low < high; step++) {
         const uint32_t middle = (low + high) / 2;
@@ -101,7 +102,7 @@ aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, 
             prefetch_steps(page, low, high);
         }
         sound = auri_leaf_key(page, middle, &at);
-        const int order = sound ? auri_key_compare(at, key) : 0;
+        const int order = sound ? auri_key_order(at, auri_page_key_number(at), key, number) : 0;
         if (order < 0) {
             low = middle + 1;
         } else {
@@ -116,14 +117,10 @@ aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, 
     return sound ? AUR_OK : auri_node_corrupt(page, "a leaf cell breaks the format", error);
 }
 
-/* Eight bytes of a key from `from` on as a number that orders like them; zeros follow its end. */
-static double number_of(auri_key key, uint32_t from) {
-    uint8_t bytes[sizeof(uint64_t)] = {0};
-    const uint32_t rest = key.length > from ? key.length - from : 0;
-    if (rest > 0) {
-        memcpy(bytes, key.bytes + from, rest < sizeof bytes ? rest : sizeof bytes);
-    }
-    return (double)auri_key_prefix(bytes);
+/* A key without its first bytes. */
+static auri_key key_from(auri_key key, uint32_t from) {
+    const uint32_t start = from < key.length ? from : key.length;
+    return (auri_key){key.bytes + start, key.length - start};
 }
 
 double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key) {
@@ -138,9 +135,9 @@ double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key) {
     while (common < shorter && low.bytes[common] == high.bytes[common]) {
         common++;
     }
-    const double from = number_of(low, common);
-    const double width = number_of(high, common) - from;
-    const double distance = number_of(key, common) - from;
+    const double from = (double)auri_page_key_number(key_from(low, common));
+    const double width = (double)auri_page_key_number(key_from(high, common)) - from;
+    const double distance = (double)auri_key_number(key_from(key, common)) - from;
     return distance >= 0 && distance < width ? distance / width : AURI_EXPECT_NOTHING;
 }
 
@@ -148,6 +145,7 @@ aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uin
                              aur_error *error) {
     /* Counts the cells whose keys are at or below `key` (`before`: below it). */
     const int limit = before ? 0 : 1;
+    const uint64_t number = auri_key_number(key);
     uint32_t low = 0;
     uint32_t high = aur_page_slots(page);
     while (low < high) {
@@ -156,7 +154,7 @@ aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uin
         if (!auri_inner_key(page, middle, &at)) {
             return auri_node_corrupt(page, "an inner cell breaks the format", error);
         }
-        if (auri_key_compare(at, key) < limit) {
+        if (auri_key_order(at, auri_page_key_number(at), key, number) < limit) {
             low = middle + 1;
         } else {
             high = middle;

@@ -126,26 +126,48 @@ typedef struct auri_leaf_cell {
     aur_page_id overflow;
 } auri_leaf_cell;
 
-/* First eight bytes of a key as a number that orders like them. */
-static inline uint64_t auri_key_prefix(const uint8_t *bytes) {
+enum { AURI_KEY_NUMBER_BYTES = sizeof(uint64_t) };
+
+/* First eight bytes of a key as a number that orders like them; zeros follow the end of a shorter
+ * one. */
+static inline uint64_t auri_key_number(auri_key key) {
+    uint8_t bytes[AURI_KEY_NUMBER_BYTES] = {0};
+    if (key.length >= sizeof bytes) {
+        return __builtin_bswap64(aur_get64(key.bytes));
+    }
+    if (key.length > 0) {
+        memcpy(bytes, key.bytes, key.length);
+    }
     return __builtin_bswap64(aur_get64(bytes));
 }
 
-static inline int auri_key_compare(auri_key left, auri_key right) {
-    const uint32_t shorter = left.length < right.length ? left.length : right.length;
-    if (shorter >= sizeof(uint64_t)) {
-        /* Decides most comparisons without a call. */
-        const uint64_t left_prefix = auri_key_prefix(left.bytes);
-        const uint64_t right_prefix = auri_key_prefix(right.bytes);
-        if (left_prefix != right_prefix) {
-            return left_prefix < right_prefix ? -1 : 1;
-        }
+/* The same of a key on a page, without a call for a short one, as separators often are: bytes in
+ * front of it are read and dropped, and there are always the page's own. */
+static inline uint64_t auri_page_key_number(auri_key key) {
+    const uint32_t wanting =
+        key.length < AURI_KEY_NUMBER_BYTES ? AURI_KEY_NUMBER_BYTES - key.length : 0;
+    const uint64_t number = __builtin_bswap64(aur_get64(key.bytes - wanting));
+    return wanting < AURI_KEY_NUMBER_BYTES ? number << 8 * wanting : 0;
+}
+
+/* The order of two keys whose numbers are known, which decide most comparisons. */
+static inline int auri_key_order(auri_key left, uint64_t left_number, auri_key right,
+                                 uint64_t right_number) {
+    if (left_number != right_number) {
+        return left_number < right_number ? -1 : 1;
     }
-    const int order = shorter > 0 ? memcmp(left.bytes, right.bytes, shorter) : 0;
+    /* The shorter of keys with equal numbers, one of them short, is the beginning of the other. */
+    const uint32_t shorter = left.length < right.length ? left.length : right.length;
+    const int order =
+        shorter > AURI_KEY_NUMBER_BYTES ? memcmp(left.bytes, right.bytes, shorter) : 0;
     if (order != 0) {
         return order;
     }
     return left.length < right.length ? -1 : left.length > right.length;
+}
+
+static inline int auri_key_compare(auri_key left, auri_key right) {
+    return auri_key_order(left, auri_key_number(left), right, auri_key_number(right));
 }
 
 /* Key of a cell; false when the cell breaks the format. The cell lies inside the page. */

@@ -4,7 +4,7 @@
 
 #include "buffer/buffer_private.h"
 
-enum { QUEUE_AT_FIRST = 64, REVISITS_AT_LEAST = 8 };
+enum { QUEUE_AT_FIRST = 64, REVISITS_AT_LEAST = 2 };
 
 /* Streamed pages that wait for hardening may fill this part of the pool, not all of it. */
 enum { STREAMED_PART = 16 };

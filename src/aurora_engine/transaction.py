@@ -187,12 +187,12 @@ class Transaction(TransactionVerbs):
                     return self._source.commit(durable)
                 except NeedsGroups as needed:
                     self._volume.grow(needed.groups)
-        except QuorumLostError as refusal:
-            # This transaction is over, but the next one need not find the write path as it was.
-            self._volume.heal(refusal)
-            raise
-        finally:
+        except BaseException as refusal:
             self._source.rollback()
+            if isinstance(refusal, QuorumLostError):
+                # This transaction is over, but the next one need not find the write path as it was.
+                self._volume.heal(refusal)
+            raise
 
     def rollback(self) -> None:
         """Forgets the writes. Idempotent; does nothing after a commit."""

@@ -128,7 +128,8 @@ cdef class Txn(Handle):
 
     cdef void _free(self) noexcept:
         if self._transaction != NULL:
-            free_children(self, f"belongs to a transaction that {self._end}")
+            if self._first_child != NULL:
+                free_children(self, f"belongs to a transaction that {self._end}")
             aur_transaction_destroy(self._transaction)
             self._transaction = NULL
 
@@ -175,10 +176,16 @@ cdef class Txn(Handle):
         """The values of many keys, in their order: an iterable, or an array of fixed width."""
         cdef list values = []
         cdef Py_ssize_t done = 0
+        cdef aur_found found
         if PyObject_CheckBuffer(keys):
             keys = records_of(keys, "keys")
-        for key in keys:
-            PyList_Append(values, self.get(table, key, default))
+        # Taking references touches all keys one right after the other, so memory is waited for
+        # once, and not before each search.
+        for key in tuple(keys):
+            if find(self, table, key, &found) == AUR_OK:
+                PyList_Append(values, found_value(self, &found, False))
+            else:
+                PyList_Append(values, default)
             done += 1
             if done % BREATH_RECORDS == 0:
                 breathe()
