@@ -131,6 +131,16 @@ test-power-cut: setup ## power cuts on a disk with a volatile cache; AURORA_POWE
 	@$(call say,power cuts)
 	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-8} $(PY) -m pytest -rs tests/crash/test_power_*.py
 
+.PHONY: test-servers
+test-servers: setup $(VENV)/.dev-tools ## the benchmarks' MariaDB and PostgreSQL: private, durable, checked
+	@tools/install_system.sh servers
+	@$(PY) tools/requirements.py mariadb > build/requirements-mariadb.txt
+	@$(PIP) install -r build/requirements-mariadb.txt
+	@$(call say,servers of the macro benchmarks)
+	@$(PY) -m pytest -rs tests/python/test_bench_servers.py
+	@$(PY) -m pytest -rs -k 'mariadb or postgresql' tests/python/test_bench_engines.py \
+	 tests/python/test_bench_sql_workloads.py
+
 .PHONY: asan-python
 asan-python: setup ## the quick Python tests over an AddressSanitizer build of the core
 	@$(call say,Python tests under AddressSanitizer)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Install what the system lacks, by trying what is needed rather than by asking which packages are there.
 #
-#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio] [power-cut] [count]
+#   tools/install_system.sh build [test] [fuzz] [cross] [cache] [eio] [power-cut] [count] [servers]
 #
 # build: C compiler, Python headers and venv, pkg-config, liburing, SQLite's headers    fuzz: clang with libFuzzer
 # test: the tests of CPython itself, which Debian packs apart
 # cross: aarch64 compiler and qemu-user                               cache: ccache
 # eio: mkfs.ext4 and mount, for file systems that fail              count: valgrind
 # power-cut: the same as eio, and nbdkit under FUSE, for disks that forget
+# servers: MariaDB, PostgreSQL, sysbench, and what the driver of MariaDB is compiled with
 set -euo pipefail
 
 missing=()
@@ -71,6 +72,15 @@ for feature in "$@"; do
     count)
         command -v valgrind >/dev/null || need valgrind
         ;;
+    servers)
+        # Without the packages that start a server, and without a cluster of Debian's own.
+        PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || need mariadb-server-core
+        command -v my_print_defaults >/dev/null || need mariadb-client-core
+        compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need postgresql
+        command -v sysbench >/dev/null || need sysbench
+        command -v pkg-config >/dev/null || need pkg-config
+        pkg-config --exists libmariadb 2>/dev/null || need libmariadb-dev
+        ;;
     *)
         echo "unknown feature: $feature" >&2
         exit 2
@@ -93,4 +103,11 @@ fi
 echo "installing with apt-get: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${run_as_root[@]}" apt-get -qq update
+case " ${missing[*]} " in
+*" postgresql "*)
+    "${run_as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' |
+        "${run_as_root[@]}" tee /etc/postgresql-common/createcluster.d/aurora-engine.conf >/dev/null
+    ;;
+esac
 "${run_as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.file_systems import cannot_run
 from tests.volumes import seeded
 
 np = pytest.importorskip("numpy")
@@ -23,7 +24,7 @@ def opened(name: str, folder: Path) -> Engine:
     kind = engine_type("key-value", name)
     lacking = kind.missing()
     if lacking:
-        pytest.skip(lacking)
+        cannot_run(lacking)
     engine: Any = kind(folder, cache_bytes=CACHE_BYTES)
     return engine
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["SCRIPTS", "TABLES", "Sysbench", "special"]
+__all__ = ["SCRIPTS", "TABLES", "Draws", "Sysbench", "check", "create", "operation", "special"]
 
 TABLES = 4
 C_GROUPS, PAD_GROUPS = 10, 5
@@ -92,7 +92,7 @@ def _rows(rows: int, random: Generator) -> Iterator[Row]:
     )
 
 
-class _Script:
+class Draws:
     """What a client draws from, and its prepared statements by kind and table."""
 
     def __init__(self, connection: Connection, rows: int, clients: int, random: Generator) -> None:
@@ -117,8 +117,8 @@ class _Script:
         return self._prepared[kind]
 
 
-def _point(script: _Script, count: int) -> Callable[[], None]:
-    select, next_id, next_table = script["point"], script.id, script.table
+def _point(draws: Draws, count: int) -> Callable[[], None]:
+    select, next_id, next_table = draws["point"], draws.id, draws.table
 
     def points() -> None:
         one = select[next_table()]
@@ -128,9 +128,9 @@ def _point(script: _Script, count: int) -> Callable[[], None]:
     return points
 
 
-def _ranges(script: _Script) -> Callable[[], None]:
-    selects = [script[kind] for kind in ("simple", "sum", "order", "distinct")]
-    next_id, next_table = script.id, script.table
+def _ranges(draws: Draws) -> Callable[[], None]:
+    selects = [draws[kind] for kind in ("simple", "sum", "order", "distinct")]
+    next_id, next_table = draws.id, draws.table
 
     def ranges() -> None:
         for select in selects:
@@ -140,8 +140,8 @@ def _ranges(script: _Script) -> Callable[[], None]:
     return ranges
 
 
-def _index(script: _Script) -> Callable[[], None]:
-    update, next_id, next_table = script["index"], script.id, script.table
+def _index(draws: Draws) -> Callable[[], None]:
+    update, next_id, next_table = draws["index"], draws.id, draws.table
 
     def index() -> None:
         update[next_table()]((next_id(),))
@@ -149,8 +149,8 @@ def _index(script: _Script) -> Callable[[], None]:
     return index
 
 
-def _non_index(script: _Script) -> Callable[[], None]:
-    update, next_id, next_table, next_c = script["non-index"], script.id, script.table, script.c
+def _non_index(draws: Draws) -> Callable[[], None]:
+    update, next_id, next_table, next_c = draws["non-index"], draws.id, draws.table, draws.c
 
     def non_index() -> None:
         update[next_table()]((next_c(), next_id()))
@@ -158,14 +158,14 @@ def _non_index(script: _Script) -> Callable[[], None]:
     return non_index
 
 
-def _delete_insert(script: _Script) -> Callable[[], None]:
+def _delete_insert(draws: Draws) -> Callable[[], None]:
     delete, put_back, next_id, next_table = (
-        script["delete"],
-        script["put back"],
-        script.id,
-        script.table,
+        draws["delete"],
+        draws["put back"],
+        draws.id,
+        draws.table,
     )
-    next_c, next_pad = script.c, script.pad
+    next_c, next_pad = draws.c, draws.pad
 
     def delete_insert() -> None:
         table, id_ = next_table(), next_id()
@@ -175,9 +175,9 @@ def _delete_insert(script: _Script) -> Callable[[], None]:
     return delete_insert
 
 
-def _insert(script: _Script) -> Callable[[], None]:
-    insert, next_id, next_table = script["insert"], script.id, script.table
-    next_c, next_pad = script.c, script.pad
+def _insert(draws: Draws) -> Callable[[], None]:
+    insert, next_id, next_table = draws["insert"], draws.id, draws.table
+    next_c, next_pad = draws.c, draws.pad
 
     def one() -> None:
         insert[next_table()]((next_id(), next_c(), next_pad()))
@@ -193,22 +193,22 @@ def _sequence(*parts: Callable[[], None]) -> Callable[[], None]:
     return whole
 
 
-def _alone(script: _Script, name: str) -> Callable[[], None]:
+def _alone(draws: Draws, name: str) -> Callable[[], None]:
     one_statement: dict[str, Callable[[], Callable[[], None]]] = {
-        "point_select": lambda: _point(script, 1),
-        "update_index": lambda: _index(script),
-        "update_non_index": lambda: _non_index(script),
-        "insert": lambda: _insert(script),
+        "point_select": lambda: _point(draws, 1),
+        "update_index": lambda: _index(draws),
+        "update_non_index": lambda: _non_index(draws),
+        "insert": lambda: _insert(draws),
     }
     return one_statement[name]()
 
 
-def _transaction(script: _Script, name: str) -> Callable[[], None]:
+def _transaction(draws: Draws, name: str) -> Callable[[], None]:
     parts: list[Callable[[], None]] = []
     if name != "write_only":
-        parts += [_point(script, POINT_SELECTS), _ranges(script)]
+        parts += [_point(draws, POINT_SELECTS), _ranges(draws)]
     if name != "read_only":
-        parts += [_index(script), _non_index(script), _delete_insert(script)]
+        parts += [_index(draws), _non_index(draws), _delete_insert(draws)]
     return _sequence(*parts)
 
 
@@ -226,12 +226,12 @@ SCRIPTS = (
 IN_TRANSACTIONS = ("read_only", "write_only", "read_write")
 
 
-def operation(client: Client, script: _Script, name: str) -> Callable[[], None]:
+def operation(client: Client, draws: Draws, name: str) -> Callable[[], None]:
     """One event of a script, with the transaction around it if it has one."""
     if name not in IN_TRANSACTIONS:
-        statement = _alone(script, name)
+        statement = _alone(draws, name)
         return lambda: client.alone(statement)
-    body = _transaction(script, name)
+    body = _transaction(draws, name)
     around = client.read if name == "read_only" else client.transact
     return lambda: around(body)
 
@@ -272,8 +272,8 @@ class Sysbench(Workload):
 
         def begin(client: Client, number: int) -> Step:
             random = np.random.default_rng([seed, number])
-            script = _Script(client.connection, rows, clients, random)
-            return timed(operation(client, script, name))
+            draws = Draws(client.connection, rows, clients, random)
+            return timed(operation(client, draws, name))
 
         return clients_loop(bench, clients, begin)
 

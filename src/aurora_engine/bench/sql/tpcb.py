@@ -21,7 +21,7 @@ from aurora_engine.bench.sql.clients import (
 from aurora_engine.bench.sql.native import PostgresqlNative
 from aurora_engine.bench.workloads.base import Bench, Case, Workload
 
-__all__ = ["Tpcb", "check", "create"]
+__all__ = ["Tpcb", "check", "create", "transaction"]
 
 TELLERS, ACCOUNTS = 10, 100_000
 """For each branch; there are as many branches as the scale."""
@@ -82,7 +82,8 @@ def check(engine: SqlEngine) -> None:
         check_equal(f"sum of the balances of {name}", engine.ask(sql)[0], expected)
 
 
-def _transaction(client: Client, scale: int, random: np.random.Generator) -> Callable[[], int]:
+def transaction(client: Client, scale: int, random: np.random.Generator) -> Callable[[], int]:
+    """What is between BEGIN and END, and returns the new balance of the account."""
     connection = client.connection
     to_account = connection.changes(
         "UPDATE pgbench_accounts SET abalance = abalance + ? WHERE aid = ?"
@@ -107,7 +108,7 @@ def _transaction(client: Client, scale: int, random: np.random.Generator) -> Cal
     )
     next_draw = itertools.cycle(drawn).__next__
 
-    def transaction() -> int:
+    def seven_statements() -> int:
         aid, bid, tid, delta = next_draw()
         to_account((delta, aid))
         found: int = balance((aid,))[0][0]
@@ -116,7 +117,7 @@ def _transaction(client: Client, scale: int, random: np.random.Generator) -> Cal
         to_history((tid, bid, aid, delta))
         return found
 
-    return transaction
+    return seven_statements
 
 
 class Tpcb(Workload):
@@ -147,7 +148,7 @@ class Tpcb(Workload):
         seed, scale = bench.seed(), bench.sizes.tpcb_scale
 
         def begin(client: Client, number: int) -> Step:
-            body = _transaction(client, scale, np.random.default_rng([seed, number]))
+            body = transaction(client, scale, np.random.default_rng([seed, number]))
             return timed(lambda: client.transact(body))
 
         return clients_loop(bench, clients, begin)
