@@ -92,8 +92,8 @@ class Sizes:
 
 
 FULL = Sizes(
-    seconds=3.0,
-    repetitions=5,
+    seconds=1.0,
+    repetitions=3,
     threads=(1, 2, 8, 16, 32, 64, 128),
     ycsb="ABCDEF",
     records=1_000_000,

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,16 @@ OURS = ("aurora", "aurora-single")
     help="Run this workload; may be repeated. By default all.",
 )
 @click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of one measurement.  [default: 1; quick: 0.2]",
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(min=1),
+    help="Measurements of each kind.  [default: 3; quick: 2]",
+)
+@click.option(
     "--path",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     metavar="PATH",
@@ -61,6 +71,8 @@ def command(
     quick: bool,
     smoke: bool,
     only: tuple[str, ...],
+    seconds: float | None,
+    repetitions: int | None,
     path: Path,
     out: Path,
     as_json: bool,
@@ -75,6 +87,11 @@ def command(
     except ImportError as error:
         raise click.UsageError(f"{error}: pip install 'aurora-engine[bench]'") from None
     sizes, label = _sizes(quick, smoke)
+    sizes = replace(
+        sizes,
+        seconds=seconds or sizes.seconds,
+        repetitions=repetitions or sizes.repetitions,
+    )
     engines, workloads = _engines(against), _workloads(only)
     out.mkdir(parents=True, exist_ok=True)
     results = _run(workloads, engines, sizes, path)
