@@ -116,6 +116,20 @@ def test_acknowledged_commits_survive(tmp_path: Path, scenario: Scenario) -> Non
                 recording.check(cut, rng.sample(range(6), 2) if may_lose else ())
 
 
+def test_six_copies_on_one_disk_share_its_flush(tmp_path: Path) -> None:
+    """That they do is what the cuts above are about: six flushes a commit would prove less."""
+    with recorded(Scenario(keys=1), tmp_path / "recording") as recording:
+        _, opened, *acknowledged = (at for at, *_ in recording.acknowledged.lines)
+        flushed = [
+            flush
+            for journal in recording.journals
+            for flush in journal.flushes
+            if opened < flush.completed <= acknowledged[-1]
+        ]
+        # Background work flushes too, now and then.
+        assert len(flushed) < 3 * len(acknowledged)
+
+
 def test_a_flush_that_comes_late_is_noticed(tmp_path: Path) -> None:
     """The check would notice a writer that acknowledges before the flush has ended."""
     with recorded(Scenario(keys=1), tmp_path / "recording") as recording:
