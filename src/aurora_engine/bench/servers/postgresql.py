@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DATABASE = USER = "postgres"
 PORT = 5432  # only a part of the socket's name
+DISCONNECT_S_MAX, POLL_S = 1.0, 0.001
 
 
 def settings(cache_bytes: int) -> dict[str, str]:
@@ -86,6 +88,18 @@ class PostgresqlServer:
     def connect(self) -> psycopg.Connection[Any]:
         """A new connection of the driver, in autocommit mode."""
         return _connect(self.sockets)
+
+    @staticmethod
+    def disconnect(connection: psycopg.Connection[Any]) -> None:
+        """Closes a connection, and waits for the end of its process in the server.
+
+        Only then is what that process took counted among what the server's children took.
+        """
+        process = Path(f"/proc/{connection.info.backend_pid}")
+        connection.close()
+        end = time.monotonic() + DISCONNECT_S_MAX
+        while process.exists() and time.monotonic() < end:
+            time.sleep(POLL_S)
 
     def processes(self) -> list[int]:
         """Ids of the server's processes."""

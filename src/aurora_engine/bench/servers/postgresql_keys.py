@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
@@ -69,7 +70,9 @@ class Postgresql(Engine):
         def scan(start: bytes, count: int) -> list[Pair]:
             return select_from((start, count)).fetchall()
 
-        return Session(put, put_batch, get, get_many, scan, connection.close)
+        return Session(
+            put, put_batch, get, get_many, scan, partial(self._server.disconnect, connection)
+        )
 
     def load(self, batches: Iterable[Sequence[Pair]]) -> None:
         # COPY knows no overwriting: a table of its own takes each batch, and gives it on.

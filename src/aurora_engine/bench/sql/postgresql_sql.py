@@ -65,7 +65,7 @@ class Postgresql(SqlEngine):
             begin_reading=begin,
             commit=partial(cursor.execute, "COMMIT"),
             rollback=connection.rollback,
-            close=connection.close,
+            close=partial(self.server.disconnect, connection),
         )
 
     def load(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
