@@ -22,7 +22,7 @@ from aurora_engine.bench.servers.process import (
 with suppress(ImportError):  # `missing` says so
     import psycopg
 
-__all__ = ["PostgresqlServer", "prepared", "program", "settings"]
+__all__ = ["PostgresqlServer", "is_clash", "prepared", "program", "settings"]
 
 if TYPE_CHECKING:
     Cursor = psycopg.Cursor[Any]
@@ -113,6 +113,19 @@ class PostgresqlServer:
 def prepared(cursor: Cursor, sql: str) -> Callable[[Sequence[Any]], Cursor]:
     """What executes a statement that the server has prepared, in one round trip."""
     return partial(cursor.execute, sql, prepare=True)
+
+
+def is_clash(error: Exception) -> bool:
+    """Whether a transaction failed only because of others."""
+    return isinstance(
+        error,
+        (
+            psycopg.errors.SerializationFailure,
+            psycopg.errors.DeadlockDetected,
+            # As READ COMMITTED has it when two delete a row and put it back.
+            psycopg.errors.UniqueViolation,
+        ),
+    )
 
 
 def _found(name: str) -> Path | None:

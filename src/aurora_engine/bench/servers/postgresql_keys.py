@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.servers import postgresql
+from aurora_engine.bench.servers.clashes import until_through
 from aurora_engine.bench.servers.postgresql import PostgresqlServer, prepared
 
 __all__ = ["Postgresql"]
@@ -56,8 +57,14 @@ class Postgresql(Engine):
             upsert((key, value))
 
         def put_batch(pairs: Sequence[Pair]) -> None:
-            with connection.transaction():
-                cursor.executemany(UPSERT, pairs)
+            # In order, so that two seldom wait for each other.
+            batch = sorted(pairs)
+
+            def write() -> None:
+                with connection.transaction():
+                    cursor.executemany(UPSERT, batch)
+
+            until_through(write, connection.rollback, postgresql.is_clash)
 
         def get(key: bytes) -> bytes | None:
             row = select((key,)).fetchone()
