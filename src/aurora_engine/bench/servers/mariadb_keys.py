@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Mariadb(Engine):
 
         def put_batch(pairs: Sequence[Pair]) -> None:
             # In order, so that two seldom wait for each other.
-            batch = sorted(pairs)
+            batch = sorted(pairs, key=itemgetter(0))
             until_through(
                 lambda: _write(connection, [batch]), connection.rollback, mariadb.is_clash
             )

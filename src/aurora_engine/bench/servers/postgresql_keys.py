@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
@@ -58,7 +59,7 @@ class Postgresql(Engine):
 
         def put_batch(pairs: Sequence[Pair]) -> None:
             # In order, so that two seldom wait for each other.
-            batch = sorted(pairs)
+            batch = sorted(pairs, key=itemgetter(0))
 
             def write() -> None:
                 with connection.transaction():
