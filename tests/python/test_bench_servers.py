@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.volumes import until
 
 pytest.importorskip("numpy")
 
-from aurora_engine.bench.run import run
+from aurora_engine.bench.run import WorkerProcess, run
 from aurora_engine.bench.servers import mariadb, postgresql
 from aurora_engine.bench.servers.process import ServerFailedError, ServerProcess, descendants
 from aurora_engine.bench.sizes import SMOKE
@@ -154,6 +154,29 @@ def test_what_was_committed_is_there_after_a_kill(name: str, tmp_path: Path) -> 
     server.close()
 
 
+def stopped(process: int) -> bool:
+    """Whether a process does nothing; one that had ended before is not even waited for."""
+    state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return state in "TZ"
+
+
+def test_outside_of_its_turn_every_process_of_a_server_is_stopped(tmp_path: Path) -> None:
+    lacking = postgresql.PostgresqlServer.missing()
+    if lacking:
+        cannot_run(lacking)
+    worker = WorkerProcess(tmp_path / "log")
+    try:
+        sizes = asdict(TINY)
+        worker.ask("start", kind="sql", engine="postgresql", folder=str(tmp_path), sizes=sizes)
+        worker.ask("prepare", workload="sql-rows")
+        everyone = descendants(worker.process_id)
+        assert len(everyone) > 3
+        until(lambda: all(map(stopped, everyone)), "every process is stopped", 10)
+    finally:
+        worker.close()
+    assert not alive(everyone)
+
+
 STARTER = """
 import importlib, sys, time
 from pathlib import Path
@@ -201,8 +224,8 @@ def test_a_stopped_server_ends_all_the_same(tmp_path: Path) -> None:
         return ["sh", "-c", f"sleep 600 & touch {sockets}/ready; wait"]
 
     server = ServerProcess(command, tmp_path / "log", answers, signal.SIGTERM)
+    until(lambda: len(server.processes()) == 2, "the shell and who sleeps are left")
     everyone = server.processes()
-    assert len(everyone) == 2
     for each in everyone:
         os.kill(each, signal.SIGSTOP)
     server.close()

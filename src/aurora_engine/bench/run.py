@@ -103,11 +103,13 @@ class WorkerProcess:
         self._log.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        # Beside the group those who have left it: each process of PostgreSQL leads its own.
-        _worker, *others = descendants(self._process.pid)
+        # Beside the group those who have left it: each process of PostgreSQL leads its own. They
+        # are looked for twice: who is killed has none any more, who is stopped makes no new ones.
+        _worker, *before = descendants(self._process.pid)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        for each in others:
+        _worker, *after = descendants(self._process.pid)
+        for each in {*before, *after}:
             with suppress(ProcessLookupError):
                 os.kill(each, number)
 

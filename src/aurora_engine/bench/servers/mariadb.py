@@ -23,11 +23,12 @@ with suppress(ImportError):  # `missing` says so
     import MySQLdb
     from MySQLdb.constants import CLIENT
 
-__all__ = ["MariadbServer", "prepared", "settings"]
+__all__ = ["MariadbServer", "is_clash", "prepared", "settings"]
 
 SOCKET = "mariadb.sock"
 DATABASE = "bench"
 USER = "root"
+LOCK_WAIT_TIMEOUT, DEADLOCK, CHANGED_SINCE_READ = 1205, 1213, 1020
 
 
 def settings(cache_bytes: int) -> dict[str, str]:
@@ -123,6 +124,12 @@ def prepared(cursor: Any, sql: str, name: str) -> Callable[[Sequence[Any]], Any]
     marks = ", ".join(["%s"] * sql.count("?"))
     execution, execute = f"EXECUTE {name}" + (f" USING {marks}" if marks else ""), cursor.execute
     return lambda parameters: execute(execution, parameters)
+
+
+def is_clash(error: Exception) -> bool:
+    """Whether a transaction failed only because of others."""
+    clashes = {LOCK_WAIT_TIMEOUT, DEADLOCK, CHANGED_SINCE_READ}
+    return isinstance(error, MySQLdb.OperationalError) and error.args[0] in clashes
 
 
 def _program(name: str) -> Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.servers import mariadb
+from aurora_engine.bench.servers.clashes import until_through
 from aurora_engine.bench.servers.mariadb import MariadbServer, prepared
 
 __all__ = ["Mariadb"]
@@ -59,7 +61,11 @@ class Mariadb(Engine):
             upsert((key, value))
 
         def put_batch(pairs: Sequence[Pair]) -> None:
-            _write(connection, [pairs])
+            # In order, so that two seldom wait for each other.
+            batch = sorted(pairs, key=itemgetter(0))
+            until_through(
+                lambda: _write(connection, [batch]), connection.rollback, mariadb.is_clash
+            )
 
         def get(key: bytes) -> bytes | None:
             select((key,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,13 +22,14 @@ from aurora_engine.bench.servers.process import (
 with suppress(ImportError):  # `missing` says so
     import psycopg
 
-__all__ = ["PostgresqlServer", "prepared", "program", "settings"]
+__all__ = ["PostgresqlServer", "is_clash", "prepared", "program", "settings"]
 
 if TYPE_CHECKING:
     Cursor = psycopg.Cursor[Any]
 
 DATABASE = USER = "postgres"
 PORT = 5432  # only a part of the socket's name
+DISCONNECT_S_MAX, POLL_S = 1.0, 0.001
 
 
 def settings(cache_bytes: int) -> dict[str, str]:
@@ -87,6 +89,18 @@ class PostgresqlServer:
         """A new connection of the driver, in autocommit mode."""
         return _connect(self.sockets)
 
+    @staticmethod
+    def disconnect(connection: psycopg.Connection[Any]) -> None:
+        """Closes a connection, and waits for the end of its process in the server.
+
+        Only then is what that process took counted among what the server's children took.
+        """
+        process = Path(f"/proc/{connection.info.backend_pid}")
+        connection.close()
+        end = time.monotonic() + DISCONNECT_S_MAX
+        while process.exists() and time.monotonic() < end:
+            time.sleep(POLL_S)
+
     def processes(self) -> list[int]:
         """Ids of the server's processes."""
         return self._server.processes()
@@ -99,6 +113,19 @@ class PostgresqlServer:
 def prepared(cursor: Cursor, sql: str) -> Callable[[Sequence[Any]], Cursor]:
     """What executes a statement that the server has prepared, in one round trip."""
     return partial(cursor.execute, sql, prepare=True)
+
+
+def is_clash(error: Exception) -> bool:
+    """Whether a transaction failed only because of others."""
+    return isinstance(
+        error,
+        (
+            psycopg.errors.SerializationFailure,
+            psycopg.errors.DeadlockDetected,
+            # As READ COMMITTED has it when two delete a row and put it back.
+            psycopg.errors.UniqueViolation,
+        ),
+    )
 
 
 def _found(name: str) -> Path | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.servers import postgresql
+from aurora_engine.bench.servers.clashes import until_through
 from aurora_engine.bench.servers.postgresql import PostgresqlServer, prepared
 
 __all__ = ["Postgresql"]
@@ -55,8 +58,14 @@ class Postgresql(Engine):
             upsert((key, value))
 
         def put_batch(pairs: Sequence[Pair]) -> None:
-            with connection.transaction():
-                cursor.executemany(UPSERT, pairs)
+            # In order, so that two seldom wait for each other.
+            batch = sorted(pairs, key=itemgetter(0))
+
+            def write() -> None:
+                with connection.transaction():
+                    cursor.executemany(UPSERT, batch)
+
+            until_through(write, connection.rollback, postgresql.is_clash)
 
         def get(key: bytes) -> bytes | None:
             row = select((key,)).fetchone()
@@ -69,7 +78,9 @@ class Postgresql(Engine):
         def scan(start: bytes, count: int) -> list[Pair]:
             return select_from((start, count)).fetchall()
 
-        return Session(put, put_batch, get, get_many, scan, connection.close)
+        return Session(
+            put, put_batch, get, get_many, scan, partial(self._server.disconnect, connection)
+        )
 
     def load(self, batches: Iterable[Sequence[Pair]]) -> None:
         # COPY knows no overwriting: a table of its own takes each batch, and gives it on.

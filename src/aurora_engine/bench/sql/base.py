@@ -8,20 +8,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from aurora_engine.bench.engines.base import Server
+from aurora_engine.bench.servers.clashes import until_through
 
-__all__ = ["ClashError", "Client", "Connection", "Dialect", "Parameters", "Row", "SqlEngine"]
+__all__ = ["Client", "Connection", "Dialect", "Parameters", "Row", "SqlEngine"]
 
 T = TypeVar("T")
 
-ATTEMPTS_MAX = 1000
-"""Of one transaction; who never gets through is told so, instead of going round for ever."""
-
 Parameters = Sequence[Any]
 Row = tuple[Any, ...]
-
-
-class ClashError(Exception):
-    """A transaction was in the way of others again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +150,6 @@ class Client:
 
     def alone(self, body: Callable[[], T]) -> T:
         """Runs a statement that is a transaction of its own, again after every clash."""
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                return body()
-            except Exception as error:
-                self.connection.rollback()
-                if not self._is_clash(error):
-                    raise
-                self.retries += 1
-        raise ClashError(f"a transaction did not get through in {ATTEMPTS_MAX} attempts")
+        result, retries = until_through(body, self.connection.rollback, self._is_clash)
+        self.retries += retries
+        return result

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from aurora_engine.bench.servers import mariadb
 from aurora_engine.bench.servers.mariadb import MariadbServer, prepared
 from aurora_engine.bench.sql.base import Connection, Dialect, Parameters, Row, SqlEngine
 
-with suppress(ImportError):  # `missing` says so
-    import MySQLdb
-
 __all__ = ["Mariadb"]
-
-LOCK_WAIT_TIMEOUT, DEADLOCK, CHANGED_SINCE_READ = 1205, 1213, 1020
 
 
 class Mariadb(SqlEngine):
@@ -91,11 +86,7 @@ class Mariadb(SqlEngine):
 
     @classmethod
     def is_clash(cls, error: Exception) -> bool:
-        return isinstance(error, MySQLdb.OperationalError) and error.args[0] in {
-            LOCK_WAIT_TIMEOUT,
-            DEADLOCK,
-            CHANGED_SINCE_READ,
-        }
+        return mariadb.is_clash(error)
 
     def processes(self) -> list[int]:
         return self.server.processes()

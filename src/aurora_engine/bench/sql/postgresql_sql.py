@@ -12,7 +12,6 @@ from aurora_engine.bench.servers.postgresql import PostgresqlServer, prepared
 from aurora_engine.bench.sql.base import Connection, Dialect, Parameters, Row, SqlEngine
 
 with suppress(ImportError):  # `missing` says so
-    import psycopg
     from psycopg.types.numeric import Int4BinaryDumper
 
 __all__ = ["Postgresql"]
@@ -65,7 +64,7 @@ class Postgresql(SqlEngine):
             begin_reading=begin,
             commit=partial(cursor.execute, "COMMIT"),
             rollback=connection.rollback,
-            close=connection.close,
+            close=partial(self.server.disconnect, connection),
         )
 
     def load(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -84,15 +83,7 @@ class Postgresql(SqlEngine):
 
     @classmethod
     def is_clash(cls, error: Exception) -> bool:
-        return isinstance(
-            error,
-            (
-                psycopg.errors.SerializationFailure,
-                psycopg.errors.DeadlockDetected,
-                # As READ COMMITTED has it when two delete a row and put it back.
-                psycopg.errors.UniqueViolation,
-            ),
-        )
+        return postgresql.is_clash(error)
 
     def processes(self) -> list[int]:
         return self.server.processes()

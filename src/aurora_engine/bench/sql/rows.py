@@ -41,7 +41,8 @@ class Rows(Workload):
         f"A table of whole numbers and {VALUE_CHARACTERS} characters. Writes: UPDATE of one row by "
         "its primary key, each a durable transaction of its own; of several clients each has rows "
         "of its own, and what it wrote last is read back at the end. Selects: one row by its "
-        "primary key. Scans: all rows, fetched into Python."
+        "primary key. Scans: all rows, fetched into Python. Here and below, ours and SQLite work "
+        "in the process of their clients, and the servers in theirs, over a Unix socket."
     )
     kind = "sql"
     shares = "sql"
