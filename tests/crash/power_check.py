@@ -68,5 +68,6 @@ def _check_batches(db: aurora.Database, acknowledged: int) -> None:
 def _check_stream(db: aurora.Database, acknowledged: int) -> None:
     """The first commits are there without a gap, up to the one that was waited for at least."""
     rows = list(db.table("stream").scan())
-    assert rows == [(b"%08d" % n, b"x" * (n % 300)) for n in range(1, len(rows) + 1)]
+    is_whole = rows == [(b"%08d" % n, b"x" * (n % 300)) for n in range(1, len(rows) + 1)]
+    assert is_whole, f"a gap in {len(rows)} commits"
     assert acknowledged <= len(rows) <= acknowledged + UNWAITED, f"{acknowledged} acknowledged"
