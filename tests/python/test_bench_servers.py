@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -188,7 +190,12 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_does_not_outlive_who_started_it(name: str, tmp_path: Path) -> None:
+def test_a_server_does_not_outlive_who_started_it(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Not below `tmp_path`, whose name may be longer than a socket's name can be.
+    sockets = Path(tempfile.mkdtemp())
+    request.addfinalizer(lambda: shutil.rmtree(sockets))
     if SERVERS[name].missing():
         cannot_run(SERVERS[name].missing())
     kind = SERVERS[name]
@@ -196,6 +203,8 @@ def test_a_server_does_not_outlive_who_started_it(name: str, tmp_path: Path) -> 
         [sys.executable, "-c", STARTER, kind.__module__, kind.__name__, str(tmp_path / "server")],
         stdout=subprocess.PIPE,
         text=True,
+        # Where the folder of the socket stays, which nobody is left to remove.
+        env={**os.environ, "TMPDIR": str(sockets)},
     )
     assert starter.stdout is not None
     processes = [int(each) for each in starter.stdout.readline().split()]

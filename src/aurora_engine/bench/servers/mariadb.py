@@ -159,7 +159,8 @@ def _initialize(data: Path) -> None:
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
-        ]
+        ],
+        data.parent,
     )
 
 

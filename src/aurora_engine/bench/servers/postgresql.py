@@ -160,7 +160,8 @@ def _initialize(data: Path) -> None:
             "--encoding=UTF8",
             "--locale=C",
             "--no-instructions",
-        ]
+        ],
+        data.parent,
     )
 
 

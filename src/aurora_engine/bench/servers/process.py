@@ -56,8 +56,13 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def run_as_nobody(command: Sequence[str | Path]) -> None:
-    """Runs a program that ends by itself.
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, with a folder for temporary files that a server may write to."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
+def run_as_nobody(command: Sequence[str | Path], folder: Path) -> None:
+    """Runs a program that ends by itself, with its temporary files in a folder.
 
     Raises
     ------
@@ -72,6 +77,7 @@ def run_as_nobody(command: Sequence[str | Path]) -> None:
         text=True,
         check=False,
         cwd="/",
+        env=_environment(folder),
     )
     if done.returncode:
         raise ServerFailedError(f"{command[0]} ended with {done.returncode}: {done.stdout[-2000:]}")
@@ -103,7 +109,7 @@ class ServerProcess:
     command : callable
         The command line, given the private folder for its socket.
     log : Path
-        Gets what the server says.
+        Gets what the server says; beside it go its temporary files.
     answers : callable
         Whether it answers already, given the folder of the socket.
     stop_signal : signal.Signals
@@ -133,6 +139,7 @@ class ServerProcess:
                     stdout=output,
                     stderr=output,
                     cwd="/",
+                    env=_environment(log.parent),
                 )
             self._wait(answers)
         except BaseException:
