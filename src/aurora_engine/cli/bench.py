@@ -148,7 +148,7 @@ def _run(workloads: list[str], engines: list[str], sizes: Sizes, path: Path) -> 
 
     # Ended from outside, it cleans up as if it were interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=path))
+    folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=path.resolve()))
     # Servers run as other users and have to get there.
     folder.chmod(0o755)
     machine, start = facts(folder), time.perf_counter()
