@@ -51,7 +51,8 @@ static void dequeue(auri_ticket *ticket, auri_ticket_waiter *waiter) {
 
 /* Whether it is the turn of the first in line, and of nobody else. Locked. */
 static bool is_owed(const auri_ticket *ticket, uint64_t now) {
-    return ticket->first != NULL && now - ticket->first->since_ns >= AURI_TICKET_PATIENCE_NS;
+    return ticket->first != NULL && now - ticket->first->since_ns >= AURI_TICKET_PATIENCE_NS &&
+           now - ticket->last_turn_ns >= AURI_TICKET_TURN_NS;
 }
 
 static bool is_deserted(const auri_ticket *ticket, uint64_t now) {
@@ -123,7 +124,10 @@ aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeo
 void auri_ticket_give_up(auri_ticket *ticket, const void *who) {
     (void)pthread_mutex_lock(&ticket->lock);
     if (ticket->holder == who) {
-        give(ticket, is_owed(ticket, now_ns()) ? ticket->first->who : NULL);
+        const uint64_t now = now_ns();
+        const bool is_turn = is_owed(ticket, now);
+        give(ticket, is_turn ? ticket->first->who : NULL);
+        ticket->last_turn_ns = is_turn ? now : ticket->last_turn_ns;
         wake_first(ticket);
     }
     (void)pthread_mutex_unlock(&ticket->lock);

@@ -23,6 +23,8 @@
 
 #define AURI_TICKET_PATIENCE_NS UINT64_C(10000000)
 
+#define AURI_TICKET_TURN_NS UINT64_C(1000000)
+
 typedef struct auri_ticket_waiter auri_ticket_waiter;
 
 typedef struct auri_ticket {
@@ -30,6 +32,7 @@ typedef struct auri_ticket {
     const void *holder; /* who has it: any address; NULL: nobody */
     bool is_idle;
     uint64_t idle_until_ns;
+    uint64_t last_turn_ns; /* when it was given to one who had waited */
     auri_ticket_waiter *first;
     auri_ticket_waiter *last;
 } auri_ticket;
