@@ -123,13 +123,13 @@ tsan: ## C tests with the race detector
 test-eio: setup ## real file systems that answer EIO under a running database; as root
 	@tools/install_system.sh eio
 	@$(call say,EIO from the operating system)
-	@$(PY) -m pytest -rs tests/python/test_faults_eio.py
+	@$(PY) -m pytest -rs tests/system/test_faults_eio.py
 
 .PHONY: test-power-cut
 test-power-cut: setup ## power cuts on a disk with a volatile cache; AURORA_POWER_CUTS=100 for more; as root
 	@tools/install_system.sh power-cut
 	@$(call say,power cuts)
-	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-8} $(PY) -m pytest -rs tests/crash/test_power_*.py
+	@AURORA_POWER_CUTS=$${AURORA_POWER_CUTS:-8} $(PY) -m pytest -rs tests/system/test_power_cut.py
 
 .PHONY: test-servers
 test-servers: setup $(VENV)/.dev-tools ## the benchmarks' MariaDB and PostgreSQL: private, durable, checked
@@ -137,7 +137,7 @@ test-servers: setup $(VENV)/.dev-tools ## the benchmarks' MariaDB and PostgreSQL
 	@$(PY) tools/requirements.py mariadb > build/requirements-mariadb.txt
 	@$(PIP) install -r build/requirements-mariadb.txt
 	@$(call say,servers of the macro benchmarks)
-	@$(PY) -m pytest -rs tests/python/test_bench_servers.py
+	@$(PY) -m pytest -rs tests/system/test_bench_servers.py
 	@$(PY) -m pytest -rs -k 'mariadb or postgresql' tests/python/test_bench_engines.py \
 	 tests/python/test_bench_sql_workloads.py
 
