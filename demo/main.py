@@ -97,6 +97,10 @@ def healthy(db: aurora.Database) -> list[aurora.SegmentStatus]:
 
 def lose_copies(db: aurora.Database, flights: list[Flight], steps: Steps) -> None:
     """Deletes two copies, then a third, then lets storage heal."""
+    # A copy that fell behind while the flights were loaded catches up first.
+    deadline = time.monotonic() + 10
+    while len(healthy(db)) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
     for segment in healthy(db)[:2]:
         shutil.rmtree(segment.path)
     check(len(healthy(db)) == 4, "two copies are seen to be gone")

@@ -18,7 +18,7 @@ enum {
     WORK_TICK_NS = 100 * 1000 * 1000,
     WATCH_TICK_NS = 150 * 1000 * 1000,
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
-    UNFLUSHED_BYTES_RESUME = 5 << 19,
+    UNFLUSHED_BYTES_RESUME = 5 << 20,
     ROUNDS_TO_TRIM = 8,
     QUIET_ROUNDS = 50, /* so many without an append, mostly a tick each: time to tidy up */
 };

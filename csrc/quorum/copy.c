@@ -7,7 +7,7 @@
 
 enum {
     BACKLOG_LOOK_BYTES = 1 << 20,  /* appended between two looks at the backlog of work */
-    UNFLUSHED_BYTES_MAX = 4 << 20, /* past this the copy waits for its background work */
+    UNFLUSHED_BYTES_MAX = 8 << 20, /* past this the copy waits for its background work */
     DELTAS_MAX = 48,               /* and past this too: reads get slower with each layer */
 };
 
