@@ -3,7 +3,7 @@
  *
  * Each write is synced by itself (its file is open with O_DSYNC, or the write asks for it), unless
  * it may share a flush. Those that share one are on one device at a time, `flush_device`; as soon
- * as none of them is in flight, or the first that was written has waited PATIENCE_NS for the
+ * as none of them is in flight, or the first that was written has waited `patience_ns` for the
  * others, one fdatasync flushes the device for all that are written by then. Only then are they
  * reaped.
  *

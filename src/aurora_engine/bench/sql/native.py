@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +26,12 @@ __all__ = ["MariadbNative", "PostgresqlNative", "RunsSysbench"]
 PGBENCH_THREADS = 2
 
 
-class RunsSysbench:
+class RunsSysbench(ABC):
     """A server that sysbench knows."""
 
+    @abstractmethod
     def _sysbench_options(self) -> list[str]:
-        raise NotImplementedError
+        """How sysbench reaches it."""
 
     def sysbench(self, bench: Bench, script: str, clients: int, tables: int) -> Sample:
         """One run of a script; transactions that clashed and were done again are `retries`."""
