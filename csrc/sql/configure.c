@@ -37,9 +37,13 @@ void auri_connection_join(aur_sql_connection *connection, void *sqlite) {
     aur_sql *sql = connection->sql;
     (void)pthread_mutex_lock(&sql->lock);
     connection->sqlite = sqlite;
-    for (const aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
-        if (at != connection && at->has_handler && is_together(at, connection) &&
-            !connection->has_own_timeout) {
+    for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+        if (at == connection || !is_together(at, connection)) {
+            continue;
+        }
+        at->has_company = true;
+        connection->has_company = true;
+        if (at->has_handler && !connection->has_own_timeout) {
             connection->has_handler = true;
             connection->timeout_ms = at->timeout_ms;
             connection->waits = at->waits;
@@ -74,6 +78,19 @@ static int on_busy(void *context, int count) {
     return auri_vfs_was_refused();
 }
 
+/* A statement begins. If it is a transaction of its own and will write, the ticket comes first: a
+ * view that is taken before it is old by the time that it is one's turn. SQLite does not say which
+ * of several files it will write. */
+static int on_statement(unsigned what, void *context, void *statement, void *text) {
+    (void)what;
+    (void)text;
+    aur_sql_connection *connection = context;
+    const auri_sqlite *sqlite = &connection->library->sqlite;
+    connection->will_write = !connection->has_company && !sqlite->stmt_readonly(statement) &&
+                             sqlite->get_autocommit(connection->sqlite) != 0;
+    return 0;
+}
+
 void auri_connection_set_timeout(aur_sql_connection *connection, uint64_t timeout_ms) {
     aur_sql *sql = connection->sql;
     (void)pthread_mutex_lock(&sql->lock);
@@ -96,6 +113,8 @@ aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeo
         /* Outside of the lock, since SQLite takes its own; the caller keeps it open. */
         if (found->has_handler) {
             (void)found->library->sqlite.busy_handler(found->sqlite, on_busy, NULL);
+            (void)found->library->sqlite.trace_v2(found->sqlite, SQLITE_TRACE_STMT, on_statement,
+                                                  found);
         }
     }
     return status;

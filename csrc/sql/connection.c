@@ -142,6 +142,53 @@ void auri_connection_close(aur_sql_connection *connection) {
     aur_sql_release(sql);
 }
 
+/* ---- the right to write ---- */
+
+static void sleep_slice(void) {
+    const struct timespec slice = {0, (long)heal_slice_ns};
+    (void)nanosleep(&slice, NULL);
+}
+
+/* Writes that are refused for want of a quorum may be possible again in a moment: the coordinator
+ * looks. */
+static aur_status check_log(const aur_sql_options *options, aur_error *error) {
+    aur_status status = aur_log_check(options->log, error);
+    for (int slice = 0; status == AUR_ERR_QUORUM && slice < HEAL_SLICES; slice++) {
+        if (options->on_attention != NULL) {
+            options->on_attention(options->listener_context);
+        }
+        sleep_slice();
+        aur_error_clear(error);
+        status = aur_log_check(options->log, error);
+    }
+    return status;
+}
+
+/* For ever is a century: it stays far from the end of what the clock counts. */
+static uint64_t timeout_ns(const aur_sql_connection *connection) {
+    static const uint64_t century_ms = UINT64_C(100) * 365 * 86400 * 1000;
+    const uint64_t ms = connection->timeout_ms;
+    return (ms < century_ms ? ms : century_ms) * NS_PER_MS;
+}
+
+/* Whoever has it already looks at the log and does not wait: those behind would wait with it. */
+static aur_status take_ticket(aur_sql_connection *connection, aur_error *error) {
+    const aur_sql_options *options = &connection->sql->options;
+    aur_status status =
+        connection->has_ticket ? aur_log_check(options->log, error) : check_log(options, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    status = auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
+    connection->has_ticket = status == AUR_OK;
+    if (status != AUR_OK) {
+        connection->was_refused = !connection->has_handler; /* it may get it in its sleep */
+        return aur_fail(error, status, "another connection writes database '%s'",
+                        connection->database->name);
+    }
+    return AUR_OK;
+}
+
 /* ---- the view ---- */
 
 /* Whether it has committed what nobody may see yet: it goes on from there itself. */
@@ -184,6 +231,25 @@ static void drop_view(aur_sql_connection *connection) {
     connection->lock = AURI_SQL_UNLOCKED;
 }
 
+/* What is new in the view since the last one. On failure there is none. */
+static aur_status notice_view(aur_sql_connection *connection, aur_error *error) {
+    atomic_fetch_add_explicit(&connection->sql->views, 1, memory_order_relaxed);
+    atomic_store_explicit(&connection->read_point, aur_transaction_read_point(connection->view),
+                          memory_order_relaxed);
+    const auri_version version = version_of(connection);
+    if (auri_version_is(version, connection->version)) {
+        return AUR_OK;
+    }
+    const aur_status status = look_at(connection, error);
+    if (status != AUR_OK) {
+        drop_view(connection);
+        return status;
+    }
+    connection->version = version;
+    connection->counter++;
+    return AUR_OK;
+}
+
 aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *error) {
     connection->has_read_pages = false;
     connection->has_committed = false;
@@ -195,23 +261,21 @@ aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *erro
         connection->was_refused = false;
         connection->has_ticket = auri_ticket_is_held(&connection->database->ticket, connection);
     }
-    const bool at_head = connection->has_ticket || has_volatile_commit(connection);
-    aur_status status = take_view(connection, at_head, error);
-    if (status != AUR_OK) {
-        return status;
+    aur_status status = AUR_OK;
+    if (connection->will_write && !connection->is_read_only) {
+        status = take_ticket(connection, error);
     }
-    atomic_fetch_add_explicit(&connection->sql->views, 1, memory_order_relaxed);
-    atomic_store_explicit(&connection->read_point, aur_transaction_read_point(connection->view),
-                          memory_order_relaxed);
-    const auri_version version = version_of(connection);
-    if (!auri_version_is(version, connection->version)) {
-        status = look_at(connection, error);
-        if (status != AUR_OK) {
-            drop_view(connection);
-            return status;
-        }
-        connection->version = version;
-        connection->counter++;
+    connection->will_write = false;
+    if (status == AUR_OK) {
+        const bool at_head = connection->has_ticket || has_volatile_commit(connection);
+        status = take_view(connection, at_head, error);
+    }
+    if (status == AUR_OK) {
+        status = notice_view(connection, error);
+    }
+    if (status != AUR_OK) {
+        auri_connection_abandon(connection);
+        return status;
     }
     connection->lock = AURI_SQL_SHARED;
     return AUR_OK;
@@ -236,34 +300,7 @@ void auri_connection_end(aur_sql_connection *connection) {
     drop_view(connection);
 }
 
-/* ---- the right to write ---- */
-
-static void sleep_slice(void) {
-    const struct timespec slice = {0, (long)heal_slice_ns};
-    (void)nanosleep(&slice, NULL);
-}
-
-/* Writes that are refused for want of a quorum may be possible again in a moment: the coordinator
- * looks. */
-static aur_status check_log(const aur_sql_options *options, aur_error *error) {
-    aur_status status = aur_log_check(options->log, error);
-    for (int slice = 0; status == AUR_ERR_QUORUM && slice < HEAL_SLICES; slice++) {
-        if (options->on_attention != NULL) {
-            options->on_attention(options->listener_context);
-        }
-        sleep_slice();
-        aur_error_clear(error);
-        status = aur_log_check(options->log, error);
-    }
-    return status;
-}
-
-/* For ever is a century: it stays far from the end of what the clock counts. */
-static uint64_t timeout_ns(const aur_sql_connection *connection) {
-    static const uint64_t century_ms = UINT64_C(100) * 365 * 86400 * 1000;
-    const uint64_t ms = connection->timeout_ms;
-    return (ms < century_ms ? ms : century_ms) * NS_PER_MS;
-}
+/* ---- what is written ---- */
 
 static bool is_newest(const aur_sql_connection *connection) {
     const aur_era era = aur_transactions_era(connection->sql->options.transactions);
@@ -283,21 +320,14 @@ aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *er
     if (connection->is_read_only) {
         return aur_fail(error, AUR_ERR_READ_ONLY, "the past cannot be written");
     }
-    aur_status status = check_log(&connection->sql->options, error);
-    if (status != AUR_OK) {
-        return status;
-    }
     /* A transaction that has read more than what SQLite reads of every one cannot go on at another
      * view: it is not made to wait for nothing. */
     if (!connection->has_ticket && connection->has_read_pages && !is_newest(connection)) {
         return refuse_old_view(connection, error);
     }
-    status = auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
-    connection->has_ticket = status == AUR_OK;
+    const aur_status status = take_ticket(connection, error);
     if (status != AUR_OK) {
-        connection->was_refused = !connection->has_handler; /* it may get it in its sleep */
-        return aur_fail(error, status, "another connection writes database '%s'",
-                        connection->database->name);
+        return status;
     }
     if (!is_newest(connection)) {
         connection->has_ticket = false;

@@ -80,6 +80,8 @@ struct aur_sql_connection {
     bool is_streamed; /* a blank one: what it has written so far is in a hidden database */
     aur_table *replaced; /* a streamed one: what is there, or NULL */
     bool exists;         /* at the view; else it is as if it were empty */
+    bool has_company;    /* SQLite has, or had, more than this one in one connection of its own */
+    bool will_write;     /* the statement that begins now, outside of a transaction */
     bool has_ticket;
     bool was_refused;    /* for an old view, and keeps the ticket for the retry */
     bool has_committed;  /* since the view began */
@@ -140,7 +142,8 @@ aur_status auri_connection_open(aur_sql *sql, const char *name, size_t name_byte
                                 aur_sql_connection **connection_out, aur_error *error) AUR_CHECKED;
 void auri_connection_close(aur_sql_connection *connection);
 
-/* Takes a view. AUR_ERR_CLOSED and others. */
+/* Takes a view, and before that the ticket for a statement that will write: AUR_TIMEOUT.
+ * AUR_ERR_CLOSED and others. */
 aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
 /* Takes the ticket and begins to stage. AUR_TIMEOUT: somebody else has it. AUR_ERR_CONFLICT: the
  * view is old. AUR_ERR_READ_ONLY, AUR_ERR_QUORUM, AUR_ERR_FENCED. */

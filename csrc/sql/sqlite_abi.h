@@ -57,9 +57,12 @@ enum {
     SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN = 0x800,
     SQLITE_IOCAP_POWERSAFE_OVERWRITE = 0x1000,
     SQLITE_IOCAP_IMMUTABLE = 0x2000,
+
+    SQLITE_TRACE_STMT = 0x1,
 };
 
 typedef struct sqlite3 sqlite3;
+typedef struct sqlite3_stmt sqlite3_stmt;
 typedef struct sqlite3_file sqlite3_file;
 typedef struct sqlite3_vfs sqlite3_vfs;
 
@@ -165,6 +168,10 @@ struct sqlite3_module {
     X(free, 58, void, (void *))                                                                    \
     X(malloc, 68, void *, (int))                                                                   \
     X(busy_handler, 13, int, (sqlite3 *, int (*)(void *, int), void *))                            \
+    X(get_autocommit, 60, int, (sqlite3 *))                                                        \
+    X(stmt_readonly, 185, int, (sqlite3_stmt *))                                                   \
+    X(trace_v2, 214, int,                                                                          \
+      (sqlite3 *, unsigned, int (*)(unsigned, void *, void *, void *), void *))                    \
     X(create_module, 47, int, (sqlite3 *, const char *, const sqlite3_module *, void *))           \
     X(declare_vtab, 50, int, (sqlite3 *, const char *))                                            \
     X(result_int64, 83, void, (sqlite3_context *, int64_t))                                        \

@@ -168,8 +168,8 @@ static aur_status lock_to(aur_sql_connection *connection, int level) {
     }
     if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED && connection->lock == AURI_SQL_SHARED) {
         status = auri_connection_reserve(connection, &connection->error);
-        auri_vfs_expect_retry(connection, status);
     }
+    auri_vfs_expect_retry(connection, status);
     return status;
 }
 

@@ -142,6 +142,53 @@ def test_an_attached_database_waits_like_the_main_one(db: aurora.Database, conn:
         assert rows(writer, "u") == [(1,)]
 
 
+@pytest.mark.parametrize("has_own_trace", [False, True])
+def test_writers_wait_for_their_turn_before_they_look(
+    db: aurora.Database, conn: Conn, has_own_trace: bool
+) -> None:
+    """A statement that waits sees what was written meanwhile; it is not sent back for an old view,
+    unless a trace callback of the user's has taken the place of ours."""
+    conn.execute("INSERT INTO t VALUES (1, 0)")
+    conn.commit()
+    before = db.sql.counts().conflicts
+    seen: list[str] = []
+
+    def add() -> None:
+        with closing(aurora.connect(db, isolation_level=None)) as other:
+            if has_own_trace:
+                other.set_trace_callback(seen.append)
+            for _ in range(10):
+                other.execute("UPDATE t SET b = b + 1")
+
+    conn.execute("BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    conn.execute("UPDATE t SET b = b + 1")
+    conn.commit()
+    for thread in threads:
+        thread.join()
+    assert rows(conn) == [(1, 41)]
+    assert bool(seen) == has_own_trace
+    assert (db.sql.counts().conflicts > before) == has_own_trace
+
+
+def test_what_only_reads_waits_for_no_writer(db: aurora.Database, conn: Conn) -> None:
+    conn.execute("BEGIN IMMEDIATE")
+    with closing(aurora.connect(db, isolation_level=None, timeout=60)) as other:
+        other.execute("PRAGMA busy_timeout=0")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("INSERT INTO t VALUES (1, 1)")
+        assert rows(other) == []
+        other.execute("BEGIN")
+        assert rows(other) == []
+        other.execute("COMMIT")
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.commit()
+    assert rows(conn) == [(1, 1)]
+
+
 def test_stock_connections_wait_as_long_as_they_say(db: aurora.Database, conn: Conn) -> None:
     """SQLite's own busy handler counts how often it was called, not how long that took."""
     conn.execute("BEGIN IMMEDIATE")

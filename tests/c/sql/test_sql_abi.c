@@ -61,7 +61,8 @@
     X(SQLITE_IOCAP_SEQUENTIAL)                                                                     \
     X(SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN)                                                          \
     X(SQLITE_IOCAP_POWERSAFE_OVERWRITE)                                                            \
-    X(SQLITE_IOCAP_IMMUTABLE)
+    X(SQLITE_IOCAP_IMMUTABLE)                                                                      \
+    X(SQLITE_TRACE_STMT)
 
 /* Every field. */
 #define FIELDS(X)                                                                                  \
