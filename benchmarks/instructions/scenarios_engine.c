@@ -194,6 +194,26 @@ static void get_one_shot(void) {
     }
 }
 
+static void get_many(void) {
+    aur_transaction *transaction = NULL;
+    aur_lookup lookups[AUR_LOOKUPS_LIMIT];
+    EXPECT_OK(aur_transaction_begin(engine, true, &transaction, &error), &error);
+    for (size_t first = 0; first < OPERATIONS; first += AUR_LOOKUPS_LIMIT) {
+        const size_t left = OPERATIONS - first;
+        const size_t count = left < AUR_LOOKUPS_LIMIT ? left : AUR_LOOKUPS_LIMIT;
+        for (size_t at = 0; at < count; at++) {
+            lookups[at].key = keys[first + at];
+            lookups[at].key_bytes = sizeof keys[first + at];
+        }
+        EXPECT_OK(aur_transaction_get_many(transaction, NULL, lookups, count, &error), &error);
+        for (size_t at = 0; at < count; at++) {
+            EXPECT_OK(lookups[at].status, NULL);
+            aur_found_release(&lookups[at].found);
+        }
+    }
+    aur_transaction_destroy(transaction);
+}
+
 static uint64_t commit_row(uint32_t at) {
     uint64_t lsn = 0;
     EXPECT_OK(
@@ -251,6 +271,7 @@ const scenario engine_scenarios[] = {
     {"btree.get", OPERATIONS, prepare_present_keys, get_from_tree, finish},
     {"btree.put", OPERATIONS, prepare_new_keys, put_into_tree, finish},
     {"transaction.get", OPERATIONS, prepare_present_keys, get_one_shot, finish},
+    {"transaction.get_many", OPERATIONS, prepare_present_keys, get_many, finish},
     {"transaction.commit_row", OPERATIONS, prepare_new_keys, commit_rows, finish},
     {"transaction.commit_row_durably", COMMITS, prepare_new_keys, commit_rows_durably, finish},
     {"transaction.scan_1000", SCANS, prepare_present_keys, scan_ranges, finish},

@@ -81,6 +81,21 @@ typedef struct aur_reader {
 /* AUR_NOT_FOUND when the key is not there. `value_out` may be NULL to ask for existence. */
 aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
                         size_t key_bytes, aur_value *value_out, aur_error *error) AUR_CHECKED;
+
+/* One key of aur_tree_get_many, and what became of it. */
+enum { AUR_TREE_LOOKUPS_MAX = 32 };
+typedef struct aur_tree_lookup {
+    const uint8_t *key;
+    size_t key_bytes;
+    aur_status status;
+    aur_value value; /* to be released if the status is AUR_OK */
+} aur_tree_lookup;
+
+/* Looks up to AUR_TREE_LOOKUPS_MAX keys up at once, so that waits for memory overlap; only in the
+ * pool. Each `status` is AUR_OK, AUR_NOT_FOUND, or AUR_WOULD_BLOCK: aur_tree_get knows, or knows
+ * what is wrong. */
+void aur_tree_get_many(const aur_reader *reader, const aur_tree *tree, aur_tree_lookup *lookups,
+                       size_t count);
 /* Copies value bytes [0, length) to `out`. */
 aur_status aur_value_read(const aur_reader *reader, const aur_value *value, uint8_t *out,
                           aur_error *error) AUR_CHECKED;

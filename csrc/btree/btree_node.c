@@ -64,23 +64,44 @@ static bool cut_at(const uint8_t *page, auri_key key, uint64_t number, uint32_t 
     return true;
 }
 
-/* Looks first where the key is expected. Cells of that window are asked for at once, so when the
- * keys are spread evenly memory is waited for once; when they are not, two comparisons are lost. */
+/* The slots in which a key is expected. */
+typedef struct window {
+    uint32_t from;
+    uint32_t guess;
+    uint32_t to; /* the last one */
+} window;
+
+/* Precondition: slots > 0, expected >= 0. */
+static window window_of(uint32_t slots, double expected) {
+    const uint32_t last = slots - 1;
+    const uint32_t wanted = (uint32_t)(expected * slots);
+    const uint32_t guess = wanted < last ? wanted : last;
+    return (window){.from = guess > WINDOW_SLOTS ? guess - WINDOW_SLOTS : 0,
+                    .guess = guess,
+                    .to = last - guess > WINDOW_SLOTS ? guess + WINDOW_SLOTS : last};
+}
+
+/* So when the keys are spread evenly memory is waited for once. */
+void auri_leaf_prefetch(const uint8_t *page, double expected) {
+    const uint32_t slots = aur_page_slots(page);
+    if (expected >= 0 && slots > 0) {
+        const window look = window_of(slots, expected);
+        for (uint32_t slot = look.from; slot <= look.to; slot++) {
+            auri_prefetch_cell(page, slot);
+        }
+    }
+}
+
+/* Looks first where the key is expected. When keys are not spread evenly two comparisons are lost.
+ */
 static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double expected,
                    uint32_t *low, uint32_t *high) {
-    const uint32_t last = *high - 1;
-    const uint32_t wanted = (uint32_t)(expected * *high);
-    const uint32_t guess = wanted < last ? wanted : last;
-    const uint32_t from = guess > WINDOW_SLOTS ? guess - WINDOW_SLOTS : 0;
-    const uint32_t to = last - guess > WINDOW_SLOTS ? guess + WINDOW_SLOTS : last;
-    for (uint32_t slot = from; slot <= to; slot++) {
-        auri_prefetch_cell(page, slot);
-    }
-    bool sound = cut_at(page, key, number, guess, low, high);
-    if (sound && *low > guess && to > guess) {
-        sound = cut_at(page, key, number, to, low, high);
-    } else if (sound && *high <= guess && from < guess) {
-        sound = cut_at(page, key, number, from, low, high);
+    const window look = window_of(*high, expected);
+    bool sound = cut_at(page, key, number, look.guess, low, high);
+    if (sound && *low > look.guess && look.to > look.guess) {
+        sound = cut_at(page, key, number, look.to, low, high);
+    } else if (sound && *high <= look.guess && look.from < look.guess) {
+        sound = cut_at(page, key, number, look.from, low, high);
     }
     return sound;
 }

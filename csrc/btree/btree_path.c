@@ -20,6 +20,7 @@ aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key
         path->depth++;
         level = aur_page_level(ref->page) - 1;
         if (level < 0) {
+            auri_leaf_prefetch(ref->page, expected);
             return auri_leaf_search(ref->page, key, expected, position, found_out, error);
         }
         status = auri_inner_search(ref->page, key, false, position, error);

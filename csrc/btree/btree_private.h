@@ -6,6 +6,7 @@
  *   space_bitmap.c      searching and changing the bits of one bitmap page
  *   btree_node.c        pinning and checking nodes, cells, searching
  *   btree_read.c        get, count
+ *   btree_read_many.c   several gets at once
  *   btree_value.c       long values on overflow pages
  *   btree_cursor.c      scans both ways
  *   btree_path.c        the writer's way from the root to a leaf
@@ -203,6 +204,9 @@ aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id 
 /* What an inner node says about `key` in its child at `position`. */
 double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key);
 
+/* Asks for the cells around that place, ahead of the search. */
+void auri_leaf_prefetch(const uint8_t *page, double expected);
+
 /* First slot whose key is >= `key`; *found_out when it is equal. `expected` makes it quick when it
  * is about right, and may be AURI_EXPECT_NOTHING. AUR_ERR_CORRUPT. */
 aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
@@ -218,6 +222,11 @@ aur_status auri_node_pin(const aur_reader *reader, const aur_tree *tree, aur_pag
 
 /* Fails with AUR_ERR_CORRUPT, naming the page. */
 aur_status auri_node_corrupt(const uint8_t *page, const char *what, aur_error *error);
+
+/* Fills `value_out` with what was found in the leaf at `ref`, handing it the pin when the value is
+ * inline. */
+void auri_value_hand_out(const aur_reader *reader, const aur_tree *tree, const auri_leaf_cell *cell,
+                         aur_page_ref *ref, aur_value *value_out);
 
 /* ---- long values ---- */
 

@@ -27,9 +27,8 @@ static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_
     return status;
 }
 
-/* Fills `value_out`, handing it the pin when the value is inline. */
-static void hand_out(const aur_reader *reader, const aur_tree *tree, const auri_leaf_cell *cell,
-                     aur_page_ref *ref, aur_value *value_out) {
+void auri_value_hand_out(const aur_reader *reader, const aur_tree *tree, const auri_leaf_cell *cell,
+                         aur_page_ref *ref, aur_value *value_out) {
     *value_out = (aur_value){
         .data = cell->value,
         .length = cell->value_bytes,
@@ -58,13 +57,14 @@ aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const ui
     if (status != AUR_OK) {
         return status;
     }
+    auri_leaf_prefetch(leaf.page, expected);
     status = auri_leaf_search(leaf.page, wanted, expected, &slot, &found, error);
     if (status == AUR_OK && !found) {
         status = AUR_NOT_FOUND;
     }
     if (status == AUR_OK && value_out != NULL) {
         if (auri_leaf_cell_decode(leaf.page, slot, &cell)) {
-            hand_out(reader, tree, &cell, &leaf, value_out);
+            auri_value_hand_out(reader, tree, &cell, &leaf, value_out);
         } else {
             status = auri_node_corrupt(leaf.page, "a leaf cell breaks the format", error);
         }

@@ -75,6 +75,10 @@ void aur_buffer_destroy(aur_buffer *buffer);
  * of one page read it once. */
 aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_point,
                           bool cached_only, aur_page_ref *ref_out, aur_error *error) AUR_CHECKED;
+/* For pins that come in groups: what pinning a page looks at is asked for, so that it is there by
+ * then. First the way to it for all pages of the group, then the pages. */
+void aur_buffer_prefetch_way(const aur_buffer *buffer, aur_page_id page_id);
+void aur_buffer_prefetch(const aur_buffer *buffer, aur_page_id page_id);
 /* Gives the pin back and clears `ref`. A ref without a pin is ignored. */
 void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref);
 

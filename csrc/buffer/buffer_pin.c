@@ -17,6 +17,16 @@ static void prefetch_head(const uint8_t *page) {
     }
 }
 
+void aur_buffer_prefetch_way(const aur_buffer *buffer, aur_page_id page_id) {
+    __builtin_prefetch(auri_hint_of(buffer, page_id));
+}
+
+void aur_buffer_prefetch(const aur_buffer *buffer, aur_page_id page_id) {
+    const auri_hint *hint = auri_hint_of(buffer, page_id);
+    __builtin_prefetch(atomic_load_explicit(&hint->version, memory_order_relaxed), 1);
+    prefetch_head(atomic_load_explicit(&hint->page, memory_order_relaxed));
+}
+
 /* Release: what this thread did with the page comes before its reuse by whoever sees no pin. */
 static void end_pin(aur_buffer *buffer, aur_version *version) {
     const uint32_t pins = atomic_fetch_sub_explicit(&version->pins, 1, memory_order_acq_rel);

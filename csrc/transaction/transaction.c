@@ -287,6 +287,15 @@ static aur_status begin_operation(aur_transaction *transaction, aur_table *table
 
 /* ---- reading ---- */
 
+/* Remembers that a key is read in the tree. */
+static aur_status note_read(aur_transaction *transaction, const aur_table *table,
+                            const uint8_t *key, size_t key_bytes) {
+    return transaction->read_only
+               ? AUR_OK
+               : auri_read_set_add(&transaction->reads,
+                                   auri_key_hash(table->tree.table, key, key_bytes));
+}
+
 /* Reads a key in the tree, and remembers that it was read. */
 static aur_status read_tree(aur_transaction *transaction, const aur_table *table,
                             const uint8_t *key, size_t key_bytes, bool cached_only,
@@ -294,11 +303,8 @@ static aur_status read_tree(aur_transaction *transaction, const aur_table *table
     if (auri_transaction_sees_no_tree(transaction, table)) {
         return AUR_NOT_FOUND;
     }
-    if (!transaction->read_only) {
-        const uint64_t hash = auri_key_hash(table->tree.table, key, key_bytes);
-        if (auri_read_set_add(&transaction->reads, hash) != AUR_OK) {
-            return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
-        }
+    if (note_read(transaction, table, key, key_bytes) != AUR_OK) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
     }
     const aur_reader reader =
         auri_reader(transaction->transactions, transaction->read_point, cached_only);
@@ -337,6 +343,60 @@ aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, c
     (void)pthread_mutex_lock(&transaction->lock);
     const aur_status status =
         get_locked(transaction, table, key, key_bytes, cached_only, found_out, error);
+    (void)pthread_mutex_unlock(&transaction->lock);
+    return status;
+}
+
+/* What can be said without the tree. False: it has to be asked, and is about to be. */
+static bool look_aside(aur_transaction *transaction, const auri_use *use, aur_lookup *lookup) {
+    lookup->status = AUR_WOULD_BLOCK;
+    if (lookup->key_bytes > AUR_KEY_LIMIT) {
+        return true;
+    }
+    const auri_write *write = auri_use_find(use, lookup->key, lookup->key_bytes);
+    if (write != NULL && !write->is_delete) {
+        auri_found_in_arena(transaction->arena, write, &lookup->found);
+        lookup->status = AUR_OK;
+        return true;
+    }
+    if (write != NULL || auri_transaction_sees_no_tree(transaction, use->table)) {
+        lookup->status = AUR_NOT_FOUND;
+        return true;
+    }
+    return note_read(transaction, use->table, lookup->key, lookup->key_bytes) != AUR_OK;
+}
+
+static void look_up(aur_transaction *transaction, const auri_use *use, aur_lookup *lookups,
+                    size_t count) {
+    aur_tree_lookup in_tree[AUR_LOOKUPS_LIMIT];
+    aur_lookup *asked[AUR_LOOKUPS_LIMIT];
+    size_t wanted = 0;
+    for (size_t at = 0; at < count; at++) {
+        if (!look_aside(transaction, use, &lookups[at])) {
+            in_tree[wanted].key = lookups[at].key;
+            in_tree[wanted].key_bytes = lookups[at].key_bytes;
+            asked[wanted++] = &lookups[at];
+        }
+    }
+    const aur_reader reader = auri_reader(transaction->transactions, transaction->read_point, true);
+    aur_tree_get_many(&reader, &use->table->tree, in_tree, wanted);
+    for (size_t at = 0; at < wanted; at++) {
+        asked[at]->status = in_tree[at].status;
+        if (in_tree[at].status == AUR_OK) {
+            auri_found_in_tree(transaction->transactions, &in_tree[at].value, transaction->point,
+                               &asked[at]->found);
+        }
+    }
+}
+
+aur_status aur_transaction_get_many(aur_transaction *transaction, aur_table *table,
+                                    aur_lookup *lookups, size_t count, aur_error *error) {
+    auri_use *use;
+    (void)pthread_mutex_lock(&transaction->lock);
+    const aur_status status = begin_operation(transaction, table, 0, false, true, &use, error);
+    if (status == AUR_OK) {
+        look_up(transaction, use, lookups, count);
+    }
     (void)pthread_mutex_unlock(&transaction->lock);
     return status;
 }

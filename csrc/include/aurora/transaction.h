@@ -94,6 +94,22 @@ AUR_API AUR_CHECKED aur_status aur_transaction_get(aur_transaction *transaction,
                                                    const uint8_t *key, size_t key_bytes,
                                                    bool cached_only, aur_found *found_out,
                                                    aur_error *error);
+
+/* One key of aur_transaction_get_many, and what became of it. */
+enum { AUR_LOOKUPS_LIMIT = 32 };
+typedef struct aur_lookup {
+    const uint8_t *key;
+    size_t key_bytes;
+    aur_status status;
+    aur_found found; /* filled, and to be released, if the status is AUR_OK */
+} aur_lookup;
+
+/* Up to AUR_LOOKUPS_LIMIT keys at once, as if each were looked up with cached_only, but quicker.
+ * Each `status` is AUR_OK, AUR_NOT_FOUND, or AUR_WOULD_BLOCK: aur_transaction_get has to look, or
+ * knows what is wrong. Anything but AUR_OK as result: no key was looked at. */
+AUR_API AUR_CHECKED aur_status aur_transaction_get_many(aur_transaction *transaction,
+                                                        aur_table *table, aur_lookup *lookups,
+                                                        size_t count, aur_error *error);
 AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table,
                                                    const uint8_t *key, size_t key_bytes,
                                                    const uint8_t *value, uint64_t value_bytes,

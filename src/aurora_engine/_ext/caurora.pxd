@@ -207,6 +207,18 @@ cdef extern from "aurora/transaction.h" nogil:
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
         bint cached_only, aur_found *found_out, aur_error *error
     )  # waits unless cached_only
+    const size_t AUR_LOOKUPS_LIMIT
+
+    ctypedef struct aur_lookup:
+        const uint8_t *key
+        size_t key_bytes
+        aur_status status
+        aur_found found
+
+    aur_status aur_transaction_get_many(
+        aur_transaction *transaction, aur_table *table, aur_lookup *lookups, size_t count,
+        aur_error *error
+    )
     aur_status aur_transaction_put(
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
         const uint8_t *value, uint64_t value_bytes, aur_error *error

@@ -2,10 +2,16 @@
 
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_Append
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from aurora_engine._ext.buffers cimport (
@@ -31,6 +37,7 @@ from aurora_engine._ext.caurora cimport (
     aur_error,
     aur_found,
     aur_found_release,
+    aur_lookup,
     aur_status,
     aur_table,
     aur_transaction,
@@ -41,6 +48,7 @@ from aurora_engine._ext.caurora cimport (
     aur_transaction_destroy,
     aur_transaction_drop_table,
     aur_transaction_get,
+    aur_transaction_get_many,
     aur_transaction_put,
     aur_transaction_put_array,
     aur_transaction_read_point,
@@ -72,6 +80,10 @@ from aurora_engine._ext.status cimport check, error_clear
 
 # Values longer than this are copied without the interpreter lock.
 cdef uint64_t LONG_VALUE_BYTES = 65536
+
+cdef enum:
+    # Keys that are looked up at once; not more than AUR_LOOKUPS_LIMIT.
+    LOOKUPS = 32
 
 # Loops over many records give signals and other threads a chance after this many.
 cdef Py_ssize_t BREATH_RECORDS = 4096
@@ -174,20 +186,17 @@ cdef class Txn(Handle):
 
     def get_many(self, TableHandle table, keys, default):
         """The values of many keys, in their order: an iterable, or an array of fixed width."""
-        cdef list values = []
-        cdef Py_ssize_t done = 0
-        cdef aur_found found
-        if PyObject_CheckBuffer(keys):
-            keys = records_of(keys, "keys")
-        # Taking references touches all keys one right after the other, so memory is waited for
-        # once, and not before each search.
-        for key in tuple(keys):
-            if find(self, table, key, &found) == AUR_OK:
-                PyList_Append(values, found_value(self, &found, False))
-            else:
-                PyList_Append(values, default)
-            done += 1
-            if done % BREATH_RECORDS == 0:
+        cdef list wanted
+        cdef list values
+        cdef Py_ssize_t first = 0
+        cdef Py_ssize_t count
+        wanted = records_of(keys, "keys") if PyObject_CheckBuffer(keys) else keys_of(keys)
+        count = PyList_GET_SIZE(wanted)
+        values = [default] * count
+        while first < count:
+            find_many(self, table, wanted, first, min(count - first, LOOKUPS), values)
+            first += LOOKUPS
+            if first % BREATH_RECORDS == 0:
                 breathe()
         return values
 
@@ -397,6 +406,71 @@ cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except 
     return check(status, &error)
 
 
+# Looks up to LOOKUPS keys up, and sets what is found at their places in `values`. Only those that
+# need more than memory are asked for one by one.
+cdef int find_many(
+    Txn transaction, TableHandle table, list keys, Py_ssize_t first, Py_ssize_t count, list values
+) except -1:
+    cdef aur_lookup lookups[LOOKUPS]
+    cdef aur_table *place
+    cdef aur_error error
+    cdef aur_found found
+    cdef aur_status status
+    cdef Py_ssize_t index
+    cdef Py_ssize_t rest = count
+    require(transaction)
+    place = table_of(engine_of(transaction), table)
+    for index in range(count):
+        key = <object>PyList_GET_ITEM(keys, first + index)
+        lookups[index].key = <const uint8_t *>PyBytes_AS_STRING(key)
+        lookups[index].key_bytes = <size_t>PyBytes_GET_SIZE(key)
+    error_clear(&error)
+    status = aur_transaction_get_many(
+        transaction._transaction, place, lookups, <size_t>count, &error
+    )
+    if check(status, &error) == AUR_OK:
+        rest = take_found(lookups, count, values, first)
+    for index in range(count):
+        if rest == 0:
+            break
+        if status != AUR_OK or lookups[index].status == AUR_WOULD_BLOCK:
+            key = <object>PyList_GET_ITEM(keys, first + index)
+            if find(transaction, table, key, &found) == AUR_OK:
+                values[first + index] = found_value(transaction, &found, False)
+            rest -= 1
+    return 0
+
+
+# Copies and releases what was found. Gives the number of keys that have to be asked for alone,
+# AUR_WOULD_BLOCK: those of big values are among them.
+cdef Py_ssize_t take_found(
+    aur_lookup *lookups, Py_ssize_t count, list values, Py_ssize_t first
+) except -1:
+    cdef aur_found *found
+    cdef Py_ssize_t rest = 0
+    cdef Py_ssize_t done = 0
+    try:
+        while done < count:
+            if lookups[done].status == AUR_OK:
+                found = &lookups[done].found
+                if found.data == NULL and found.length > 0:
+                    lookups[done].status = AUR_WOULD_BLOCK
+                else:
+                    values[first + done] = PyBytes_FromStringAndSize(
+                        <const char *>found.data, <Py_ssize_t>found.length
+                    )
+                aur_found_release(found)
+            rest += lookups[done].status == AUR_WOULD_BLOCK
+            done += 1
+    finally:
+        # Only if there was no memory for one of them.
+        while done < count:
+            if lookups[done].status == AUR_OK:
+                aur_found_release(&lookups[done].found)
+            done += 1
+    return rest
+
+
 cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
     cdef aur_error error
     cdef aur_status status
@@ -464,6 +538,26 @@ cdef int put_columns(
     if status == AUR_ERR_INVALID and error.message[0] == 0:
         raise ValueError(f"a key of {key_bytes} bytes is longer than the limit of 1024 bytes")
     return check(status, &error)
+
+
+# The keys of an iterable as bytes, copies of those that are other buffers. Taking references
+# touches all keys one right after the other, so memory is waited for once.
+cdef list keys_of(keys):
+    cdef Py_ssize_t index
+    cdef Span span
+    cdef list wanted = list(keys)
+    for index in range(PyList_GET_SIZE(wanted)):
+        key = <object>PyList_GET_ITEM(wanted, index)
+        if PyBytes_CheckExact(key) and PyBytes_GET_SIZE(key) <= AUR_KEY_LIMIT:
+            continue
+        take_key(key, &span)
+        try:
+            wanted[index] = PyBytes_FromStringAndSize(
+                <const char *>span.data, <Py_ssize_t>span.length
+            )
+        finally:
+            release(&span)
+    return wanted
 
 
 cdef list records_of(array, str what):

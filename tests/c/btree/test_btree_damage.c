@@ -56,6 +56,22 @@ static void fill(tree_world *world, const aur_tree *tree, uint8_t *bytes) {
     }
 }
 
+/* What has been read and is in the pool now, sound or not. */
+static void read_many_damaged(const aur_reader *reader, const aur_tree *tree) {
+    aur_tree_lookup lookups[AUR_TREE_LOOKUPS_MAX];
+    uint8_t keys[AUR_TREE_LOOKUPS_MAX][64];
+    for (size_t at = 0; at < AUR_TREE_LOOKUPS_MAX; at++) {
+        lookups[at].key = keys[at];
+        lookups[at].key_bytes = key_of(random_below(KEYS), keys[at]);
+    }
+    aur_tree_get_many(reader, tree, lookups, AUR_TREE_LOOKUPS_MAX);
+    for (size_t at = 0; at < AUR_TREE_LOOKUPS_MAX; at++) {
+        CHECK(lookups[at].status >= AUR_OK); /* what is wrong is told to who asks alone */
+        if (lookups[at].status == AUR_OK)
+            aur_value_release(reader, &lookups[at].value);
+    }
+}
+
 static void read_damaged(tree_world *world, const aur_tree *tree, uint8_t *bytes) {
     aur_reader reader = world_reader(world, world_head(world));
     aur_tree_check check = {.seen_bits = 1 << 16};
@@ -80,6 +96,7 @@ static void read_damaged(tree_world *world, const aur_tree *tree, uint8_t *bytes
                           : aur_tree_cursor_next(&cursor, &world->error);
     }
     aur_tree_cursor_close(&cursor);
+    read_many_damaged(&reader, tree);
     check.seen = calloc(1, check.seen_bits / 8);
     if (aur_tree_verify(&reader, tree, &check, &world->error) == AUR_OK)
         (void)!aur_space_verify(&reader, &check, &world->error);

@@ -69,6 +69,32 @@ static void scan_once(race *race, aur_lsn read_point, uint64_t generation, uint8
     aur_tree_cursor_close(&cursor);
 }
 
+/* Neighbours at once; those that are not in the pool are left to the scans. */
+static void get_many_once(race *race, aur_lsn read_point, uint64_t generation) {
+    aur_reader reader = world_reader(&race->world, read_point);
+    aur_tree_lookup lookups[AUR_TREE_LOOKUPS_MAX];
+    uint8_t keys[AUR_TREE_LOOKUPS_MAX][64];
+    for (uint64_t first = 0; first < KEYS; first += AUR_TREE_LOOKUPS_MAX) {
+        for (uint64_t at = 0; at < AUR_TREE_LOOKUPS_MAX; at++) {
+            lookups[at].key = keys[at];
+            lookups[at].key_bytes = key_of(first + at, keys[at]);
+        }
+        aur_tree_get_many(&reader, &race->tree, lookups, AUR_TREE_LOOKUPS_MAX);
+        for (uint64_t at = 0; at < AUR_TREE_LOOKUPS_MAX; at++) {
+            const uint64_t number = first + at;
+            const bool expected = number < KEYS && is_present(number, generation);
+            const aur_status status = lookups[at].status;
+            CHECK(status == (expected ? AUR_OK : AUR_NOT_FOUND) || status == AUR_WOULD_BLOCK);
+            if (status == AUR_OK) {
+                const aur_value *value = &lookups[at].value;
+                CHECK_EQ_U64(value->length, length_of(number, generation));
+                CHECK(value->data == NULL || aur_get64(value->data) == generation);
+                aur_value_release(&reader, &lookups[at].value);
+            }
+        }
+    }
+}
+
 static void *read_on(void *argument) {
     reader_thread *self = argument;
     race *race = self->race;
@@ -80,6 +106,7 @@ static void *read_on(void *argument) {
         race->in_use[self->index] = read_point;
         pthread_mutex_unlock(&race->lock);
         scan_once(race, read_point, generation, bytes);
+        get_many_once(race, read_point, generation);
         /* Once more: now parts of it have been evicted or superseded. */
         scan_once(race, read_point, generation, bytes);
         atomic_fetch_add(&race->scans, 1);
