@@ -20,6 +20,8 @@ SECONDS_EACH ?= 60
 PLANTED_SEEDS ?= 100
 PRESET ?= debug
 PYTEST ?=
+# Many tests wait for the disk or for time to pass: one more than processors, and no more than disks bear.
+WORKERS ?= $(shell n=$$(nproc); echo $$(( n < 4 ? n + 1 : 5 )))
 BENCH ?=
 
 say = printf '\n== %s\n' "$(1)"
@@ -107,11 +109,11 @@ c: $(VENV)/.tools ## the C core and its tests under one preset: make c PRESET=de
 	@ctest --preset $(PRESET)
 
 .PHONY: test
-test: setup ## C tests (debug) and the whole pytest suite; PYTEST="-k name" passes arguments on
+test: setup ## C tests (debug) and the whole pytest suite; PYTEST="-k name" passes arguments on, WORKERS=0 is one process
 	@tools/install_system.sh test
 	@$(MAKE) c PRESET=debug
 	@$(call say,pytest)
-	@$(PY) -m pytest $(PYTEST)
+	@$(PY) -m pytest -n $(WORKERS) $(PYTEST)
 
 .PHONY: asan tsan
 asan: ## C tests with address, leak and undefined-behaviour checks
