@@ -1,7 +1,6 @@
 #include "base/clock.h"
 
 #include <stddef.h>
-#include <time.h>
 
 static uint64_t system_wall_us(void *context) {
     struct timespec now;
@@ -13,3 +12,9 @@ static uint64_t system_wall_us(void *context) {
 }
 
 aur_clock aur_clock_system(void) { return (aur_clock){.context = NULL, .wall_us = system_wall_us}; }
+
+uint64_t aur_monotonic_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* it does not fail on a clock that there is */
+    return (uint64_t)now.tv_sec * AUR_NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}

@@ -21,10 +21,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "disk/disk_private.h"
 #include "disk/ring.h"
 
@@ -32,8 +32,6 @@ enum {
     DEPTH_MAX = 1 << 14,
     DESTROY_BATCH = 16,
 };
-
-static const uint64_t second_ns = UINT64_C(1000000000);
 
 /* How long writes wait for slower ones to share the flush. */
 static const uint64_t patience_ns = UINT64_C(2000000);
@@ -79,12 +77,12 @@ static void arm_wake(aur_ring *ring) {
 
 /* Waits for `count` completions; what is queued and not submitted yet goes along. */
 static int wait_for(aur_ring *ring, unsigned count, uint64_t timeout_ns) {
-    const uint64_t longest_ns = UINT64_C(3600) * second_ns;
+    const uint64_t longest_ns = UINT64_C(3600) * AUR_NS_PER_SECOND;
     const uint64_t wait_ns = timeout_ns < longest_ns ? timeout_ns : longest_ns;
     struct io_uring_cqe *first = NULL;
     struct __kernel_timespec timeout = {
-        .tv_sec = (long long)(wait_ns / second_ns),
-        .tv_nsec = (long long)(wait_ns % second_ns),
+        .tv_sec = (long long)(wait_ns / AUR_NS_PER_SECOND),
+        .tv_nsec = (long long)(wait_ns % AUR_NS_PER_SECOND),
     };
     return io_uring_submit_and_wait_timeout(&ring->uring, &first, count, &timeout, NULL);
 }
@@ -106,7 +104,7 @@ static bool works(aur_ring *ring) {
     struct io_uring_sqe *entry = next_entry(ring);
     io_uring_prep_write(entry, ring->wake_fd, &one, sizeof one, 0);
     io_uring_sqe_set_data(entry, NULL);
-    (void)wait_for(ring, 2, second_ns);
+    (void)wait_for(ring, 2, AUR_NS_PER_SECOND);
     const unsigned count = io_uring_peek_batch_cqe(&ring->uring, completions, 2);
     for (unsigned at = 0; at < count; at++) {
         both = both && completions[at]->res == (int)sizeof one;
@@ -161,7 +159,7 @@ void aur_ring_destroy(aur_ring *ring) {
         return;
     }
     while (ring->in_flight > 0) { /* the kernel still reads from their buffers */
-        (void)aur_ring_reap(ring, done, DESTROY_BATCH, second_ns, false);
+        (void)aur_ring_reap(ring, done, DESTROY_BATCH, AUR_NS_PER_SECOND, false);
     }
     io_uring_queue_exit(&ring->uring);
     (void)close(ring->wake_fd);
@@ -265,12 +263,6 @@ static void finish_write(aur_ring_write *write, int result) {
     write->system_errno = error.system_errno;
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * second_ns + (uint64_t)now.tv_nsec;
-}
-
 /* A write is done as far as the kernel is concerned. */
 static void take_completion(aur_ring *ring, aur_ring_write *write, int result) {
     finish_write(write, result);
@@ -281,7 +273,7 @@ static void take_completion(aur_ring *ring, aur_ring_write *write, int result) {
         return;
     }
     if (ring->unflushed.first == NULL) {
-        ring->unflushed_since_ns = monotonic_ns();
+        ring->unflushed_since_ns = aur_monotonic_ns();
     }
     push(&ring->unflushed, write);
 }
@@ -308,7 +300,7 @@ static bool take_completions(aur_ring *ring) {
 
 /* How long the writes that are to be flushed may still wait for others. */
 static uint64_t patience_left_ns(const aur_ring *ring) {
-    const uint64_t waited = monotonic_ns() - ring->unflushed_since_ns;
+    const uint64_t waited = aur_monotonic_ns() - ring->unflushed_since_ns;
     return waited < patience_ns ? patience_ns - waited : 0;
 }
 

@@ -12,20 +12,17 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 enum { PROGRESS_SLICE_NS = 500 * 1000 * 1000 };
-
-static const uint64_t NS_PER_SECOND = 1000000000u;
 
 /* Returns on a wake, a timeout, a signal, or when the word is no longer `seen`; callers look again.
  */
 static void futex_wait(atomic_uint *word, unsigned seen, uint64_t timeout_ns) {
-    const struct timespec relative = {.tv_sec = (time_t)(timeout_ns / NS_PER_SECOND),
-                                      .tv_nsec = (long)(timeout_ns % NS_PER_SECOND)};
+    const struct timespec relative = aur_timespec_of(timeout_ns);
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &relative, NULL, 0);
 }
 
@@ -122,12 +119,6 @@ static auri_wait_word *word_of(aur_log *log, aur_lsn lsn) {
     return &log->words[number % AURI_LOG_WORDS];
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
-
 static bool is_durable(const aur_log *log, aur_lsn lsn) {
     /* In this order: a VDL beyond a lost range is published after the range. */
     const aur_lsn vdl = atomic_load_explicit(&log->vdl, memory_order_acquire);
@@ -139,7 +130,7 @@ static bool is_durable(const aur_log *log, aur_lsn lsn) {
 static void carry(aur_log *log, aur_lsn lsn, uint64_t until_ns) {
     bool waits = true;
     while (waits && !is_durable(log, lsn)) {
-        const uint64_t now_ns = monotonic_ns();
+        const uint64_t now_ns = aur_monotonic_ns();
         waits = now_ns < until_ns && aur_quorum_carry(log->quorum, until_ns - now_ns);
     }
     aur_quorum_leave(log->quorum);
@@ -157,7 +148,7 @@ static void sleep_until_landed(aur_log *log, aur_lsn lsn, uint64_t timeout_ns) {
 aur_status aur_log_wait_durable(aur_log *log, aur_lsn lsn, uint64_t timeout_ns, aur_error *error) {
     uint64_t until_ns = 0;
     while (!is_durable(log, lsn)) {
-        const uint64_t now_ns = monotonic_ns();
+        const uint64_t now_ns = aur_monotonic_ns();
         if (until_ns == 0) {
             until_ns = timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
         }

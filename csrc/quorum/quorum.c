@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/planted.h"
 
 enum { BACKLOG_BYTES_DEFAULT = 8 << 20, GROUP_CAPACITY_FIRST = 4 };
@@ -53,11 +53,7 @@ aur_status auri_condition_create(pthread_cond_t *condition) {
 }
 
 void auri_condition_wait(aur_quorum *quorum, pthread_cond_t *condition, uint64_t timeout_ns) {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    const uint64_t nanoseconds = (uint64_t)until.tv_nsec + timeout_ns;
-    until.tv_sec += (time_t)(nanoseconds / 1000000000u);
-    until.tv_nsec = (long)(nanoseconds % 1000000000u);
+    const struct timespec until = aur_timespec_of(aur_monotonic_ns() + timeout_ns);
     (void)pthread_cond_timedwait(condition, &quorum->lock, &until);
 }
 

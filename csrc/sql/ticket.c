@@ -1,6 +1,6 @@
 #include "sql/ticket.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 struct auri_ticket_waiter {
     auri_ticket_waiter *next;
@@ -9,14 +9,6 @@ struct auri_ticket_waiter {
     bool is_called; /* told that the ticket is free, and has not looked yet */
     pthread_cond_t is_given;
 };
-
-static const uint64_t ns_per_second = 1000000000;
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * ns_per_second + (uint64_t)now.tv_nsec;
-}
 
 void auri_ticket_init(auri_ticket *ticket) {
     *ticket = (auri_ticket){.holder = NULL};
@@ -65,8 +57,7 @@ static void give(auri_ticket *ticket, const void *who) {
 }
 
 static void wait_until(auri_ticket *ticket, auri_ticket_waiter *waiter, uint64_t until_ns) {
-    const struct timespec until = {(time_t)(until_ns / ns_per_second),
-                                   (long)(until_ns % ns_per_second)};
+    const struct timespec until = aur_timespec_of(until_ns);
     (void)pthread_cond_timedwait(&waiter->is_given, &ticket->lock, &until);
 }
 
@@ -80,7 +71,7 @@ static void wake_first(auri_ticket *ticket) {
 
 /* In line until it is given, deserted in front of the first, or the time is over. Locked. */
 static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
-    uint64_t now = now_ns();
+    uint64_t now = aur_monotonic_ns();
     auri_ticket_waiter waiter = {.who = who, .since_ns = now};
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
@@ -98,7 +89,7 @@ static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t t
         wait_until(ticket, &waiter,
                    ticket->is_idle && ticket->idle_until_ns < until ? ticket->idle_until_ns
                                                                     : until);
-        now = now_ns();
+        now = aur_monotonic_ns();
     }
     dequeue(ticket, &waiter);
     if (ticket->is_idle || ticket->holder == NULL) {
@@ -111,7 +102,7 @@ static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t t
 aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
     aur_status status = AUR_OK;
     (void)pthread_mutex_lock(&ticket->lock);
-    const uint64_t now = now_ns();
+    const uint64_t now = aur_monotonic_ns();
     if (ticket->holder == who || (is_deserted(ticket, now) && !is_owed(ticket, now))) {
         give(ticket, who);
     } else {
@@ -124,7 +115,7 @@ aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeo
 void auri_ticket_give_up(auri_ticket *ticket, const void *who) {
     (void)pthread_mutex_lock(&ticket->lock);
     if (ticket->holder == who) {
-        const uint64_t now = now_ns();
+        const uint64_t now = aur_monotonic_ns();
         const bool is_turn = is_owed(ticket, now);
         give(ticket, is_turn ? ticket->first->who : NULL);
         ticket->last_turn_ns = is_turn ? now : ticket->last_turn_ns;
@@ -137,7 +128,7 @@ void auri_ticket_leave(auri_ticket *ticket, const void *who, uint64_t grace_ns) 
     (void)pthread_mutex_lock(&ticket->lock);
     if (ticket->holder == who) {
         ticket->is_idle = true;
-        ticket->idle_until_ns = now_ns() + grace_ns;
+        ticket->idle_until_ns = aur_monotonic_ns() + grace_ns;
         wake_first(ticket); /* so that it waits no longer than that */
     }
     (void)pthread_mutex_unlock(&ticket->lock);
