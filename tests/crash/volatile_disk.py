@@ -2,7 +2,8 @@
 
 ``nbdkit python volatile_disk.py image=FILE journal=FILE``, with this repository in PYTHONPATH. It
 offers flushes and no FUA, as a virtio disk does. The image always shows the newest contents; what a
-power cut leaves of them is computed from the journal (`power_journal.py`).
+power cut leaves of them is computed from the journal (`power_journal.py`). While a file with the
+journal's name and ``.broken`` is there, flushes fail.
 
 Now and then all disks stall together for some milliseconds, and answer what came meanwhile at the
 end. So a flush that does not wait for the answers to writes overtakes those of all copies now and
@@ -11,6 +12,7 @@ then, which real disks let happen only rarely.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -74,6 +76,9 @@ def pwrite(disk: Disk, buffer: memoryview, offset: int, flags: int) -> None:
 
 
 def flush(disk: Disk, flags: int) -> None:
+    if os.path.exists(given["journal"] + ".broken"):  # noqa: PTH110 - nbdkit has no pathlib yet
+        nbdkit.set_error(errno.EIO)
+        raise OSError(errno.EIO, "flushes fail")
     record(disk, FLUSH, 0, b"", time.monotonic_ns())
 
 

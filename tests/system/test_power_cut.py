@@ -7,10 +7,12 @@ skipped, unless ``AURORA_MUST_RUN`` is set. ``AURORA_POWER_CUTS=100`` raises the
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -34,6 +36,8 @@ from tests.file_systems import (
     shut_down,
 )
 from tests.volumes import seeded
+
+import aurora_engine as aurora
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.usefixtures("real_disks")]
 
@@ -185,6 +189,33 @@ def test_one_flush_makes_the_direct_writes_to_all_files_durable(tmp_path: Path) 
         PowerCut(at, 0.0, "").apply(journal, image)
         with mounted(image, tmp_path / "mount", "loop"):
             assert {file.read_bytes()[:BLOCK] for file in files} == {expected}
+
+
+def test_a_shared_flush_that_fails_acknowledges_nothing(tmp_path: Path) -> None:
+    """It fails all six copies at once (I10), and what was acknowledged before is there (I1)."""
+    image, journal = tmp_path / "image", tmp_path / "journal"
+    broken = tmp_path / "journal.broken"
+    make_ext4(image, IMAGE_BYTES)
+    with volatile_disk(image, journal, tmp_path / "fuse") as device:
+        with (
+            mounted(device, tmp_path / "mount") as mount,
+            aurora.open(mount / "volume") as db,
+        ):
+            db.put(b"before", b"kept")
+            broken.touch()
+            with pytest.raises(aurora.QuorumLostError):
+                db.put(b"after", b"never acknowledged")
+            failures = [segment.error for segment in db.status().segments if segment.error]
+            assert len(failures) == 6
+            assert {getattr(failure, "errno", None) for failure in failures} == {errno.EIO}
+            broken.unlink()
+        subprocess.run(["e2fsck", "-f", "-y", device], capture_output=True, check=False)
+        with (
+            mounted(device, tmp_path / "mount") as mount,
+            aurora.open(mount / "volume") as db,
+        ):
+            assert db.get(b"before") == b"kept"
+            db.put(b"again", b"written")
 
 
 def write_directly(path: Path, content: bytes, offset: int = 0) -> None:
