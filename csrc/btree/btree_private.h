@@ -215,6 +215,19 @@ aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, 
 aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
                              aur_error *error) AUR_CHECKED;
 
+/* The state of a search in an inner node. */
+typedef struct auri_inner_place {
+    const uint8_t *page;
+    uint32_t position; /* in the end, that of the child */
+    uint32_t left;     /* cells behind it that may belong before it; 0: the end */
+    auri_key key;
+    uint64_t number; /* of the key */
+    bool is_broken;  /* the node is not sound */
+} auri_inner_place;
+/* Searches with several keys, each in its node, step by step side by side: a step of one key waits
+ * for memory while others are done. */
+void auri_inner_search_many(auri_inner_place *places, size_t count);
+
 /* Pins a node and proves that it is one of this tree at this level (AURI_ROOT_LEVEL_ANY: the root).
  * A missing page is AUR_ERR_CORRUPT. */
 aur_status auri_node_pin(const aur_reader *reader, const aur_tree *tree, aur_page_id page_id,

@@ -368,6 +368,7 @@ static bool look_aside(aur_transaction *transaction, const auri_use *use, aur_lo
 
 static void look_up(aur_transaction *transaction, const auri_use *use, aur_lookup *lookups,
                     size_t count) {
+    _Static_assert((int)AUR_LOOKUPS_LIMIT <= (int)AUR_TREE_LOOKUPS_MAX, "the tree takes them all");
     aur_tree_lookup in_tree[AUR_LOOKUPS_LIMIT];
     aur_lookup *asked[AUR_LOOKUPS_LIMIT];
     size_t wanted = 0;
@@ -392,6 +393,10 @@ static void look_up(aur_transaction *transaction, const auri_use *use, aur_looku
 aur_status aur_transaction_get_many(aur_transaction *transaction, aur_table *table,
                                     aur_lookup *lookups, size_t count, aur_error *error) {
     auri_use *use;
+    if (count > AUR_LOOKUPS_LIMIT) {
+        return aur_fail(error, AUR_ERR_INVALID, "%zu keys at once; the limit is %d", count,
+                        AUR_LOOKUPS_LIMIT);
+    }
     (void)pthread_mutex_lock(&transaction->lock);
     const aur_status status = begin_operation(transaction, table, 0, false, true, &use, error);
     if (status == AUR_OK) {

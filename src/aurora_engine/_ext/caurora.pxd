@@ -174,6 +174,7 @@ cdef extern from "aurora/transaction.h" nogil:
 
     enum:
         AUR_KEY_LIMIT
+        AUR_LOOKUPS_LIMIT
         AUR_TABLE_NAME_LIMIT
     const uint64_t AUR_VALUE_LIMIT
 
@@ -207,7 +208,6 @@ cdef extern from "aurora/transaction.h" nogil:
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
         bint cached_only, aur_found *found_out, aur_error *error
     )  # waits unless cached_only
-    const size_t AUR_LOOKUPS_LIMIT
 
     ctypedef struct aur_lookup:
         const uint8_t *key

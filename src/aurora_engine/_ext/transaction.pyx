@@ -27,6 +27,7 @@ from aurora_engine._ext.buffers cimport (
 from aurora_engine._ext.caurora cimport (
     AUR_ERR_INVALID,
     AUR_KEY_LIMIT,
+    AUR_LOOKUPS_LIMIT,
     AUR_NEEDS_GROUPS,
     AUR_NOT_FOUND,
     AUR_OK,
@@ -80,10 +81,6 @@ from aurora_engine._ext.status cimport check, error_clear
 
 # Values longer than this are copied without the interpreter lock.
 cdef uint64_t LONG_VALUE_BYTES = 65536
-
-cdef enum:
-    # Keys that are looked up at once; not more than AUR_LOOKUPS_LIMIT.
-    LOOKUPS = 32
 
 # Loops over many records give signals and other threads a chance after this many.
 cdef Py_ssize_t BREATH_RECORDS = 4096
@@ -194,8 +191,8 @@ cdef class Txn(Handle):
         count = PyList_GET_SIZE(wanted)
         values = [default] * count
         while first < count:
-            find_many(self, table, wanted, first, min(count - first, LOOKUPS), values)
-            first += LOOKUPS
+            find_many(self, table, wanted, first, min(count - first, AUR_LOOKUPS_LIMIT), values)
+            first += AUR_LOOKUPS_LIMIT
             if first % BREATH_RECORDS == 0:
                 breathe()
         return values
@@ -406,12 +403,12 @@ cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except 
     return check(status, &error)
 
 
-# Looks up to LOOKUPS keys up, and sets what is found at their places in `values`. Only those that
-# need more than memory are asked for one by one.
+# Looks up to AUR_LOOKUPS_LIMIT keys up, and sets what is found at their places in `values`. Only
+# those that need more than memory are asked for one by one.
 cdef int find_many(
     Txn transaction, TableHandle table, list keys, Py_ssize_t first, Py_ssize_t count, list values
 ) except -1:
-    cdef aur_lookup lookups[LOOKUPS]
+    cdef aur_lookup lookups[AUR_LOOKUPS_LIMIT]
     cdef aur_table *place
     cdef aur_error error
     cdef aur_found found
