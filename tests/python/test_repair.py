@@ -33,31 +33,34 @@ def compacted(tmp_path: Path) -> Path:
 
     def is_alike() -> bool:
         compact_all(db)
-        return len({_largest_layer(path, copy).read_bytes() for copy in range(COPIES)}) == 1
+        return len({_contents(path, copy) for copy in range(COPIES)}) == 1
 
     with aurora.open(path) as db:
         db.put_many(RECORDS)
-        until(is_alike, "every copy has the same base layer", 30)
+        until(is_alike, "every copy has the same layers", 30)
     return path
 
 
-def _largest_layer(path: Path, copy: int) -> Path:
-    return max(files_of(segment_folder(path, copy)), key=_layer_bytes)
+def _contents(path: Path, copy: int) -> tuple[bytes, ...]:
+    return tuple(layer.read_bytes() for layer in _large_layers(path, copy))
+
+
+def _large_layers(path: Path, copy: int) -> list[Path]:
+    """The base, and deltas of about its size: which one serves the head is not known here."""
+    layers = [f for f in files_of(segment_folder(path, copy)) if f.name.startswith("layer-")]
+    largest = max(layer.stat().st_size for layer in layers)
+    return sorted(layer for layer in layers if layer.stat().st_size > largest // 4)
 
 
 def flip_middle(path: Path, copies: range) -> None:
-    """Flips one byte of the largest layer, the same one in each of ``copies``."""
+    """Flips one byte of each large layer, the same one in each of ``copies``."""
     for copy in copies:
-        layer = _largest_layer(path, copy)
-        with layer.open("r+b") as stream:
-            stream.seek(layer.stat().st_size // 2)
-            byte = stream.read(1)[0]
-            stream.seek(-1, 1)
-            stream.write(bytes([byte ^ 0xFF]))
-
-
-def _layer_bytes(file: Path) -> int:
-    return file.stat().st_size if file.name.startswith("layer-") else 0
+        for layer in _large_layers(path, copy):
+            with layer.open("r+b") as stream:
+                stream.seek(layer.stat().st_size // 2)
+                byte = stream.read(1)[0]
+                stream.seek(-1, 1)
+                stream.write(bytes([byte ^ 0xFF]))
 
 
 @pytest.mark.parametrize("damaged", [4, 5])
@@ -83,7 +86,7 @@ def test_the_same_damage_on_every_copy_costs_its_pages_alone(compacted: Path) ->
             except aurora.CorruptionError as error:
                 assert "layer-" in f"{error.file}{error}"
                 lost.add(key)
-        assert 0 < len(lost) < len(RECORDS) // 20
+        assert 0 < len(lost) < len(RECORDS) // 10
         assert not db.verify().ok
         with pytest.raises(aurora.CorruptionError, match="no copy of protection group 0 is whole"):
             db.repair()
