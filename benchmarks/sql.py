@@ -7,6 +7,7 @@ statements from the module's own cache.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 import time
@@ -22,6 +23,8 @@ from aurora_engine.bench.measure import Figure, Goal, interleave, ratio
 VALUE = "v" * 100
 STRIDE = 7919
 READERS = 15
+# No run writes what an earlier one has written: a transaction that changes nothing is no commit.
+RUNS = itertools.count(1)
 ROWS_PER_SCAN_TRANSACTION = 1000
 
 Connect = Callable[[], Any]
@@ -67,6 +70,7 @@ def _bulk(connect: Connect, rows: int) -> float:
 def _commits(connect: Connect, rows: int, seconds: float, threads: int) -> float:
     """One-row commits a second over so many connections, each in its thread."""
     done = [0] * threads
+    run = next(RUNS)
     connections = [connect() for _ in range(threads)]
     ready = threading.Barrier(threads + 1)
     end = [0.0]
@@ -76,7 +80,9 @@ def _commits(connect: Connect, rows: int, seconds: float, threads: int) -> float
         ready.wait()
         while time.perf_counter() < end[0]:
             at = (at + STRIDE) % rows
-            connection.execute("UPDATE t SET v = ? WHERE id = ?", (f"{done[number]:0100}", at))
+            connection.execute(
+                "UPDATE t SET v = ? WHERE id = ?", (f"{run:09}.{done[number]:090}", at)
+            )
             done[number] += 1
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
@@ -147,7 +153,7 @@ def _redo(db: aurora.Database, connect: Connect, rows: int, commits: int) -> tup
         connection.execute("PRAGMA synchronous=OFF")
         for number in range(commits):
             connection.execute(
-                "UPDATE t SET v = ? WHERE id = ?", (f"{number:0100}", number * STRIDE % rows)
+                "UPDATE t SET v = ? WHERE id = ?", (f"redo {number:095}", number * STRIDE % rows)
             )
         connection.wait_durable()
     after = db.status()
