@@ -328,7 +328,7 @@ static aur_status free_old_value(aur_writer *writer, const auri_path *path, aur_
 aur_status auri_path_put(aur_writer *writer, const aur_tree *tree, auri_path *path, bool found,
                          auri_key key, const uint8_t *value, uint64_t value_bytes,
                          aur_error *error) {
-    uint32_t cell_bytes;
+    uint32_t cell_bytes = 0;
     bool is_done = false;
     aur_status status = found ? free_old_value(writer, path, error) : AUR_OK;
     if (status == AUR_OK) {

@@ -187,7 +187,7 @@ static bool work_group(auri_group *group, const aur_retention *retention) {
     if (leader != NULL) {
         round.more = work_once(leader, NULL, retention);
     }
-    if (background->quiet_rounds == 0 && background->helpers > 0) {
+    if (background->quiet_rounds == 0) {
         background->round = &round;
         pthread_cond_broadcast(&background->round_changed);
     }

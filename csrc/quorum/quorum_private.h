@@ -94,7 +94,7 @@ enum { AURI_HELPERS = 4 };
 typedef struct auri_background {
     pthread_t work_thread, watch_thread;
     pthread_t helper_threads[AURI_HELPERS];
-    uint32_t helpers; /* started */
+    uint32_t helpers; /* started; of start and stop alone */
     bool work_started, watch_started;
     pthread_cond_t work_wake, watch_wake, round_changed;
     auri_round *round; /* what helpers may take part in, or NULL */
