@@ -1,24 +1,16 @@
 /* The writer's path through a tree, and the changes of nodes that put and delete share. */
 #include "btree/btree_private.h"
 
-/* Pins `page_id` as the next node of the path. No deeper than the root's level, which is below
- * AUR_TREE_DEPTH_MAX: levels go down by one a step. */
-static aur_status step_to(aur_writer *writer, const aur_tree *tree, aur_page_id page_id, int level,
-                          auri_path *path, aur_error *error) {
-    const aur_reader reader = auri_head_reader(writer->mtr);
-    const aur_status status =
-        auri_node_pin(&reader, tree, page_id, level, &path->node[path->depth].ref, error);
-    path->depth += status == AUR_OK;
-    return status;
-}
-
-/* Goes on from the last node of the path to the leaf. */
+/* Goes on from the last node of the path to the leaf. No deeper than the root's level, which is
+ * below AUR_TREE_DEPTH_MAX: levels go down by one a step. */
 static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
                           bool *found_out, aur_error *error) {
+    const aur_reader reader = auri_head_reader(writer->mtr);
     aur_status status = AUR_OK;
     while (status == AUR_OK) {
         const uint32_t last = path->depth - 1;
         const uint8_t *page = path->node[last].ref.page;
+        uint32_t *position = &path->node[last].position;
         const int level = aur_page_level(page) - 1;
         aur_page_id child = 0;
         if (level < 0) {
@@ -26,15 +18,15 @@ static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key
                                                                  path->node[last - 1].position, key)
                                              : AURI_EXPECT_NOTHING;
             auri_leaf_prefetch(page, expected);
-            return auri_leaf_search(page, key, expected, &path->node[last].position, found_out,
-                                    error);
+            return auri_leaf_search(page, key, expected, position, found_out, error);
         }
-        status = auri_inner_search(page, key, false, &path->node[last].position, error);
+        status = auri_inner_search(page, key, false, position, error);
         if (status == AUR_OK) {
-            status = auri_inner_child(page, path->node[last].position, &child, error);
+            status = auri_inner_child(page, *position, &child, error);
         }
         if (status == AUR_OK) {
-            status = step_to(writer, tree, child, level, path, error);
+            status = auri_node_pin(&reader, tree, child, level, &path->node[last + 1].ref, error);
+            path->depth += status == AUR_OK;
         }
     }
     return status;
@@ -42,8 +34,10 @@ static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key
 
 aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
                           bool *found_out, aur_error *error) {
-    path->depth = 0;
-    const aur_status status = step_to(writer, tree, tree->root, AURI_ROOT_LEVEL_ANY, path, error);
+    const aur_reader reader = auri_head_reader(writer->mtr);
+    const aur_status status =
+        auri_node_pin(&reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, &path->node[0].ref, error);
+    path->depth = status == AUR_OK;
     return status == AUR_OK ? descend(writer, tree, key, path, found_out, error) : status;
 }
 
