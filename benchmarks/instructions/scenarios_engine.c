@@ -229,6 +229,25 @@ static void commit_rows(void) {
     }
 }
 
+/* One commit of many rows, behind all others and in the order of their keys, as a sorted load has
+ * them. */
+static void commit_many_rows(void) {
+    aur_transaction *transaction = NULL;
+    uint64_t lsn = 0;
+    uint8_t key[SCENARIO_KEY_BYTES];
+    memset(key, UINT8_MAX, sizeof key);
+    EXPECT_OK(aur_transaction_begin(engine, false, &transaction, &error), &error);
+    for (uint32_t at = 0; at < OPERATIONS; at++) {
+        key[sizeof key - 2] = (uint8_t)(at >> 8);
+        key[sizeof key - 1] = (uint8_t)at;
+        EXPECT_OK(
+            aur_transaction_put(transaction, NULL, key, sizeof key, value, sizeof value, &error),
+            &error);
+    }
+    EXPECT_OK(aur_transaction_commit(transaction, &lsn, &error), &error);
+    aur_transaction_destroy(transaction);
+}
+
 /* Each commit goes to six copies before the next one begins. One step is one write: with more, what
  * the MANUAL drive does in every step and other drives do once a second would be most of it. */
 static void commit_rows_durably(void) {
@@ -273,6 +292,7 @@ const scenario engine_scenarios[] = {
     {"transaction.get", OPERATIONS, prepare_present_keys, get_one_shot, finish},
     {"transaction.get_many", OPERATIONS, prepare_present_keys, get_many, finish},
     {"transaction.commit_row", OPERATIONS, prepare_new_keys, commit_rows, finish},
+    {"transaction.commit_many_rows", OPERATIONS, prepare_new_keys, commit_many_rows, finish},
     {"transaction.commit_row_durably", COMMITS, prepare_new_keys, commit_rows_durably, finish},
     {"transaction.scan_1000", SCANS, prepare_present_keys, scan_ranges, finish},
     {0},

@@ -1,44 +1,90 @@
 /* The writer's path through a tree, and the changes of nodes that put and delete share. */
 #include "btree/btree_private.h"
 
+/* Goes on from the last node of the path to the leaf. No deeper than the root's level, which is
+ * below AUR_TREE_DEPTH_MAX: levels go down by one a step. */
+static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
+                          bool *found_out, aur_error *error) {
+    const aur_reader reader = auri_head_reader(writer->mtr);
+    aur_status status = AUR_OK;
+    while (status == AUR_OK) {
+        const uint32_t last = path->depth - 1;
+        const uint8_t *page = path->node[last].ref.page;
+        uint32_t *position = &path->node[last].position;
+        const int level = aur_page_level(page) - 1;
+        aur_page_id child = 0;
+        if (level < 0) {
+            const double expected = last > 0 ? auri_inner_expect(path->node[last - 1].ref.page,
+                                                                 path->node[last - 1].position, key)
+                                             : AURI_EXPECT_NOTHING;
+            auri_leaf_prefetch(page, expected);
+            return auri_leaf_search(page, key, expected, position, found_out, error);
+        }
+        status = auri_inner_search(page, key, false, position, error);
+        if (status == AUR_OK) {
+            status = auri_inner_child(page, *position, &child, error);
+        }
+        if (status == AUR_OK) {
+            status = auri_node_pin(&reader, tree, child, level, &path->node[last + 1].ref, error);
+            path->depth += status == AUR_OK;
+        }
+    }
+    return status;
+}
+
 aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
                           bool *found_out, aur_error *error) {
     const aur_reader reader = auri_head_reader(writer->mtr);
-    aur_page_id page_id = tree->root;
-    int level = AURI_ROOT_LEVEL_ANY;
-    double expected = AURI_EXPECT_NOTHING;
-    path->depth = 0;
-    for (;;) {
-        aur_page_ref *ref = &path->node[path->depth].ref;
-        uint32_t *position = &path->node[path->depth].position;
-        aur_status status = auri_node_pin(&reader, tree, page_id, level, ref, error);
-        if (status != AUR_OK) {
-            return status;
-        }
-        /* No deeper than the root's level, which is below AUR_TREE_DEPTH_MAX: levels go down by
-         * one a step. */
-        path->depth++;
-        level = aur_page_level(ref->page) - 1;
-        if (level < 0) {
-            auri_leaf_prefetch(ref->page, expected);
-            return auri_leaf_search(ref->page, key, expected, position, found_out, error);
-        }
-        status = auri_inner_search(ref->page, key, false, position, error);
-        if (status == AUR_OK) {
-            status = auri_inner_child(ref->page, *position, &page_id, error);
-        }
-        if (status != AUR_OK) {
-            return status;
-        }
-        expected = level == 0 ? auri_inner_expect(ref->page, *position, key) : expected;
-    }
+    const aur_status status =
+        auri_node_pin(&reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, &path->node[0].ref, error);
+    path->depth = status == AUR_OK;
+    return status == AUR_OK ? descend(writer, tree, key, path, found_out, error) : status;
 }
 
-void auri_path_release(aur_writer *writer, auri_path *path) {
-    while (path->depth > 0) {
+/* Unpins the nodes from `depth` on. */
+static void cut(aur_writer *writer, auri_path *path, uint32_t depth) {
+    while (path->depth > depth) {
         aur_buffer_unpin(writer->mtr->buffer, &path->node[--path->depth].ref);
     }
 }
+
+aur_status auri_path_move(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
+                          bool *found_out, aur_error *error) {
+    if (path->depth == 0) {
+        return auri_path_seek(writer, tree, key, path, found_out, error);
+    }
+    for (uint32_t at = 0; at + 1 < path->depth; at++) {
+        const uint8_t *page = path->node[at].ref.page;
+        auri_key end;
+        if (path->node[at].position == aur_page_slots(page)) {
+            continue;
+        }
+        if (!auri_inner_key(page, path->node[at].position, &end)) {
+            return auri_node_corrupt(page, "an inner cell breaks the format", error);
+        }
+        if (auri_key_compare(key, end) >= 0) {
+            cut(writer, path, at + 1);
+        }
+    }
+    return descend(writer, tree, key, path, found_out, error);
+}
+
+aur_status auri_path_end(const auri_path *path, bool *has_end_out, auri_key *end_out,
+                         aur_error *error) {
+    *has_end_out = false;
+    for (uint32_t at = path->depth - 1; at-- > 0;) {
+        const uint8_t *page = path->node[at].ref.page;
+        if (path->node[at].position < aur_page_slots(page)) {
+            *has_end_out = true;
+            return auri_inner_key(page, path->node[at].position, end_out)
+                       ? AUR_OK
+                       : auri_node_corrupt(page, "an inner cell breaks the format", error);
+        }
+    }
+    return AUR_OK;
+}
+
+void auri_path_release(aur_writer *writer, auri_path *path) { cut(writer, path, 0); }
 
 bool auri_path_is_rightmost(const auri_path *path, uint32_t index) {
     for (uint32_t at = 0; at < index; at++) {

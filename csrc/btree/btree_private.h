@@ -11,6 +11,7 @@
  *   btree_cursor.c      scans both ways
  *   btree_path.c        the writer's way from the root to a leaf
  *   btree_put.c         put and splits
+ *   btree_batch.c       many writes in the order of their keys
  *   btree_forecast.c    the pages that a batch of puts can take
  *   btree_delete.c      delete, merges, a root that shrinks
  *   btree_table.c       create, count, drop
@@ -299,6 +300,13 @@ static inline aur_reader auri_head_reader(const aur_mtr *mtr) {
 /* Descends to the leaf that holds or would hold `key`. Release in any case. */
 aur_status auri_path_seek(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
                           bool *found_out, aur_error *error) AUR_CHECKED;
+/* The same from where the path is, climbing no higher than it must. Precondition: it is empty, or
+ * was sought for a lower key and followed every change of the tree since. */
+aur_status auri_path_move(aur_writer *writer, const aur_tree *tree, auri_key key, auri_path *path,
+                          bool *found_out, aur_error *error) AUR_CHECKED;
+/* The separator at which the keys of the path's leaf end, on a page that the path pins. */
+aur_status auri_path_end(const auri_path *path, bool *has_end_out, auri_key *end_out,
+                         aur_error *error) AUR_CHECKED;
 void auri_path_release(aur_writer *writer, auri_path *path);
 /* True iff nodes [0, index) lead along the right edge of the tree. */
 bool auri_path_is_rightmost(const auri_path *path, uint32_t index);
@@ -320,6 +328,23 @@ static inline bool auri_node_has_room(const uint8_t *page, uint32_t page_bytes, 
  * along. */
 aur_status auri_leaf_make_room(aur_writer *writer, const aur_tree *tree, auri_path *path,
                                auri_key key, uint32_t cell_bytes, aur_error *error) AUR_CHECKED;
+/* Puts a key where the path has or has not found it. */
+aur_status auri_path_put(aur_writer *writer, const aur_tree *tree, auri_path *path, bool found,
+                         auri_key key, const uint8_t *value, uint64_t value_bytes,
+                         aur_error *error) AUR_CHECKED;
+/* AUR_ERR_INVALID. */
+aur_status auri_check_lengths(size_t key_bytes, uint64_t value_bytes, aur_error *error) AUR_CHECKED;
+/* Writes the leaf cell of a value that goes into the leaf. */
+static inline void auri_put_inline(uint8_t *cell, auri_key key, const uint8_t *value,
+                                   uint64_t value_bytes) {
+    aur_put16(cell + AUR_LEAF_CELL_HEAD_AT, (uint16_t)key.length);
+    if (key.length > 0) {
+        memcpy(cell + AUR_LEAF_CELL_KEY_AT, key.bytes, key.length);
+    }
+    if (value_bytes > 0) {
+        memcpy(cell + AUR_LEAF_CELL_KEY_AT + key.length, value, (size_t)value_bytes);
+    }
+}
 /* After a delete from the leaf at the end of `path`: merges and unlinks pages that have become too
  * empty. */
 aur_status auri_path_shrink(aur_writer *writer, const aur_tree *tree, auri_path *path,

@@ -264,30 +264,22 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
                              const uint8_t *value, uint64_t value_bytes, uint32_t *cell_bytes_out,
                              aur_error *error) {
     uint8_t *cell = writer->space->cell;
-    uint8_t *value_at = cell + AUR_LEAF_CELL_KEY_AT + key.length;
-    uint32_t head = key.length;
-    uint32_t tail = (uint32_t)value_bytes;
+    uint8_t reference[AUR_REFERENCE_BYTES];
+    aur_page_id first = 0;
     if (auri_is_inline(writer->mtr->page_bytes, key.length, value_bytes)) {
-        if (value_bytes > 0) {
-            memcpy(value_at, value, value_bytes);
-        }
-    } else {
-        aur_page_id first;
-        const aur_status status =
-            auri_overflow_write(writer, tree, value, value_bytes, &first, error);
-        if (status != AUR_OK) {
-            return status;
-        }
-        aur_put64(value_at + AUR_REFERENCE_LENGTH_AT, value_bytes);
-        aur_put64(value_at + AUR_REFERENCE_PAGE_AT, first);
-        head |= AUR_LEAF_CELL_REFERENCE;
-        tail = AUR_REFERENCE_BYTES;
+        auri_put_inline(cell, key, value, value_bytes);
+        *cell_bytes_out = AUR_LEAF_CELL_KEY_AT + key.length + (uint32_t)value_bytes;
+        return AUR_OK;
     }
-    aur_put16(cell + AUR_LEAF_CELL_HEAD_AT, (uint16_t)head);
-    if (key.length > 0) {
-        memcpy(cell + AUR_LEAF_CELL_KEY_AT, key.bytes, key.length);
+    const aur_status status = auri_overflow_write(writer, tree, value, value_bytes, &first, error);
+    if (status != AUR_OK) {
+        return status;
     }
-    *cell_bytes_out = AUR_LEAF_CELL_KEY_AT + key.length + tail;
+    aur_put64(reference + AUR_REFERENCE_LENGTH_AT, value_bytes);
+    aur_put64(reference + AUR_REFERENCE_PAGE_AT, first);
+    auri_put_inline(cell, key, reference, sizeof reference);
+    aur_put16(cell + AUR_LEAF_CELL_HEAD_AT, (uint16_t)(key.length | AUR_LEAF_CELL_REFERENCE));
+    *cell_bytes_out = AUR_LEAF_CELL_KEY_AT + key.length + AUR_REFERENCE_BYTES;
     return AUR_OK;
 }
 
@@ -333,10 +325,10 @@ static aur_status free_old_value(aur_writer *writer, const auri_path *path, aur_
     return auri_overflow_free(writer, &old, error);
 }
 
-static aur_status put_at(aur_writer *writer, const aur_tree *tree, auri_path *path, bool found,
+aur_status auri_path_put(aur_writer *writer, const aur_tree *tree, auri_path *path, bool found,
                          auri_key key, const uint8_t *value, uint64_t value_bytes,
                          aur_error *error) {
-    uint32_t cell_bytes;
+    uint32_t cell_bytes = 0;
     bool is_done = false;
     aur_status status = found ? free_old_value(writer, path, error) : AUR_OK;
     if (status == AUR_OK) {
@@ -357,19 +349,27 @@ static aur_status put_at(aur_writer *writer, const aur_tree *tree, auri_path *pa
     return status;
 }
 
+aur_status auri_check_lengths(size_t key_bytes, uint64_t value_bytes, aur_error *error) {
+    if (key_bytes <= AUR_KEY_BYTES_MAX && value_bytes <= AURI_VALUE_BYTES_MAX) {
+        return AUR_OK;
+    }
+    return aur_fail(error, AUR_ERR_INVALID, "a key has up to %d bytes and a value up to 1 GiB",
+                    AUR_KEY_BYTES_MAX);
+}
+
 aur_status aur_tree_put(aur_writer *writer, const aur_tree *tree, const uint8_t *key,
                         size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
                         bool *inserted_out, aur_error *error) {
     const auri_key wanted = {key, (uint32_t)key_bytes};
     auri_path path;
     bool found = false;
-    if (key_bytes > AUR_KEY_BYTES_MAX || value_bytes > AURI_VALUE_BYTES_MAX) {
-        return aur_fail(error, AUR_ERR_INVALID, "a key has up to %d bytes and a value up to 1 GiB",
-                        AUR_KEY_BYTES_MAX);
+    aur_status status = auri_check_lengths(key_bytes, value_bytes, error);
+    if (status != AUR_OK) {
+        return status;
     }
-    aur_status status = auri_path_seek(writer, tree, wanted, &path, &found, error);
+    status = auri_path_seek(writer, tree, wanted, &path, &found, error);
     if (status == AUR_OK) {
-        status = put_at(writer, tree, &path, found, wanted, value, value_bytes, error);
+        status = auri_path_put(writer, tree, &path, found, wanted, value, value_bytes, error);
         *inserted_out = !found;
     }
     auri_path_release(writer, &path);

@@ -15,7 +15,11 @@
 
 /* Up to four bucket pointers for each page, since the table doubles when it is half full; and up to
  * four hints. */
-enum { TABLE_BYTES_PER_VERSION = 4 * sizeof(void *) + 4 * sizeof(auri_hint), SLAB_SLOTS = 512 };
+enum {
+    TABLE_BYTES_PER_VERSION = 4 * sizeof(void *) + 4 * sizeof(auri_hint),
+    SLAB_SLOTS = 512,
+    SLOTS_AT_ONCE = 16,
+};
 
 typedef struct auri_slab {
     struct auri_slab *next;
@@ -72,6 +76,18 @@ static auri_slab *slab_create(uint32_t page_bytes) {
     return slab;
 }
 
+/* Asks for the memory of the next slots in one go: they are used soon, and a fault for each page
+ * costs a bulk load more than what it writes there. No promise, so failure does not matter. */
+static void bring_in(const auri_slab *slab, uint32_t page_bytes) {
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(slab->pages + (size_t)slab->slots_used * page_bytes,
+                  (size_t)page_bytes * SLOTS_AT_ONCE, MADV_POPULATE_WRITE);
+#else
+    (void)slab;
+    (void)page_bytes;
+#endif
+}
+
 /* A slot that was never used, from the newest slab or a new one. Lock held. */
 static aur_version *fresh_slot(auri_memory *memory) {
     auri_slab *slab = memory->slabs;
@@ -82,6 +98,9 @@ static aur_version *fresh_slot(auri_memory *memory) {
         }
         slab->next = memory->slabs;
         memory->slabs = slab;
+    }
+    if (slab->slots_used % SLOTS_AT_ONCE == 0) {
+        bring_in(slab, memory->page_bytes);
     }
     aur_version *version = &slab->versions[slab->slots_used];
     version->page = slab->pages + (size_t)slab->slots_used * memory->page_bytes;

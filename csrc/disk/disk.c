@@ -136,17 +136,31 @@ void aur_disk_close(aur_disk *disk) {
     }
 }
 
-aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes,
-                           aur_error *error) {
+static aur_status check_new(const aur_disk *disk, const char *name, uint64_t size_bytes,
+                            aur_error *error) {
     const aur_status status = check_name(disk, name, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    if (!range_is_valid(0, size_bytes)) {
+    if (status == AUR_OK && !range_is_valid(0, size_bytes)) {
         return aur_fail(error, AUR_ERR_INVALID, "%s: no file can have %llu bytes", name,
                         (unsigned long long)size_bytes);
     }
-    return disk->operations->create(disk, name, size_bytes, error);
+    return status;
+}
+
+aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes,
+                           aur_error *error) {
+    const aur_status status = check_new(disk, name, size_bytes, error);
+    return status == AUR_OK ? disk->operations->create(disk, name, size_bytes, error) : status;
+}
+
+aur_status aur_disk_reserve(aur_disk *disk, const char *name, uint64_t size_bytes,
+                            aur_error *error) {
+    const aur_status status = check_new(disk, name, size_bytes, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    return disk->operations->reserve != NULL
+               ? disk->operations->reserve(disk, name, size_bytes, error)
+               : disk->operations->create(disk, name, size_bytes, error);
 }
 
 aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, aur_file **file_out,

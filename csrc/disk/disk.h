@@ -54,6 +54,11 @@ AUR_API void aur_disk_close(aur_disk *disk);
 aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes,
                            aur_error *error) AUR_CHECKED;
 
+/* The same with blocks that are reserved but not written, where the file system can do that: quick,
+ * and each durable write then changes metadata until the whole file is written. */
+aur_status aur_disk_reserve(aur_disk *disk, const char *name, uint64_t size_bytes,
+                            aur_error *error) AUR_CHECKED;
+
 /* Opens an existing file. mode is READ, WRITE|READ or DURABLE|READ. AUR_NOT_FOUND when there is
  * none. WRITE creates the file empty when it is not there. */
 aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, aur_file **file_out,

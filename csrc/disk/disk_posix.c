@@ -85,6 +85,19 @@ static int write_zeros(int fd, uint64_t size_bytes) {
     return failure;
 }
 
+/* Blocks for `size_bytes` that read as zeros; 0 or the errno. */
+static int reserve_blocks(int fd, uint64_t size_bytes) {
+#ifdef __linux__
+    if (size_bytes > 0 && fallocate(fd, 0, 0, (off_t)size_bytes) == 0) {
+        return 0;
+    }
+    if (size_bytes > 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+        return errno;
+    }
+#endif
+    return write_zeros(fd, size_bytes);
+}
+
 static int open_new(int directory_fd, const char *name) {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     const int fd = openat(directory_fd, name, flags | O_DIRECT, FILE_PERMISSIONS);
@@ -98,8 +111,8 @@ static int open_new(int directory_fd, const char *name) {
 
 /* The old file is unlinked, not truncated: whoever has it open keeps it, and learns of it from
  * aur_file_check. */
-static aur_status posix_create(aur_disk *base, const char *name, uint64_t size_bytes,
-                               aur_error *error) {
+static aur_status create_filled(aur_disk *base, const char *name, uint64_t size_bytes,
+                                int (*fill)(int fd, uint64_t size_bytes), aur_error *error) {
     const posix_disk *disk = (const posix_disk *)base;
     if (unlinkat(disk->directory_fd, name, 0) != 0 && errno != ENOENT) {
         return auri_disk_fail(base, name, errno, "unlink", error);
@@ -108,7 +121,7 @@ static aur_status posix_create(aur_disk *base, const char *name, uint64_t size_b
     if (fd < 0) {
         return auri_disk_fail(base, name, errno, "create", error);
     }
-    int failure = write_zeros(fd, size_bytes);
+    int failure = fill(fd, size_bytes);
     if (failure == 0 && fsync(fd) != 0) {
         failure = errno;
     }
@@ -118,6 +131,16 @@ static aur_status posix_create(aur_disk *base, const char *name, uint64_t size_b
         return auri_disk_fail(base, name, failure, "writing zeros", error);
     }
     return posix_sync_directory(base, error);
+}
+
+static aur_status posix_create(aur_disk *base, const char *name, uint64_t size_bytes,
+                               aur_error *error) {
+    return create_filled(base, name, size_bytes, write_zeros, error);
+}
+
+static aur_status posix_reserve(aur_disk *base, const char *name, uint64_t size_bytes,
+                                aur_error *error) {
+    return create_filled(base, name, size_bytes, reserve_blocks, error);
 }
 
 static aur_status posix_open_file(aur_disk *base, const char *name, unsigned mode,
@@ -248,6 +271,7 @@ static aur_status posix_list(aur_disk *base, auri_disk_visit *visit, void *conte
 static const auri_disk_operations posix_operations = {
     .close = posix_close,
     .create = posix_create,
+    .reserve = posix_reserve,
     .open_file = posix_open_file,
     .replace = posix_replace,
     .rename = posix_rename,

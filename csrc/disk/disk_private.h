@@ -21,6 +21,8 @@ typedef bool auri_disk_visit(void *context, const char *name, uint64_t size_byte
 typedef struct auri_disk_operations {
     void (*close)(aur_disk *disk);
     aur_status (*create)(aur_disk *disk, const char *name, uint64_t size_bytes, aur_error *error);
+    /* NULL: create does it. */
+    aur_status (*reserve)(aur_disk *disk, const char *name, uint64_t size_bytes, aur_error *error);
     aur_status (*open_file)(aur_disk *disk, const char *name, unsigned mode, aur_file **file_out,
                             aur_error *error);
     aur_status (*replace)(aur_disk *disk, const char *name, const void *bytes, size_t length,

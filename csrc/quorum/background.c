@@ -1,9 +1,10 @@
 /*
- * Two threads beside the write path, in the RING and THREADS drives.
+ * Threads beside the write path, in the RING and THREADS drives.
  *
  * The storage worker runs the segments' background work one after the other, woken when much was
  * appended and every WORK_TICK otherwise; it never delays an acknowledgement. One copy of a group
- * builds layers, and the others take them over. The watch looks every
+ * builds layers, and the others take them over; while much is appended helpers do that for several
+ * copies at a time, because it is mostly waiting for the disk. The watch looks every
  * WATCH_TICK whether the files of each segment are still there, so that a copy that was deleted
  * under a running database is known to have failed soon, also when nothing is written and while the
  * worker is busy.
@@ -147,27 +148,74 @@ static bool work_once(auri_copy *copy, auri_copy *leader, const aur_retention *r
     return status == AUR_OK;
 }
 
+/* The next copy of the round that somebody has to work on; NULL when there is none. Lock held. */
+static auri_copy *next_of_round(auri_round *round) {
+    const aur_quorum *quorum = round->group->quorum;
+    while (round->next < quorum->options.copies && !quorum->background.stopping) {
+        auri_copy *copy = &round->group->copies[round->next++];
+        if (copy != round->leader) {
+            return copy;
+        }
+    }
+    return NULL;
+}
+
+/* Takes part in a round until all its copies are taken. Lock held, released meanwhile. */
+static void take_part(auri_round *round) {
+    auri_background *background = &round->group->quorum->background;
+    auri_copy *copy;
+    while ((copy = next_of_round(round)) != NULL) {
+        round->busy++;
+        const bool more = work_once(copy, round->leader, round->retention);
+        round->more |= more;
+        round->busy--;
+    }
+    if (round->busy == 0) {
+        pthread_cond_broadcast(&background->round_changed);
+    }
+}
+
 /* One unit for each copy of a group: the leader's work first, then the others follow. Without a
  * leader each works by itself. Lock held, released meanwhile. */
 static bool work_group(auri_group *group, const aur_retention *retention) {
-    aur_quorum *quorum = group->quorum;
+    auri_background *background = &group->quorum->background;
     auri_copy *leader = choose_leader(group);
-    bool more = false;
+    auri_round round = {.group = group, .leader = leader, .retention = retention};
     if (leader != NULL && !auri_copy_pin(leader)) {
         return false;
     }
     if (leader != NULL) {
-        more = work_once(leader, NULL, retention);
+        round.more = work_once(leader, NULL, retention);
     }
-    for (uint32_t c = 0; c < quorum->options.copies && !quorum->background.stopping; c++) {
-        if (&group->copies[c] != leader) {
-            more |= work_once(&group->copies[c], leader, retention);
-        }
+    if (background->quiet_rounds == 0) {
+        background->round = &round;
+        pthread_cond_broadcast(&background->round_changed);
     }
+    take_part(&round);
+    while (round.busy > 0) {
+        (void)pthread_cond_wait(&background->round_changed, &group->quorum->lock);
+    }
+    background->round = NULL;
     if (leader != NULL) {
         auri_copy_unpin(leader);
     }
-    return more;
+    return round.more;
+}
+
+static void *help_main(void *argument) {
+    aur_quorum *quorum = argument;
+    auri_background *background = &quorum->background;
+    auri_quorum_lock(quorum);
+    while (!background->stopping) {
+        auri_round *round = background->round;
+        if (round != NULL && round->next < quorum->options.copies) {
+            take_part(round);
+        } else {
+            (void)pthread_cond_wait(&background->round_changed, &quorum->lock);
+        }
+    }
+    auri_quorum_unlock(quorum);
+    return NULL;
 }
 
 /* What must be retained, from whoever knows; everything, when nobody says. */
@@ -261,6 +309,13 @@ aur_status auri_background_start(aur_quorum *quorum, aur_error *error) {
         auri_thread_start(&background->work_thread, work_main, quorum) == AUR_OK;
     background->watch_started =
         auri_thread_start(&background->watch_thread, watch_main, quorum) == AUR_OK;
+    /* Whoever cannot be started is not missed: the worker does what nobody helps with. Of the
+     * copies one leads, and the worker takes one. */
+    while (background->helpers < AURI_HELPERS && background->helpers + 2 < quorum->options.copies &&
+           auri_thread_start(&background->helper_threads[background->helpers], help_main, quorum) ==
+               AUR_OK) {
+        background->helpers++;
+    }
     if (!background->work_started || !background->watch_started) {
         return aur_fail(error, AUR_ERR_MEMORY, "the storage threads could not be started");
     }
@@ -271,14 +326,21 @@ void auri_background_stop(aur_quorum *quorum) {
     auri_background *background = &quorum->background;
     auri_quorum_lock(quorum);
     background->stopping = true;
+    const uint32_t helpers = background->helpers;
+    background->helpers = 0;
     pthread_cond_broadcast(&background->work_wake);
     pthread_cond_broadcast(&background->watch_wake);
+    pthread_cond_broadcast(&background->round_changed);
     auri_quorum_unlock(quorum);
+    /* The worker waits for those who help it, so it goes first. */
     if (background->work_started) {
         (void)pthread_join(background->work_thread, NULL);
     }
     if (background->watch_started) {
         (void)pthread_join(background->watch_thread, NULL);
+    }
+    for (uint32_t at = 0; at < helpers; at++) {
+        (void)pthread_join(background->helper_threads[at], NULL);
     }
     background->work_started = false;
     background->watch_started = false;

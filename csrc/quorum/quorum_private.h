@@ -79,10 +79,25 @@ typedef struct auri_flight {
     uint32_t remaining; /* frames not yet at a write quorum */
 } auri_flight;
 
+/* The copies of a group follow their leader; a worker and its helpers take one each. */
+typedef struct auri_round {
+    auri_group *group;
+    auri_copy *leader; /* pinned; NULL: each works by itself */
+    const aur_retention *retention;
+    uint32_t next; /* the next copy to look at */
+    uint32_t busy; /* copies being worked on */
+    bool more;     /* some copy may have more to do */
+} auri_round;
+
+enum { AURI_HELPERS = 4 };
+
 typedef struct auri_background {
     pthread_t work_thread, watch_thread;
+    pthread_t helper_threads[AURI_HELPERS];
+    uint32_t helpers; /* started; of start and stop alone */
     bool work_started, watch_started;
-    pthread_cond_t work_wake, watch_wake;
+    pthread_cond_t work_wake, watch_wake, round_changed;
+    auri_round *round; /* what helpers may take part in, or NULL */
     bool work_sleeping;
     bool stopping;
     uint64_t unworked_bytes; /* appended by all copies since the worker's last round */

@@ -7,14 +7,22 @@
 #include "base/assert.h"
 
 /* Large buffers come and go with every boxcar. They are mapped one by one, because in the heap
- * they would leave holes that the process never gives back. */
-enum { MAPPED_BYTES_MIN = 64 << 10 };
+ * they would leave holes that the process never gives back; and all of their pages at once, because
+ * they will be filled, and a fault for each page takes longer than the filling. */
+enum {
+    MAPPED_BYTES_MIN = 64 << 10,
+#ifdef MAP_POPULATE
+    MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+#else
+    MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS,
+#endif
+};
 
 static uint8_t *take_bytes(size_t length) {
     if (length < MAPPED_BYTES_MIN) {
         return aligned_alloc(AUR_FRAME_ALIGN, length);
     }
-    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_FLAGS, -1, 0);
     return bytes == MAP_FAILED ? NULL : bytes;
 }
 

@@ -16,6 +16,7 @@ enum {
     AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
     AURI_RETAINED_EXTENTS = 2,         /* flushed extents kept for copies that catch up */
     AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
+    AURI_BULK_SHARE = 32, /* frames above this part of an extent do not mind a slow one */
 };
 
 /* Where a frame rests in the hot log. */
@@ -34,6 +35,7 @@ typedef struct auri_extent {
     aur_file *file;
     bool header_good;
     bool unborn; /* a crash came between making or renaming the file and writing its header */
+    bool slow;   /* made in a hurry: blocks that were not written before cost each frame more */
     /* What a peer that catches up may still read from here; link_offset is 0 when that is nothing.
      */
     aur_lsn link_lsn;     /* the first readable frame links to it … */
@@ -48,6 +50,8 @@ typedef struct auri_log {
     uint32_t count, capacity;
     auri_extent *active; /* takes frames; NULL when the next frame needs a fresh one */
     uint64_t floor;      /* only extents with a sequence above may become active */
+    uint64_t bulk_bytes; /* frames above are large */
+    bool is_bulk;        /* the newest frame was a large one, and more will come */
     uint64_t next_sequence;
     uint64_t bytes; /* sum of sizes */
 } auri_log;
@@ -66,6 +70,10 @@ bool auri_segment_parse_name(const char *name, const char *prefix, uint64_t *num
 aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
                                       uint64_t sequence, uint64_t size_bytes,
                                       auri_extent **extent_out, aur_error *error) AUR_CHECKED;
+/* The same, at once, with blocks that were not written before. */
+aur_status auri_segment_extent_hurry(aur_disk *disk, const aur_segment_identity *identity,
+                                     uint64_t sequence, uint64_t size_bytes,
+                                     auri_extent **extent_out, aur_error *error) AUR_CHECKED;
 /* Opens the existing extent `sequence` of `size_bytes` and looks at its header. AUR_ERR_CORRUPT
  * when it belongs to another segment; a header that is merely damaged clears header_good. */
 aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
@@ -99,8 +107,8 @@ aur_status auri_segment_log_fetch(aur_segment *segment, aur_lsn after_lsn, aur_f
 aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,
                                   uint64_t *offset_out) AUR_CHECKED;
 
-/* Makes an extent that a frame of `length` bytes fits into and puts it into the list. Without lock.
- */
+/* Makes an extent that a frame of `length` bytes, which waits for it, fits into, and puts it into
+ * the list. Without lock. */
 aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) AUR_CHECKED;
 
 /* One step of keeping the set of extents right: prepares one ahead, recycles or removes a flushed

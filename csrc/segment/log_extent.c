@@ -2,6 +2,10 @@
  * The files of the hot log. An extent is zeroed and given its header before it takes a frame, so
  * that the append path writes frames and nothing else. Extents grow from 1 MiB to
  * options.extent_bytes.
+ *
+ * Zeroing costs as much of the disk as the frames will. When large frames come faster than extents
+ * are recycled, one is made without it: each frame then changes metadata of the file, which a large
+ * one does not feel. A small frame goes on in a zeroed extent as soon as there is one.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +13,11 @@
 #include "base/assert.h"
 #include "segment/segment_private.h"
 
-enum { LARGE_SHARE = 2 }; /* a log that takes more than this part of one full extent is large */
+enum {
+    LARGE_SHARE = 2, /* a log that takes more than this part of one full extent is large */
+    FRAMES_PER_EXTENT = 4,
+    ZERO_CHUNK_BYTES = 256 << 10,
+};
 
 static const char MAGIC[8] = {'A', 'U', 'R', 'E', 'X', 'T', 'N', 'T'};
 
@@ -85,9 +93,12 @@ void auri_segment_extent_release(auri_extent *extent) {
     }
 }
 
-aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
-                                      uint64_t sequence, uint64_t size_bytes,
-                                      auri_extent **extent_out, aur_error *error) {
+typedef aur_status make_file(aur_disk *disk, const char *name, uint64_t size_bytes,
+                             aur_error *error);
+
+static aur_status make_extent(aur_disk *disk, const aur_segment_identity *identity,
+                              uint64_t sequence, uint64_t size_bytes, make_file *make,
+                              auri_extent **extent_out, aur_error *error) {
     char name[AURI_NAME_BYTES];
     *extent_out = NULL;
     auri_segment_extent_name(sequence, name);
@@ -95,7 +106,7 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
     if (extent == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
     }
-    aur_status status = aur_disk_create(disk, name, size_bytes, error);
+    aur_status status = make(disk, name, size_bytes, error);
     if (status == AUR_OK) {
         status =
             aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
@@ -109,6 +120,23 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
     }
     *extent_out = extent;
     return AUR_OK;
+}
+
+aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity *identity,
+                                      uint64_t sequence, uint64_t size_bytes,
+                                      auri_extent **extent_out, aur_error *error) {
+    return make_extent(disk, identity, sequence, size_bytes, aur_disk_create, extent_out, error);
+}
+
+aur_status auri_segment_extent_hurry(aur_disk *disk, const aur_segment_identity *identity,
+                                     uint64_t sequence, uint64_t size_bytes,
+                                     auri_extent **extent_out, aur_error *error) {
+    const aur_status status =
+        make_extent(disk, identity, sequence, size_bytes, aur_disk_reserve, extent_out, error);
+    if (status == AUR_OK) {
+        (*extent_out)->slow = true;
+    }
+    return status;
 }
 
 static bool is_blank(const uint8_t *head, size_t length) {
@@ -226,21 +254,40 @@ auri_extent *auri_segment_log_find(const auri_log *log, uint64_t sequence) {
     return NULL;
 }
 
+/* The oldest extent that may become active and has room; NULL when there is none. */
+static auri_extent *next_extent(const auri_log *log, size_t length, bool may_be_slow) {
+    for (uint32_t at = 0; at < log->count; at++) {
+        auri_extent *extent = log->extents[at];
+        if (extent->sequence > log->floor && (may_be_slow || !extent->slow) &&
+            length <= extent->size_bytes - AURI_EXTENT_HEADER_BYTES) {
+            return extent;
+        }
+    }
+    return NULL;
+}
+
+/* The extent that takes a frame of this length; NULL when none has room. */
+static auri_extent *choose_extent(const auri_log *log, size_t length) {
+    auri_extent *active = log->active;
+    if (active != NULL && length > active->size_bytes - active->used_bytes) {
+        active = NULL;
+    }
+    auri_extent *better =
+        active != NULL && active->slow && !log->is_bulk ? next_extent(log, length, false) : NULL;
+    if (better != NULL) {
+        return better;
+    }
+    return active != NULL ? active : next_extent(log, length, true);
+}
+
 aur_status auri_segment_log_place(auri_log *log, size_t length, auri_extent **extent_out,
                                   uint64_t *offset_out) {
-    auri_extent *chosen = log->active;
-    if (chosen == NULL || length > chosen->size_bytes - chosen->used_bytes) {
-        chosen = NULL;
-        for (uint32_t at = 0; at < log->count && chosen == NULL; at++) {
-            auri_extent *extent = log->extents[at];
-            if (extent->sequence > log->floor &&
-                length <= extent->size_bytes - AURI_EXTENT_HEADER_BYTES) {
-                chosen = extent;
-            }
-        }
-        if (chosen == NULL) {
-            return AUR_NOT_FOUND;
-        }
+    log->is_bulk = length > log->bulk_bytes;
+    auri_extent *chosen = choose_extent(log, length);
+    if (chosen == NULL) {
+        return AUR_NOT_FOUND;
+    }
+    if (chosen != log->active) {
         log->active = chosen;
         log->floor = chosen->sequence;
     }
@@ -265,17 +312,24 @@ static uint64_t next_size(const aur_segment *segment) {
     return size < segment->options.extent_bytes ? size : segment->options.extent_bytes;
 }
 
-aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) {
+/* Makes an extent that `length` bytes fit into, and puts it into the list. */
+static aur_status grow(aur_segment *segment, size_t length, bool hurries, aur_error *error) {
     pthread_mutex_lock(&segment->lock);
     const uint64_t sequence = segment->log.next_sequence++;
     uint64_t size = next_size(segment);
     pthread_mutex_unlock(&segment->lock);
+    /* A few large frames have room, so that not each of them waits for an extent. */
+    if (size < FRAMES_PER_EXTENT * length) {
+        size = FRAMES_PER_EXTENT * length < segment->options.extent_bytes
+                   ? FRAMES_PER_EXTENT * length
+                   : segment->options.extent_bytes;
+    }
     if (size < length + AURI_EXTENT_HEADER_BYTES) {
         size = length + AURI_EXTENT_HEADER_BYTES;
     }
     auri_extent *extent;
-    aur_status status = auri_segment_extent_create(segment->disk, &segment->identity, sequence,
-                                                   size, &extent, error);
+    aur_status status = (hurries ? auri_segment_extent_hurry : auri_segment_extent_create)(
+        segment->disk, &segment->identity, sequence, size, &extent, error);
     if (status != AUR_OK) {
         return status;
     }
@@ -289,12 +343,17 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
     return AUR_OK;
 }
 
+aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error *error) {
+    return grow(segment, length, length > segment->log.bulk_bytes, error);
+}
+
 /* What log_maintain and log_trim look at. */
 typedef struct log_census {
     auri_extent *oldest; /* the oldest extent that replay no longer needs */
     uint32_t flushed;    /* how many of those there are */
     uint32_t spares;     /* extents that wait for frames */
     bool wants_spare;    /* the active one is half full, and nothing waits */
+    bool wants_zeroed;   /* small frames should not have to wait, or go on in a slow extent */
 } log_census;
 
 /* Holds `lock`. */
@@ -302,10 +361,12 @@ static log_census take_census(const aur_segment *segment) {
     const auri_log *log = &segment->log;
     const auri_extent *active = log->active;
     log_census census = {0};
+    bool has_zeroed = false;
     for (uint32_t at = 0; at < log->count; at++) {
         auri_extent *extent = log->extents[at];
         if (extent->sequence > log->floor) {
             census.spares++;
+            has_zeroed |= !extent->slow;
         } else if (extent != active && extent->sequence < segment->manifest.replay.sequence) {
             census.oldest = census.oldest == NULL ? extent : census.oldest;
             census.flushed++;
@@ -313,6 +374,8 @@ static log_census take_census(const aur_segment *segment) {
     }
     census.wants_spare =
         census.spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    census.wants_zeroed =
+        !log->is_bulk && (census.wants_spare || (active != NULL && active->slow && !has_zeroed));
     return census;
 }
 
@@ -329,6 +392,25 @@ static auri_extent *take_flushed(aur_segment *segment, const log_census *census)
     return oldest;
 }
 
+/* Writes the part of a slow extent that no frame has reached, so that it is not slow in its next
+ * life. */
+static aur_status zero_rest(const auri_extent *extent, aur_error *error) {
+    uint8_t *zeros = aligned_alloc(AUR_FRAME_ALIGN, ZERO_CHUNK_BYTES);
+    aur_status status = AUR_OK;
+    if (zeros == NULL) {
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for zeros");
+    }
+    memset(zeros, 0, ZERO_CHUNK_BYTES);
+    for (uint64_t at = extent->used_bytes; at < extent->size_bytes && status == AUR_OK;) {
+        const uint64_t left = extent->size_bytes - at;
+        const size_t length = left < ZERO_CHUNK_BYTES ? (size_t)left : ZERO_CHUNK_BYTES;
+        status = aur_file_write(extent->file, at, zeros, length, error);
+        at += length;
+    }
+    free(zeros);
+    return status;
+}
+
 /* Gives a flushed extent's file a new sequence number. Its old frames stay in it: stale_lsn tells a
  * scan what they are, and none of them can link to the chain. */
 static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error *error) {
@@ -339,13 +421,16 @@ static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error 
     auri_extent *extent = extent_allocate(segment->log.next_sequence++, flushed->size_bytes);
     const aur_lsn stale_lsn = segment->manifest.flushed_lsn;
     pthread_mutex_unlock(&segment->lock);
+    aur_status status = flushed->slow ? zero_rest(flushed, error) : AUR_OK;
     auri_segment_extent_release(flushed);
     if (extent == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
     }
     extent->stale_lsn = stale_lsn;
     auri_segment_extent_name(extent->sequence, to);
-    aur_status status = aur_disk_rename(segment->disk, from, to, error);
+    if (status == AUR_OK) {
+        status = aur_disk_rename(segment->disk, from, to, error);
+    }
     if (status == AUR_OK) {
         status = aur_disk_open_file(segment->disk, to, AUR_FILE_DURABLE | AUR_FILE_READ,
                                     &extent->file, error);
@@ -384,7 +469,7 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
     if (flushed != NULL) {
         return discard(segment, flushed, error);
     }
-    return census.wants_spare ? auri_segment_log_grow(segment, 0, error) : AUR_NOT_FOUND;
+    return census.wants_zeroed ? grow(segment, 0, false, error) : AUR_NOT_FOUND;
 }
 
 /* Whether every frame is in layers, and none is on its way. Holds `lock`. */

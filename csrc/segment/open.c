@@ -211,6 +211,7 @@ static aur_segment *allocate(aur_disk *disk, const aur_segment_options *options,
     segment->manifest = *manifest;
     segment->identity = manifest->identity;
     segment->options.extent_bytes = extent_bytes_of(options, &manifest->identity);
+    segment->log.bulk_bytes = segment->options.extent_bytes / AURI_BULK_SHARE;
     segment->volume_seed = aur_volume_seed(manifest->identity.volume_id);
     segment->vdl = manifest->vdl;
     segment->horizon = collected_horizon(manifest);

@@ -424,28 +424,31 @@ static aur_status change_catalog(aur_transaction *transaction, auri_commit *comm
     return status;
 }
 
+/* Entries lie in the order in which they were written, not in that of their keys: each is asked
+ * for some time before it is needed. */
+static bool next_write(void *context, aur_tree_write *out) {
+    const auri_write **next = context;
+    const auri_write *write = *next;
+    if (write == NULL) {
+        return false;
+    }
+    *next = auri_write_next(write);
+    if (*next != NULL) {
+        __builtin_prefetch((*next)->value);
+        __builtin_prefetch(auri_write_next(*next));
+    }
+    *out = (aur_tree_write){.key = auri_write_key(write),
+                            .key_bytes = write->key_bytes,
+                            .value = write->value,
+                            .value_bytes = write->value_bytes,
+                            .is_delete = write->is_delete};
+    return true;
+}
+
 static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_error *error) {
-    const aur_tree *tree = &use->table->tree;
-    int64_t added = 0;
-    aur_status status = AUR_OK;
     const auri_write *write = auri_write_map_first(&use->writes);
-    for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
-        const uint8_t *key = auri_write_key(write);
-        if (write->is_delete) {
-            status = aur_tree_delete(&commit->writer, tree, key, write->key_bytes, error);
-            added -= status == AUR_OK;
-            status = status == AUR_NOT_FOUND ? AUR_OK : status;
-        } else {
-            bool is_new = false;
-            status = aur_tree_put(&commit->writer, tree, key, write->key_bytes, write->value,
-                                  write->value_bytes, &is_new, error);
-            added += is_new;
-        }
-    }
-    if (status == AUR_OK && added != 0) {
-        status = aur_tree_add_count(&commit->writer, tree, added, error);
-    }
-    return status;
+    return aur_tree_write_many(&commit->writer, &use->table->tree, next_write, (void *)&write,
+                               error);
 }
 
 static aur_status apply(aur_transaction *transaction, auri_commit *commit, aur_error *error) {

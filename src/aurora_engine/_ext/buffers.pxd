@@ -43,3 +43,25 @@ cdef inline size_t record_length(const Column *column, size_t index) noexcept no
         while length > 0 and record[length - 1] == 0:
             length -= 1
     return length
+
+
+cdef extern from *:
+    """
+    /* Keys of a sorted list lie anywhere in memory: those of the pairs that come next are asked for
+     * while this one is put. */
+    static inline void prefetch_pair(PyObject *list, Py_ssize_t at) {
+        enum { TUPLES_AHEAD = 16, BYTES_AHEAD = 8 };
+        const Py_ssize_t size = PyList_GET_SIZE(list);
+        if (at + TUPLES_AHEAD < size) {
+            __builtin_prefetch(PyList_GET_ITEM(list, at + TUPLES_AHEAD));
+        }
+        if (at + BYTES_AHEAD < size) {
+            PyObject *pair = PyList_GET_ITEM(list, at + BYTES_AHEAD);
+            if (PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
+                __builtin_prefetch(PyTuple_GET_ITEM(pair, 0));
+                __builtin_prefetch(PyTuple_GET_ITEM(pair, 1));
+            }
+        }
+    }
+    """
+    void prefetch_pair(object pairs, Py_ssize_t at)

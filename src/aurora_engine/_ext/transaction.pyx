@@ -9,7 +9,7 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE,
 )
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
@@ -17,6 +17,7 @@ from libc.string cimport memset
 from aurora_engine._ext.buffers cimport (
     Column,
     Span,
+    prefetch_pair,
     record_length,
     release,
     release_column,
@@ -209,15 +210,17 @@ cdef class Txn(Handle):
         cdef Py_ssize_t done = 0
         require(self)
         place = table_of(engine_of(self), table)
+        if PyList_CheckExact(pairs):
+            # Its length is asked for each time: others may run whenever the lock is given up.
+            while done < PyList_GET_SIZE(pairs):
+                prefetch_pair(pairs, done)
+                put_pair(self, place, <object>PyList_GET_ITEM(pairs, done))
+                done += 1
+                if done % BREATH_RECORDS == 0:
+                    breathe()
+            return done
         for pair in pairs:
-            if PyTuple_CheckExact(pair) and PyTuple_GET_SIZE(pair) == 2:
-                put_one(
-                    self, place, <object>PyTuple_GET_ITEM(pair, 0),
-                    <object>PyTuple_GET_ITEM(pair, 1)
-                )
-            else:
-                key, value = pair
-                put_one(self, place, key, value)
+            put_pair(self, place, pair)
             done += 1
             if done % BREATH_RECORDS == 0:
                 breathe()
@@ -466,6 +469,16 @@ cdef Py_ssize_t take_found(
                 aur_found_release(&lookups[done].found)
             done += 1
     return rest
+
+
+cdef int put_pair(Txn transaction, aur_table *table, pair) except -1:
+    if PyTuple_CheckExact(pair) and PyTuple_GET_SIZE(pair) == 2:
+        return put_one(
+            transaction, table, <object>PyTuple_GET_ITEM(pair, 0),
+            <object>PyTuple_GET_ITEM(pair, 1)
+        )
+    key, value = pair
+    return put_one(transaction, table, key, value)
 
 
 cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:

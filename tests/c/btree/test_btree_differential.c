@@ -220,6 +220,45 @@ static int64_t change_one(experiment *run) {
     return inserted ? 1 : 0;
 }
 
+/* Many writes in the order of their keys: neighbours, or further apart. */
+typedef struct many_writes {
+    experiment *run;
+    size_t key;
+    size_t left;
+    size_t stride;
+} many_writes;
+
+static bool next_of_many(void *context, aur_tree_write *out) {
+    many_writes *many = context;
+    experiment *run = many->run;
+    if (many->left == 0 || many->key >= KEYS)
+        return false;
+    const model_key *at = &run->keys[many->key];
+    model_value *value = &run->now.values[many->key];
+    const bool was_present = value->present;
+    *out = (aur_tree_write){.key = at->bytes, .key_bytes = at->length};
+    out->is_delete = random_below(10) < (run->shrinking ? 6 : 1);
+    value->present = !out->is_delete;
+    run->now.count += (uint64_t)value->present - (uint64_t)was_present;
+    if (value->present) {
+        if (!was_present || random_below(3) != 0)
+            value->length = random_length(run->world.page_bytes);
+        value->seed = random_u64();
+        fill_value(value->seed, run->bytes, value->length);
+        out->value = run->bytes;
+        out->value_bytes = value->length;
+    }
+    many->key += 1 + random_below(many->stride);
+    many->left--;
+    return true;
+}
+
+static void change_many(experiment *run) {
+    many_writes many = {run, random_below(KEYS), 1 + random_below(KEYS / 3), 1 + random_below(8)};
+    CHECK_WORLD(&run->world, aur_tree_write_many(&run->world.writer, &run->tree, next_of_many,
+                                                 &many, &run->world.error));
+}
+
 /* Ends the mini-transaction, keeping what the points want. */
 static void end(experiment *run) {
     aur_lsn wanted[POINTS + 1];
@@ -238,6 +277,8 @@ static void commit_some(experiment *run) {
         CHECK_WORLD(&run->world,
                     aur_tree_add_count(&run->world.writer, &run->tree, delta, &run->world.error));
     run->now.count += (uint64_t)delta;
+    if (random_below(6) == 0)
+        change_many(run);
     end(run);
 }
 
@@ -311,3 +352,45 @@ TEST(pages_of_8_kib_in_a_small_pool) { run_experiment(8192, 1 << 20, 50, 600, fa
 TEST(pages_of_64_kib) { run_experiment(65536, 2 << 20, 2000, 300, false); }
 
 TEST(everything_stays_in_the_pool) { run_experiment(8192, 512 << 20, 1000000000, 600, true); }
+
+typedef struct ascending_writes {
+    uint64_t next;
+    uint64_t end;
+    uint8_t key[8];
+} ascending_writes;
+
+static bool next_ascending(void *context, aur_tree_write *out) {
+    ascending_writes *ascending = context;
+    if (ascending->next == ascending->end)
+        return false;
+    aur_put64(ascending->key, __builtin_bswap64(ascending->next++));
+    *out = (aur_tree_write){
+        .key = ascending->key, .key_bytes = 8, .value = ascending->key, .value_bytes = 8};
+    return true;
+}
+
+/* A load in the order of the keys fills pages, and writes a few records for each of them. */
+TEST(a_sorted_load_is_a_few_records_a_page) {
+    tree_world world;
+    aur_tree tree;
+    uint64_t count = 0;
+    world_open(&world, 8192, 64 << 20, 1000000000);
+    world_begin(&world);
+    CHECK_WORLD(&world, aur_tree_create(&world.writer, 77, &tree, &world.error));
+    (void)world_end(&world, NULL, 0);
+    for (uint64_t part = 0; part < 10; part++) {
+        ascending_writes writes = {.next = part * 2000, .end = (part + 1) * 2000};
+        world_begin(&world);
+        CHECK_WORLD(&world, aur_tree_write_many(&world.writer, &tree, next_ascending, &writes,
+                                                &world.error));
+        CHECK(world.mtr.records < 50);
+        (void)world_end(&world, NULL, 0);
+    }
+    const aur_reader reader = world_reader(&world, world_head(&world));
+    CHECK_WORLD(&world, aur_tree_count(&reader, &tree, &count, &world.error));
+    CHECK_EQ_U64(count, 20000);
+    aur_tree_check check = {0};
+    CHECK_WORLD(&world, aur_tree_verify(&reader, &tree, &check, &world.error));
+    CHECK(check.pages < 20000 * 24 / 8000 + 5);
+    world_close(&world);
+}

@@ -179,7 +179,10 @@ static void directory_step(fleet *all) {
     const uint64_t size_bytes = random_below(LARGEST_BYTES);
     switch (random_below(6)) {
     case 0:
-        SAME_STATUS(all, "create", aur_disk_create(all->disks[disk], name, size_bytes, NULL));
+        if (random_below(2) == 0)
+            SAME_STATUS(all, "create", aur_disk_create(all->disks[disk], name, size_bytes, NULL));
+        else
+            SAME_STATUS(all, "reserve", aur_disk_reserve(all->disks[disk], name, size_bytes, NULL));
         break;
     case 1:
         random_bytes(all->bytes, (size_t)size_bytes);

@@ -165,6 +165,35 @@ TEST(only_what_is_written_throughout_may_share_a_flush) {
     aur_disk_close(disk);
 }
 
+/* A reserved file reads as zeros, and shares a flush no sooner than all of it was written. */
+TEST(a_reserved_file_is_as_good_as_a_written_one_once_it_is_written) {
+    aur_disk *disk = open_disk("reserved");
+    aur_file *file = NULL;
+    uint64_t size_bytes = 0;
+    size_t count = 0;
+    uint8_t *zeros = filled_block(0);
+    uint8_t *block = filled_block(7);
+    CHECK_OK(aur_disk_create(disk, "written", 8 * BLOCK_BYTES, NULL));
+    CHECK_OK(aur_disk_reserve(disk, "f", 8 * BLOCK_BYTES, NULL));
+    CHECK_OK(aur_disk_open_file(disk, "f", DURABLE, &file, NULL));
+    CHECK_OK(aur_file_size(file, &size_bytes, NULL));
+    CHECK_EQ_U64(size_bytes, 8 * BLOCK_BYTES);
+    for (uint64_t at = 0; at < 8; at++) {
+        CHECK_OK(aur_file_read(file, at * BLOCK_BYTES, block, BLOCK_BYTES, &count, NULL));
+        CHECK_EQ_MEM(block, zeros, BLOCK_BYTES);
+    }
+    for (uint64_t at = 8; at-- > 0;) {
+        CHECK_EQ_U64(flush_device_of(disk, "f"), 0);
+        memset(block, (int)at + 1, BLOCK_BYTES);
+        CHECK_OK(aur_file_write(file, at * BLOCK_BYTES, block, BLOCK_BYTES, NULL));
+    }
+    CHECK_EQ_U64(flush_device_of(disk, "f"), flush_device_of(disk, "written"));
+    aur_file_close(file);
+    free(zeros);
+    free(block);
+    aur_disk_close(disk);
+}
+
 TEST(descriptors_are_closed_on_exec_and_only_writers_have_one) {
     aur_file *file = NULL;
     aur_disk *disk = open_disk("descriptor");

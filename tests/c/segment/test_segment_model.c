@@ -63,7 +63,7 @@ static void truncate_some(volume_model *model, aur_segment *segment) {
     CHECK_EQ_U64(state.epoch, model->epoch);
 }
 
-static void one_step(volume_model *model, aur_segment **segment, const char *path) {
+static void one_step(volume_model *model, aur_segment **segment, const char *path, unsigned step) {
     uint64_t choice = random_below(40);
     aur_lsn scl;
     aur_error error;
@@ -83,7 +83,9 @@ static void one_step(volume_model *model, aur_segment **segment, const char *pat
         uint32_t page = (uint32_t)random_below(MODEL_PAGES);
         CHECK(model_check_page(model, *segment, page, at));
     } else {
-        aur_frame *frame = model_write(model, (uint32_t)(1 + random_below(40)));
+        /* Now and then several large ones, which go into extents of another kind. */
+        const uint64_t records_max = step % 500 < 20 ? 300 : 40;
+        aur_frame *frame = model_write(model, (uint32_t)(1 + random_below(records_max)));
         if (random_below(4) != 0)
             model->vdl = frame->header.last_lsn;
         CHECK_OK(aur_segment_append(*segment, frame, &scl, &error));
@@ -98,7 +100,7 @@ TEST(segment_agrees_with_the_model) {
     aur_segment *segment = create_on_posix(model, temp_path(path, sizeof path, "segment"));
     aur_segment_state state;
     for (unsigned step = 0; step < 4000; step++)
-        one_step(model, &segment, path);
+        one_step(model, &segment, path, step);
     model_ship(model, segment);
     model_work(segment);
     for (unsigned round = 0; round < 60; round++)
