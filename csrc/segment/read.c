@@ -228,6 +228,24 @@ aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_
     return status;
 }
 
+/* A page's records may stand in several layers. Down to its base part, which mostly has it whole,
+ * all are announced: that is cheaper than a read that waits for one layer after the other. */
+void aur_segment_will_read(aur_segment *segment, aur_page_id page_id, aur_lsn read_point) {
+    auri_view *view = auri_segment_pin_view(segment);
+    auri_layer *part = auri_segment_view_part(view, page_id);
+    const aur_lsn floor = part == NULL ? 0 : part->info.complete_lsn;
+    for (uint32_t at = 0; at < view->delta_count; at++) {
+        if (view->layers[at]->info.complete_lsn <= floor) {
+            break;
+        }
+        auri_segment_layer_will_read(view->layers[at], page_id, read_point);
+    }
+    if (part != NULL) {
+        auri_segment_layer_will_read(part, page_id, read_point);
+    }
+    auri_segment_view_release(view);
+}
+
 /* The frame that links to `after_lsn`; NULL when this memtable has none. Chain order is LSN order.
  */
 static aur_frame *find_frame(const auri_memtable *table, aur_lsn after_lsn) {

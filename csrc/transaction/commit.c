@@ -424,13 +424,15 @@ static aur_status change_catalog(aur_transaction *transaction, auri_commit *comm
     return status;
 }
 
-static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_error *error) {
+static aur_status apply_writes(auri_use *use, auri_commit *commit, aur_error *error) {
+    const aur_reader head = auri_reader(commit->transactions, AUR_LSN_MAX, false);
     const aur_tree *tree = &use->table->tree;
     int64_t added = 0;
     aur_status status = AUR_OK;
     const auri_write *write = auri_write_map_first(&use->writes);
     for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
         const uint8_t *key = auri_write_key(write);
+        auri_ahead_step(use, &head);
         if (write->is_delete) {
             status = aur_tree_delete(&commit->writer, tree, key, write->key_bytes, error);
             added -= status == AUR_OK;
@@ -451,7 +453,7 @@ static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_err
 static aur_status apply(aur_transaction *transaction, auri_commit *commit, aur_error *error) {
     aur_status status = change_catalog(transaction, commit, error);
     for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
-        const auri_use *use = &transaction->uses[at];
+        auri_use *use = &transaction->uses[at];
         if (use->has_writes && !use->is_dropped) {
             status = apply_writes(use, commit, error);
         }
@@ -523,8 +525,11 @@ static aur_status commit_locked(aur_transaction *transaction, aur_lsn *lsn_out, 
         *lsn_out = transaction->read_point;
         if (has_writes(transaction)) {
             auri_read_set_sort(&transaction->reads);
+            auri_ahead_begin(transaction);
             (void)pthread_mutex_lock(&transactions->latch);
+            const uint64_t loads = aur_buffer_loads(transactions->options.buffer);
             status = commit_writes(transaction, lsn_out, error);
+            auri_ahead_learn(transactions, loads);
             (void)pthread_mutex_unlock(&transactions->latch);
         }
     }
