@@ -173,6 +173,11 @@ static aur_status apply(const aur_segment *segment, const auri_chain *chain, uin
     return status;
 }
 
+/* Whether applying the newest record has looked at the whole page. */
+static bool ends_with_image(const auri_chain *chain) {
+    return chain->links[0].bytes[AUR_RECORD_OP_AT] == AUR_OP_IMAGE;
+}
+
 static aur_status build(aur_segment *segment, auri_chain *chain, uint8_t *page, aur_error *error) {
     pins pinned = {0};
     aur_status status = collect(segment, &pinned, chain, error);
@@ -187,7 +192,8 @@ static aur_status build(aur_segment *segment, auri_chain *chain, uint8_t *page, 
     }
     if (status == AUR_OK &&
         (aur_page_number(page) != chain->page_id ||
-         aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
+         (!ends_with_image(chain) &&
+          aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK))) {
         status = chain_damage(segment, &chain->links[0],
                               aur_get64(chain->links[0].bytes + AUR_RECORD_LSN_AT),
                               "the page that the records build is broken", error);
