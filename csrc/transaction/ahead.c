@@ -57,10 +57,12 @@ void auri_ahead_begin(aur_transaction *transaction) {
 
 void auri_ahead_one(aur_transactions *transactions, aur_table *table, const uint8_t *key,
                     size_t key_bytes) {
+    if (!is_due(transactions)) {
+        return;
+    }
     /* No read point is registered, so only what is in the pool may be looked at. */
     const aur_reader reader = auri_reader(transactions, auri_reading_point(transactions), true);
-    if (is_due(transactions) &&
-        auri_tables_check(&transactions->tables, &reader, table, NULL) == AUR_OK) {
+    if (auri_tables_check(&transactions->tables, &reader, table, NULL) == AUR_OK) {
         aur_page_id announced = table->tree.root;
         aur_tree_will_read(&reader, &table->tree, key, key_bytes, &announced);
     }
