@@ -18,6 +18,11 @@ static aur_status source_read_page(void *context, aur_page_id page_id, aur_lsn r
     return aur_quorum_read_page(engine->quorum, page_id, read_point, page, error);
 }
 
+static void source_will_read(void *context, aur_page_id page_id, aur_lsn read_point) {
+    const aur_engine *engine = context;
+    aur_quorum_will_read(engine->quorum, page_id, read_point);
+}
+
 static aur_lsn source_hardened(void *context) {
     const aur_engine *engine = context;
     return aur_log_vcl(engine->log);
@@ -76,6 +81,7 @@ static aur_status create_buffer(aur_engine *engine) {
         .read_page = source_read_page,
         .hardened = source_hardened,
         .harden = source_harden,
+        .will_read = source_will_read,
     };
     atomic_init(&engine->cache_bytes, engine->options.cache_bytes);
     const uint64_t budget_bytes = pool_bytes(engine->options.cache_bytes);

@@ -96,6 +96,10 @@ typedef struct aur_tree_lookup {
  * what is wrong. */
 void aur_tree_get_many(const aur_reader *reader, const aur_tree *tree, aur_tree_lookup *lookups,
                        size_t count);
+/* The leaf of the key is about to be read: it is announced to the pool, unless it is *announced,
+ * which was the last one. Inner pages are read. */
+void aur_tree_will_read(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                        size_t key_bytes, aur_page_id *announced);
 /* Copies value bytes [0, length) to `out`. */
 aur_status aur_value_read(const aur_reader *reader, const aur_value *value, uint8_t *out,
                           aur_error *error) AUR_CHECKED;

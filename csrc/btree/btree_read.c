@@ -73,6 +73,34 @@ aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const ui
     return status;
 }
 
+void aur_tree_will_read(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                        size_t key_bytes, aur_page_id *announced) {
+    const auri_key wanted = {key, (uint32_t)key_bytes};
+    aur_page_id page_id = tree->root;
+    int level = AURI_ROOT_LEVEL_ANY;
+    aur_status status;
+    do {
+        aur_page_ref ref = {NULL, NULL};
+        uint32_t position;
+        status = auri_node_pin(reader, tree, page_id, level, &ref, NULL);
+        if (status != AUR_OK) {
+            return;
+        }
+        level = aur_page_level(ref.page) - 1;
+        if (level >= 0) {
+            status = auri_inner_search(ref.page, wanted, false, &position, NULL);
+        }
+        if (level >= 0 && status == AUR_OK) {
+            status = auri_inner_child(ref.page, position, &page_id, NULL);
+        }
+        aur_buffer_unpin(reader->buffer, &ref);
+    } while (status == AUR_OK && level > 0);
+    if (status == AUR_OK && level == 0 && page_id != *announced) {
+        *announced = page_id;
+        aur_buffer_will_pin(reader->buffer, page_id);
+    }
+}
+
 void aur_value_release(const aur_reader *reader, aur_value *value) {
     aur_buffer_unpin(reader->buffer, &value->ref);
 }

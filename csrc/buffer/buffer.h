@@ -54,6 +54,8 @@ typedef struct aur_page_source {
     aur_lsn (*hardened)(void *context);
     /* Hardens more, waiting for it. Only called in the writer's thread. */
     aur_status (*harden)(void *context, aur_error *error);
+    /* A read of the page at that point will follow, and may be prepared. NULL: there is no way. */
+    void (*will_read)(void *context, aur_page_id page_id, aur_lsn read_point);
 } aur_page_source;
 
 /* A pinned version. `page` is valid and constant until unpinned (writer: until the next modify of
@@ -79,6 +81,13 @@ aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_
  * then. First the way to it for all pages of the group, then the pages. */
 void aur_buffer_prefetch_way(const aur_buffer *buffer, aur_page_id page_id);
 void aur_buffer_prefetch(const aur_buffer *buffer, aur_page_id page_id);
+/* The head of the page is about to be pinned: what is not in the pool is announced to the source,
+ * so that several pages can be on their way at once. */
+void aur_buffer_will_pin(aur_buffer *buffer, aur_page_id page_id);
+
+/* How often pages were read from the source so far. */
+uint64_t aur_buffer_loads(const aur_buffer *buffer);
+
 /* Gives the pin back and clears `ref`. A ref without a pin is ignored. */
 void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref);
 

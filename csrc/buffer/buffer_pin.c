@@ -195,6 +195,7 @@ static aur_status load_page(aur_buffer *buffer, auri_partition *partition, const
     if (status != AUR_OK) {
         return status;
     }
+    (void)atomic_fetch_add_explicit(&buffer->loads, 1, memory_order_relaxed);
     fresh->page_id = load->page_id;
     status = buffer->source.read_page(buffer->source.context, load->page_id, load->read_point,
                                       fresh->page, error);
@@ -242,6 +243,25 @@ aur_status aur_buffer_pin(aur_buffer *buffer, aur_page_id page_id, aur_lsn read_
 aur_status aur_buffer_pin_head(aur_buffer *buffer, aur_page_id page_id, aur_page_ref *ref_out,
                                aur_error *error) {
     return aur_buffer_pin(buffer, page_id, AUR_LSN_MAX, false, ref_out, error);
+}
+
+void aur_buffer_will_pin(aur_buffer *buffer, aur_page_id page_id) {
+    auri_partition *partition = auri_partition_of(buffer, page_id);
+    const aur_page_source *source = &buffer->source;
+    if (source->will_read == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&partition->lock);
+    const aur_version *newest = auri_partition_newest(partition, page_id);
+    const bool has_head = newest != NULL && newest->next_lsn == AUR_LSN_MAX;
+    (void)pthread_mutex_unlock(&partition->lock);
+    if (!has_head) {
+        source->will_read(source->context, page_id, source->hardened(source->context));
+    }
+}
+
+uint64_t aur_buffer_loads(const aur_buffer *buffer) {
+    return atomic_load_explicit(&buffer->loads, memory_order_relaxed);
 }
 
 void aur_buffer_unpin(aur_buffer *buffer, aur_page_ref *ref) {

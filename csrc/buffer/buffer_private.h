@@ -126,6 +126,7 @@ typedef struct auri_rewinds {
 struct aur_buffer {
     auri_partition partitions[AURI_PARTITIONS];
     auri_memory memory;
+    atomic_uint_least64_t loads;
     atomic_uint evict_cursor; /* partition where the next search for a victim begins */
     auri_hint *hints;         /* a power of two of them, for the budget that the pool began with */
     uint64_t hint_mask;

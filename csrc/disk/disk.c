@@ -251,6 +251,12 @@ aur_status aur_file_read(aur_file *file, uint64_t offset, void *buffer, size_t l
     return file->operations->read(file, offset, buffer, length, read_out, error);
 }
 
+void aur_file_will_read(aur_file *file, uint64_t offset, size_t length) {
+    if (file->operations->will_read != NULL && range_is_valid(offset, length)) {
+        file->operations->will_read(file, offset, length);
+    }
+}
+
 aur_status aur_file_write(aur_file *file, uint64_t offset, const void *buffer, size_t length,
                           aur_error *error) {
     aur_status status = auri_file_writable(file, error);

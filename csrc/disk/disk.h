@@ -104,6 +104,10 @@ void aur_file_close(aur_file *file);
 aur_status aur_file_read(aur_file *file, uint64_t offset, void *buffer, size_t length,
                          size_t *read_out, aur_error *error) AUR_CHECKED;
 
+/* The range is about to be read: the disk may begin with it, and the caller does not wait. Reads
+ * that are announced together are under way together. */
+void aur_file_will_read(aur_file *file, uint64_t offset, size_t length);
+
 /* Writes all of it, or fails. After a failure the content of the range is unknown and the caller
  * fails the copy (I10): the handle remembers the first failed write or sync, and fails every later
  * one without trying. AUR_ERR_READ_ONLY in mode READ, AUR_ERR_INVALID when a durable write is not

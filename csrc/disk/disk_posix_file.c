@@ -97,6 +97,18 @@ static aur_status posix_file_read(aur_file *base, uint64_t offset, void *buffer,
     return AUR_OK;
 }
 
+/* Advice, so what becomes of it does not matter. */
+static void posix_file_will_read(aur_file *base, uint64_t offset, size_t length) {
+#ifdef POSIX_FADV_WILLNEED
+    const posix_file *file = (const posix_file *)base;
+    (void)posix_fadvise(file->read_fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+#else
+    (void)base;
+    (void)offset;
+    (void)length;
+#endif
+}
+
 static aur_status posix_file_write(aur_file *base, uint64_t offset, const void *buffer,
                                    size_t length, aur_error *error) {
     const posix_file *file = (const posix_file *)base;
@@ -167,6 +179,7 @@ static const auri_file_operations posix_file_operations = {
     .size = posix_file_size,
     .check = posix_file_check,
     .descriptor = posix_file_descriptor,
+    .will_read = posix_file_will_read,
 };
 
 /* Some file systems take O_DIRECT at open and refuse it at the first transfer: one read tells. */

@@ -47,6 +47,8 @@ typedef struct auri_file_operations {
     aur_status (*size)(aur_file *file, uint64_t *size_out, aur_error *error);
     aur_status (*check)(aur_file *file, uint64_t size_bytes, aur_error *error);
     int (*descriptor)(aur_file *file);
+    /* NULL: nothing is gained by knowing. */
+    void (*will_read)(aur_file *file, uint64_t offset, size_t length);
 } auri_file_operations;
 
 /* First member of every implementation's disk. */

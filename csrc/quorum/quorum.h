@@ -179,6 +179,10 @@ aur_status aur_quorum_copy_status(aur_quorum *quorum, uint32_t group, uint32_t c
 aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point,
                                 uint8_t *page, aur_error *error) AUR_CHECKED;
 
+/* Such a read will follow: the copy that would be asked now may begin with what it needs from disk.
+ */
+void aur_quorum_will_read(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point);
+
 /* Names who knows what must be retained. The storage worker asks before each unit of work, in its
  * thread and with no lock held; out->points stays valid until it asks again. NULL: nobody. Before
  * start. */

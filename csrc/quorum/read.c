@@ -109,6 +109,21 @@ static aur_status read_from_group(auri_group *group, aur_page_id page_id, aur_ls
     return worst.status;
 }
 
+void aur_quorum_will_read(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point) {
+    const uint64_t number = page_id / quorum->options.group_pages;
+    auri_quorum_lock(quorum);
+    auri_copy *copy =
+        number < quorum->group_count ? best_copy(quorum->groups[number], read_point, 0) : NULL;
+    if (copy != NULL) {
+        copy->users++;
+        auri_quorum_unlock(quorum);
+        aur_segment_will_read(copy->segment, page_id, read_point);
+        auri_quorum_lock(quorum);
+        auri_copy_unpin(copy);
+    }
+    auri_quorum_unlock(quorum);
+}
+
 aur_status aur_quorum_read_page(aur_quorum *quorum, aur_page_id page_id, aur_lsn read_point,
                                 uint8_t *page, aur_error *error) {
     const uint64_t number = page_id / quorum->options.group_pages;

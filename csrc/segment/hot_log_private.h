@@ -14,8 +14,7 @@
 enum {
     AURI_EXTENT_HEADER_BYTES = 4096,   /* frames start here */
     AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
-    AURI_RETAINED_EXTENTS = 2,         /* flushed extents kept for copies that catch up */
-    AURI_SPARE_EXTENTS = 2,            /* flushed extents kept for reuse */
+    AURI_RETAINED_EXTENTS = 2,         /* in full ones: flushed, kept for copies that catch up */
     AURI_BULK_SHARE = 32, /* frames above this part of an extent do not mind a slow one */
 };
 

@@ -3,6 +3,7 @@
  *
  *   layer_write.c   one pass over sorted records, and the commits of an LSN range
  *   layer_read.c    one page's records out of a layer; blocks and their checksums
+ *   layer_index.c   index blocks, which are kept in memory as long as there is room
  *   layer_cursor.c  all records of a layer, or those of a range of pages
  *   commits.c       when the commits of an LSN range happened
  */
@@ -23,6 +24,7 @@ enum {
     AURI_INDEX_ENTRIES = 128,        /* pointers in one index block */
     AURI_COMMITS_PER_BLOCK = 512,    /* all blocks of commits but a layer's last have so many */
     AURI_NUMBER_MIX_BITS = 24,       /* of a layer's number; above them it counts */
+    AURI_INDEX_BYTES_KEPT = 8 << 20, /* of index blocks that a segment keeps in memory at most */
 };
 
 enum auri_layer_kind {
@@ -133,7 +135,9 @@ typedef struct auri_layer {
     atomic_bool loaded;
     uint8_t *root; /* pointers to index blocks */
     uint32_t root_count;
-    uint8_t *bitmap; /* one bit for each page from info.first_page on */
+    atomic_uint_least64_t *kept_bytes; /* of the segment, which outlives it; NULL: keeps none */
+    _Atomic(uint8_t *) *kept;          /* index blocks by their place in the root; NULL: not kept */
+    uint8_t *bitmap;                   /* one bit for each page from info.first_page on */
     uint64_t bitmap_bytes;
     auri_pointer commit_index;    /* pointers to blocks of commits */
     struct auri_layer *successor; /* the same file under a newer entry: as long as this one is read,
@@ -176,6 +180,19 @@ aur_status auri_segment_layer_damage(const auri_layer *layer, uint64_t offset, a
  * none. */
 uint32_t auri_segment_last_before(const uint8_t *pointers, uint32_t count, aur_page_id page_id,
                                   aur_lsn lsn);
+
+/* ---- Index blocks (layer_index.c) ---- */
+
+/* Makes room for what is kept of the index of a layer that is being loaded. Without the memory
+ * nothing is kept. */
+void auri_segment_index_open(auri_layer *layer);
+void auri_segment_index_close(auri_layer *layer);
+
+/* The index block that the root names at `at`: one that is kept, or read into `buffer`.
+ * *entries_out has *count_out encoded pointers and lives as long as both. */
+aur_status auri_segment_index_block(auri_layer *layer, uint32_t at, auri_block_buffer *buffer,
+                                    const uint8_t **entries_out, uint32_t *count_out,
+                                    aur_error *error) AUR_CHECKED;
 
 /* ---- Walking (layer_cursor.c) ---- */
 

@@ -1,6 +1,6 @@
 /*
- * Reading a layer. Footer, root and bitmap are loaded at the first read and kept; index and data
- * blocks are read each time through the operating system's cache. Nothing is used before its
+ * Reading a layer. Footer, root and bitmap are loaded at the first read and kept; data blocks are
+ * read each time, through the operating system's cache. Nothing is used before its
  * checksum, which stands in the pointer that led to it, has been compared.
  */
 #include <stdlib.h>
@@ -83,6 +83,9 @@ aur_status auri_segment_layer_open_new(aur_segment *segment, const auri_layer_in
         *layer_out = NULL;
         status = damage.status;
     }
+    if (status == AUR_OK) {
+        (*layer_out)->kept_bytes = &segment->kept_index_bytes;
+    }
     return status == AUR_OK
                ? AUR_OK
                : aur_fail(error, status, "a layer that was just written cannot be opened");
@@ -102,6 +105,7 @@ void auri_segment_layer_release(auri_layer *layer) {
         aur_file_close(layer->file);
     }
     auri_segment_layer_release(layer->successor);
+    auri_segment_index_close(layer);
     pthread_mutex_destroy(&layer->load_lock);
     free(layer->root);
     free(layer->bitmap);
@@ -248,6 +252,7 @@ static aur_status load(auri_layer *layer, aur_error *error) {
         layer->root = root.raw;
         layer->bitmap = bitmap.raw;
         layer->bitmap_bytes = pointer.raw_bytes;
+        auri_segment_index_open(layer);
         root.raw = NULL;
         bitmap.raw = NULL;
     }
@@ -368,19 +373,21 @@ static aur_status add_records(const auri_layer *layer, const uint8_t *block, uin
     return status;
 }
 
-/* Goes back through the data blocks of one index block. *more_out: the page's records may go on
- * before it. */
-static aur_status collect_index_block(auri_layer *layer, const auri_pointer *index,
-                                      auri_chain *chain, bool *more_out, aur_error *error) {
-    aur_status status = auri_segment_layer_read_block(layer, index, &chain->index, error);
+/* Goes back through the data blocks of the index block at `index` in the root. *more_out: the
+ * page's records may go on before it. */
+static aur_status collect_index_block(auri_layer *layer, uint32_t index, auri_chain *chain,
+                                      bool *more_out, aur_error *error) {
+    const uint8_t *entries = NULL;
+    uint32_t count = 0;
+    aur_status status =
+        auri_segment_index_block(layer, index, &chain->index, &entries, &count, error);
     if (status != AUR_OK) {
         return status;
     }
-    uint32_t at = auri_segment_last_before(chain->index.raw, index->raw_bytes / AUR_POINTER_BYTES,
-                                           chain->page_id, chain->read_point);
+    uint32_t at = auri_segment_last_before(entries, count, chain->page_id, chain->read_point);
     for (; at > 0 && *more_out && !chain->complete && status == AUR_OK; at--) {
         auri_pointer data;
-        auri_segment_pointer_decode(chain->index.raw + (size_t)(at - 1) * AUR_POINTER_BYTES, &data);
+        auri_segment_pointer_decode(entries + (size_t)(at - 1) * AUR_POINTER_BYTES, &data);
         status = auri_segment_layer_read_block(layer, &data, &chain->data, error);
         if (status == AUR_OK) {
             const uint8_t *block = chain->data.raw;
@@ -394,10 +401,15 @@ static aur_status collect_index_block(auri_layer *layer, const auri_pointer *ind
     return status;
 }
 
-aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_error *error) {
+/* Whether its place among pages and moments lets the layer have the page at a read point. */
+static bool may_have(const auri_layer *layer, aur_page_id page_id, aur_lsn read_point) {
     const auri_layer_info *info = &layer->info;
-    if (info->records == 0 || info->first_lsn > chain->read_point ||
-        chain->page_id < info->first_page || chain->page_id > info->last_page) {
+    return info->records > 0 && info->first_lsn <= read_point && page_id >= info->first_page &&
+           page_id <= info->last_page;
+}
+
+aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_error *error) {
+    if (!may_have(layer, chain->page_id, chain->read_point)) {
         return AUR_OK;
     }
     aur_status status = auri_segment_layer_load(layer, error);
@@ -408,9 +420,29 @@ aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain, aur_
     uint32_t at =
         auri_segment_last_before(layer->root, layer->root_count, chain->page_id, chain->read_point);
     for (; at > 0 && more && !chain->complete && status == AUR_OK; at--) {
-        auri_pointer index;
-        auri_segment_pointer_decode(layer->root + (size_t)(at - 1) * AUR_POINTER_BYTES, &index);
-        status = collect_index_block(layer, &index, chain, &more, error);
+        status = collect_index_block(layer, at - 1, chain, &more, error);
     }
     return status;
+}
+
+void auri_segment_layer_will_read(auri_layer *layer, aur_page_id page_id, aur_lsn read_point) {
+    auri_block_buffer buffer = {0};
+    const uint8_t *entries = NULL;
+    uint32_t count = 0;
+    if (!may_have(layer, page_id, read_point) || layer->file == NULL ||
+        auri_segment_layer_load(layer, NULL) != AUR_OK || !has_page(layer, page_id)) {
+        return;
+    }
+    const uint32_t root =
+        auri_segment_last_before(layer->root, layer->root_count, page_id, read_point);
+    if (root > 0 &&
+        auri_segment_index_block(layer, root - 1, &buffer, &entries, &count, NULL) == AUR_OK) {
+        const uint32_t at = auri_segment_last_before(entries, count, page_id, read_point);
+        if (at > 0) {
+            auri_pointer data;
+            auri_segment_pointer_decode(entries + (size_t)(at - 1) * AUR_POINTER_BYTES, &data);
+            aur_file_will_read(layer->file, data.offset, data.stored_bytes);
+        }
+    }
+    auri_segment_block_buffer_free(&buffer);
 }

@@ -9,7 +9,14 @@
 
 #include "segment/segment_private.h"
 
-enum { OUT_BYTES = 256 << 10, ZSTD_LEVEL = 1 };
+enum {
+    OUT_BYTES = 256 << 10,
+    ZSTD_LEVEL = 1,
+    /* Of what a flush writes: a page has few records in it, and a read may have to look for them in
+     * several such layers. It is merged soon, so half the work for nearly the same size will do. */
+    FLUSH_BLOCK_RAW_BYTES = 2 << 10,
+    ZSTD_LEVEL_FLUSH = -2,
+};
 
 static const char HEADER_MAGIC[8] = {'A', 'U', 'R', 'L', 'A', 'Y', 'E', 'R'};
 static const char FOOTER_MAGIC[8] = {'A', 'U', 'R', 'L', 'F', 'O', 'O', 'T'};
@@ -47,6 +54,10 @@ void auri_segment_pointer_encode(const auri_pointer *pointer, uint8_t out[AUR_PO
 
 void auri_segment_layer_name(uint64_t number, char name[AURI_NAME_BYTES]) {
     (void)snprintf(name, AURI_NAME_BYTES, "layer-%016llx", (unsigned long long)number);
+}
+
+static bool is_flush(const auri_layer_info *info) {
+    return info->kind == AURI_LAYER_DELTA && info->tier == 0;
 }
 
 static aur_status no_memory(aur_error *error) {
@@ -111,8 +122,9 @@ static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, siz
         if (!auri_segment_bytes_reserve(&writer->packed, ZSTD_compressBound(length))) {
             return no_memory(error);
         }
-        const size_t packed = ZSTD_compressCCtx(writer->packer, writer->packed.bytes,
-                                                writer->packed.capacity, bytes, length, ZSTD_LEVEL);
+        const size_t packed =
+            ZSTD_compressCCtx(writer->packer, writer->packed.bytes, writer->packed.capacity, bytes,
+                              length, is_flush(&writer->info) ? ZSTD_LEVEL_FLUSH : ZSTD_LEVEL);
         if (!ZSTD_isError(packed) && packed < length) {
             stored = writer->packed.bytes;
             stored_bytes = packed;
@@ -212,15 +224,13 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint32_t kind, u
     return AUR_OK;
 }
 
-/* Ends the data block that is being filled. What was just flushed stays uncompressed: it is merged
- * soon. */
+/* Ends the data block that is being filled. */
 static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
     if (writer->raw.length == 0) {
         return AUR_OK;
     }
-    const bool pack = writer->info.kind != AURI_LAYER_DELTA || writer->info.tier > 0;
     const aur_status status =
-        put_block(writer, writer->raw.bytes, writer->raw.length, pack, &writer->opened, error);
+        put_block(writer, writer->raw.bytes, writer->raw.length, true, &writer->opened, error);
     if (status != AUR_OK) {
         return status;
     }
@@ -250,7 +260,8 @@ static void note_record(auri_layer_writer *writer, const aur_record *record) {
 
 aur_status auri_segment_layer_writer_add(auri_layer_writer *writer, const aur_record *record,
                                          const uint8_t *bytes, size_t length, aur_error *error) {
-    if (writer->raw.length > 0 && writer->raw.length + length > AURI_BLOCK_RAW_BYTES) {
+    const uint32_t full = is_flush(&writer->info) ? FLUSH_BLOCK_RAW_BYTES : AURI_BLOCK_RAW_BYTES;
+    if (writer->raw.length > 0 && writer->raw.length + length > full) {
         const aur_status status = close_block(writer, error);
         if (status != AUR_OK) {
             return status;

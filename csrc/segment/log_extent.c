@@ -1,7 +1,7 @@
 /*
  * The files of the hot log. An extent is zeroed and given its header before it takes a frame, so
- * that the append path writes frames and nothing else. Extents grow from 1 MiB to
- * options.extent_bytes.
+ * that the append path writes frames and nothing else. The log grows by extents of 1 MiB to
+ * options.extent_bytes, and once it is that long it goes round where it can.
  *
  * Zeroing costs as much of the disk as the frames will. When large frames come faster than extents
  * are recycled, one is made without it: each frame then changes metadata of the file, which a large
@@ -15,6 +15,7 @@
 
 enum {
     LARGE_SHARE = 2, /* a log that takes more than this part of one full extent is large */
+    SPARE_SHARE = 4, /* this part of it should be ready for frames */
     FRAMES_PER_EXTENT = 4,
     ZERO_CHUNK_BYTES = 256 << 10,
 };
@@ -302,14 +303,17 @@ static uint64_t first_size(const aur_segment *segment) {
     return full < AURI_FIRST_EXTENT_BYTES ? full : AURI_FIRST_EXTENT_BYTES;
 }
 
-/* Extents double up to the full size, so that a small volume stays small. Holds `lock`. */
+/* Each extent makes the log longer by half, so that a small volume stays small, and little is
+ * zeroed before it is needed; on the way it stops at the length from which on it goes round. Holds
+ * `lock`.
+ */
 static uint64_t next_size(const aur_segment *segment) {
-    const auri_log *log = &segment->log;
-    if (log->count == 0) {
-        return first_size(segment);
-    }
-    const uint64_t size = 2 * log->extents[log->count - 1]->size_bytes;
-    return size < segment->options.extent_bytes ? size : segment->options.extent_bytes;
+    const uint64_t first = first_size(segment);
+    const uint64_t full = segment->options.extent_bytes;
+    const uint64_t bytes = segment->log.bytes;
+    const uint64_t most = bytes < full ? full - bytes : full;
+    const uint64_t half = bytes / 2 < most ? bytes / 2 : most;
+    return half < first ? first : half / first * first;
 }
 
 /* Makes an extent that `length` bytes fit into, and puts it into the list. */
@@ -350,9 +354,9 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
 /* What log_maintain and log_trim look at. */
 typedef struct log_census {
     auri_extent *oldest; /* the oldest extent that replay no longer needs */
-    uint32_t flushed;    /* how many of those there are */
-    uint32_t spares;     /* extents that wait for frames */
-    bool wants_spare;    /* the active one is half full, and nothing waits */
+    uint64_t flushed;    /* bytes of all those */
+    uint64_t unused;     /* bytes that wait for frames */
+    bool wants_spare;    /* those are less than a part of the log */
     bool wants_zeroed;   /* small frames should not have to wait, or go on in a slow extent */
 } log_census;
 
@@ -365,27 +369,30 @@ static log_census take_census(const aur_segment *segment) {
     for (uint32_t at = 0; at < log->count; at++) {
         auri_extent *extent = log->extents[at];
         if (extent->sequence > log->floor) {
-            census.spares++;
+            census.unused += extent->size_bytes;
             has_zeroed |= !extent->slow;
         } else if (extent != active && extent->sequence < segment->manifest.replay.sequence) {
             census.oldest = census.oldest == NULL ? extent : census.oldest;
-            census.flushed++;
+            census.flushed += extent->size_bytes;
+        } else if (extent == active) {
+            census.unused += extent->size_bytes - extent->used_bytes;
         }
     }
-    census.wants_spare =
-        census.spares == 0 && (active == NULL || active->used_bytes > active->size_bytes / 2);
+    census.wants_spare = census.unused < log->bytes / SPARE_SHARE;
     census.wants_zeroed =
         !log->is_bulk && (census.wants_spare || (active != NULL && active->slow && !has_zeroed));
     return census;
 }
 
 /* The extent to recycle or remove, taken out of the list; NULL when all are still of use: to the
- * segment itself, or to a copy that catches up. Holds `lock`. */
+ * segment itself, or to a copy that catches up. A log of some length goes round rather than grow:
+ * an extent that is made is written twice. Holds `lock`. */
 static auri_extent *take_flushed(aur_segment *segment, const log_census *census) {
     auri_extent *oldest = census->oldest;
-    const bool reusable = oldest != NULL && oldest->size_bytes == segment->options.extent_bytes;
-    if (oldest == NULL || (census->flushed <= AURI_RETAINED_EXTENTS && oldest->link_offset != 0 &&
-                           !(reusable && census->wants_spare))) {
+    const uint64_t full = segment->options.extent_bytes;
+    const bool goes_round = census->wants_spare && segment->log.bytes >= full;
+    if (oldest == NULL || (oldest->link_offset != 0 && !goes_round &&
+                           census->flushed - oldest->size_bytes < AURI_RETAINED_EXTENTS * full)) {
         return NULL;
     }
     auri_segment_log_take_out(&segment->log, oldest);
@@ -462,12 +469,9 @@ aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) {
     const log_census census = take_census(segment);
     auri_extent *flushed = take_flushed(segment, &census);
     pthread_mutex_unlock(&segment->lock);
-    if (flushed != NULL && census.spares < AURI_SPARE_EXTENTS &&
-        flushed->size_bytes == segment->options.extent_bytes) {
-        return recycle(segment, flushed, error);
-    }
     if (flushed != NULL) {
-        return discard(segment, flushed, error);
+        return census.wants_spare ? recycle(segment, flushed, error)
+                                  : discard(segment, flushed, error);
     }
     return census.wants_zeroed ? grow(segment, 0, false, error) : AUR_NOT_FOUND;
 }

@@ -146,6 +146,7 @@ static aur_status open_layers(aur_segment *segment, aur_error *error) {
             status = aur_fail(error, status, "no memory for a layer");
             break;
         }
+        layers[opened]->kept_bytes = &segment->kept_index_bytes;
         if (damage.status != AUR_OK) {
             auri_segment_note_damage(segment, &damage);
         }

@@ -173,6 +173,11 @@ static aur_status apply(const aur_segment *segment, const auri_chain *chain, uin
     return status;
 }
 
+/* Whether applying the newest record has looked at the whole page. */
+static bool ends_with_image(const auri_chain *chain) {
+    return chain->links[0].bytes[AUR_RECORD_OP_AT] == AUR_OP_IMAGE;
+}
+
 static aur_status build(aur_segment *segment, auri_chain *chain, uint8_t *page, aur_error *error) {
     pins pinned = {0};
     aur_status status = collect(segment, &pinned, chain, error);
@@ -187,7 +192,8 @@ static aur_status build(aur_segment *segment, auri_chain *chain, uint8_t *page, 
     }
     if (status == AUR_OK &&
         (aur_page_number(page) != chain->page_id ||
-         aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK)) {
+         (!ends_with_image(chain) &&
+          aur_page_check_structure(page, segment->identity.page_bytes) != AUR_OK))) {
         status = chain_damage(segment, &chain->links[0],
                               aur_get64(chain->links[0].bytes + AUR_RECORD_LSN_AT),
                               "the page that the records build is broken", error);
@@ -226,6 +232,24 @@ aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_id, aur_
         *error = damage;
     }
     return status;
+}
+
+/* A page's records may stand in several layers. Down to its base part, which mostly has it whole,
+ * all are announced: that is cheaper than a read that waits for one layer after the other. */
+void aur_segment_will_read(aur_segment *segment, aur_page_id page_id, aur_lsn read_point) {
+    auri_view *view = auri_segment_pin_view(segment);
+    auri_layer *part = auri_segment_view_part(view, page_id);
+    const aur_lsn floor = part == NULL ? 0 : part->info.complete_lsn;
+    for (uint32_t at = 0; at < view->delta_count; at++) {
+        if (view->layers[at]->info.complete_lsn <= floor) {
+            break;
+        }
+        auri_segment_layer_will_read(view->layers[at], page_id, read_point);
+    }
+    if (part != NULL) {
+        auri_segment_layer_will_read(part, page_id, read_point);
+    }
+    auri_segment_view_release(view);
 }
 
 /* The frame that links to `after_lsn`; NULL when this memtable has none. Chain order is LSN order.

@@ -140,7 +140,7 @@ static uint64_t memory_bytes(const aur_segment *segment) {
             bytes += layer->bitmap_bytes + (uint64_t)layer->root_count * AUR_POINTER_BYTES;
         }
     }
-    return bytes;
+    return bytes + atomic_load_explicit(&segment->kept_index_bytes, memory_order_relaxed);
 }
 
 /* Adds up what the layers hold. Deltas count as history: what of them is live is live in the base

@@ -189,6 +189,9 @@ AUR_API aur_status aur_segment_read_page(aur_segment *segment, aur_page_id page_
                                          aur_lsn read_point, uint8_t *page,
                                          aur_error *error) AUR_CHECKED;
 
+/* A read of the page at `read_point` will follow: the disk may begin with what it needs. */
+void aur_segment_will_read(aur_segment *segment, aur_page_id page_id, aur_lsn read_point);
+
 /* The newest commit of the group at or before a time, or at or below an LSN; how many there are
  * with after < LSN <= upto. Commits of abandoned histories count; those before the horizon may be
  * gone. AUR_NOT_FOUND: none. */

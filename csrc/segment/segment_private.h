@@ -175,6 +175,9 @@ aur_status auri_segment_chain_add(auri_chain *chain, const uint8_t *bytes, const
 aur_status auri_segment_layer_collect(auri_layer *layer, auri_chain *chain,
                                       aur_error *error) AUR_CHECKED;
 
+/* Announces the read of the block that has the page's newest records up to a read point. */
+void auri_segment_layer_will_read(auri_layer *layer, aur_page_id page_id, aur_lsn read_point);
+
 /* ---- The segment ---- */
 
 typedef struct auri_merge auri_merge;
@@ -216,6 +219,8 @@ struct aur_segment {
     uint32_t unpacker_count;
     uint32_t health;
     aur_error damage;
+
+    atomic_uint_least64_t kept_index_bytes; /* what layers keep of their index */
 };
 
 /* Notes a failed write (health FAILED) or damage (health DAMAGED); the first one is kept in

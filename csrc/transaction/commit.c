@@ -424,18 +424,26 @@ static aur_status change_catalog(aur_transaction *transaction, auri_commit *comm
     return status;
 }
 
+/* The writes to one table that the commit has still to apply. */
+typedef struct pending {
+    const auri_write *next;
+    auri_use *use;
+    aur_reader head;
+} pending;
+
 /* Entries lie in the order in which they were written, not in that of their keys: each is asked
  * for some time before it is needed. */
 static bool next_write(void *context, aur_tree_write *out) {
-    const auri_write **next = context;
-    const auri_write *write = *next;
+    pending *writes = context;
+    const auri_write *write = writes->next;
     if (write == NULL) {
         return false;
     }
-    *next = auri_write_next(write);
-    if (*next != NULL) {
-        __builtin_prefetch((*next)->value);
-        __builtin_prefetch(auri_write_next(*next));
+    auri_ahead_step(writes->use, &writes->head);
+    writes->next = auri_write_next(write);
+    if (writes->next != NULL) {
+        __builtin_prefetch(writes->next->value);
+        __builtin_prefetch(auri_write_next(writes->next));
     }
     *out = (aur_tree_write){.key = auri_write_key(write),
                             .key_bytes = write->key_bytes,
@@ -445,16 +453,17 @@ static bool next_write(void *context, aur_tree_write *out) {
     return true;
 }
 
-static aur_status apply_writes(const auri_use *use, auri_commit *commit, aur_error *error) {
-    const auri_write *write = auri_write_map_first(&use->writes);
-    return aur_tree_write_many(&commit->writer, &use->table->tree, next_write, (void *)&write,
-                               error);
+static aur_status apply_writes(auri_use *use, auri_commit *commit, aur_error *error) {
+    pending writes = {.next = auri_write_map_first(&use->writes),
+                      .use = use,
+                      .head = auri_reader(commit->transactions, AUR_LSN_MAX, false)};
+    return aur_tree_write_many(&commit->writer, &use->table->tree, next_write, &writes, error);
 }
 
 static aur_status apply(aur_transaction *transaction, auri_commit *commit, aur_error *error) {
     aur_status status = change_catalog(transaction, commit, error);
     for (size_t at = 0; at < transaction->use_count && status == AUR_OK; at++) {
-        const auri_use *use = &transaction->uses[at];
+        auri_use *use = &transaction->uses[at];
         if (use->has_writes && !use->is_dropped) {
             status = apply_writes(use, commit, error);
         }
@@ -526,8 +535,11 @@ static aur_status commit_locked(aur_transaction *transaction, aur_lsn *lsn_out, 
         *lsn_out = transaction->read_point;
         if (has_writes(transaction)) {
             auri_read_set_sort(&transaction->reads);
+            auri_ahead_begin(transaction);
             (void)pthread_mutex_lock(&transactions->latch);
+            const uint64_t loads = aur_buffer_loads(transactions->options.buffer);
             status = commit_writes(transaction, lsn_out, error);
+            auri_ahead_learn(transactions, loads);
             (void)pthread_mutex_unlock(&transactions->latch);
         }
     }

@@ -170,8 +170,11 @@ aur_status aur_transactions_put(aur_transactions *transactions, aur_table *table
         status = auri_check_value(value_bytes, error);
     }
     if (status == AUR_OK) {
+        auri_ahead_one(transactions, write.table, key, key_bytes);
         (void)pthread_mutex_lock(&transactions->latch);
+        const uint64_t loads = aur_buffer_loads(transactions->options.buffer);
         status = put_latched(transactions, &write, value, value_bytes, lsn_out, error);
+        auri_ahead_learn(transactions, loads);
         (void)pthread_mutex_unlock(&transactions->latch);
     }
     return status;
@@ -207,8 +210,11 @@ aur_status aur_transactions_delete(aur_transactions *transactions, aur_table *ta
     one_write write = {auri_table_or_database(transactions, table), key, key_bytes};
     aur_status status = auri_check_key(key_bytes, error);
     if (status == AUR_OK) {
+        auri_ahead_one(transactions, write.table, key, key_bytes);
         (void)pthread_mutex_lock(&transactions->latch);
+        const uint64_t loads = aur_buffer_loads(transactions->options.buffer);
         status = delete_latched(transactions, &write, lsn_out, error);
+        auri_ahead_learn(transactions, loads);
         (void)pthread_mutex_unlock(&transactions->latch);
     }
     return status;

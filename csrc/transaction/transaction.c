@@ -366,6 +366,17 @@ static bool look_aside(aur_transaction *transaction, const auri_use *use, aur_lo
     return note_read(transaction, use->table, lookup->key, lookup->key_bytes) != AUR_OK;
 }
 
+/* The caller comes back for each of these, one after the other: the disk may read them together. */
+static void announce_missing(const aur_reader *reader, const aur_tree *tree,
+                             const aur_tree_lookup *lookups, size_t count) {
+    aur_page_id announced = tree->root;
+    for (size_t at = 0; at < count; at++) {
+        if (lookups[at].status == AUR_WOULD_BLOCK) {
+            aur_tree_will_read(reader, tree, lookups[at].key, lookups[at].key_bytes, &announced);
+        }
+    }
+}
+
 static void look_up(aur_transaction *transaction, const auri_use *use, aur_lookup *lookups,
                     size_t count) {
     _Static_assert((int)AUR_LOOKUPS_LIMIT <= (int)AUR_TREE_LOOKUPS_MAX, "the tree takes them all");
@@ -381,6 +392,7 @@ static void look_up(aur_transaction *transaction, const auri_use *use, aur_looku
     }
     const aur_reader reader = auri_reader(transaction->transactions, transaction->read_point, true);
     aur_tree_get_many(&reader, &use->table->tree, in_tree, wanted);
+    announce_missing(&reader, &use->table->tree, in_tree, wanted);
     for (size_t at = 0; at < wanted; at++) {
         asked[at]->status = in_tree[at].status;
         if (in_tree[at].status == AUR_OK) {

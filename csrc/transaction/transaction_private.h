@@ -33,6 +33,8 @@ struct aur_transactions {
     atomic_uint_least64_t commits, conflicts;
     atomic_uint_least64_t pages_used, pages_extent;
 
+    atomic_uint missing_commits; /* the next ones, which announce what they will read (ahead.c) */
+
     /* The newest commit of the threads that hash to a slot: their reads do not go before it. */
     _Atomic aur_lsn own_commit[AURI_OWN_COMMIT_SLOTS];
 
@@ -65,6 +67,8 @@ typedef struct auri_use {
     bool is_dropped; /* by this transaction */
     bool has_writes;
     auri_write_map writes;
+    const auri_write *unannounced; /* while it commits: the first write whose leaf is not */
+    aur_page_id announced;         /* and the leaf that was last */
 } auri_use;
 
 /* A table that it creates or drops. In order; the last entry of a name counts. */
@@ -189,6 +193,18 @@ aur_status auri_commit_begin(auri_commit *commit, aur_transactions *transactions
 /* Gives it up after `status`: a mini-transaction that has changed nothing just ends; else the log
  * fails and the head is lost. Returns `status`. */
 aur_status auri_commit_fail(auri_commit *commit, aur_status status, const aur_error *cause);
+
+/* ---- reading ahead of commits (ahead.c) ---- */
+
+/* Announces the leaves of a transaction's first writes. Before the latch is taken. */
+void auri_ahead_begin(aur_transaction *transaction);
+/* The commit has come to the next write: announces one more. */
+void auri_ahead_step(auri_use *use, const aur_reader *reader);
+/* Announces the leaf of a write that is a transaction of its own. Before the latch is taken. */
+void auri_ahead_one(aur_transactions *transactions, aur_table *table, const uint8_t *key,
+                    size_t key_bytes);
+/* The commit has come to its end; `loads_before`: aur_buffer_loads at its beginning. Latch held. */
+void auri_ahead_learn(aur_transactions *transactions, uint64_t loads_before);
 
 /* Ends it: it becomes visible. When others must check against it `record` is called to add its keys
  * to the journal. `own` (may be NULL) is the read point of the committer, released here. Returns

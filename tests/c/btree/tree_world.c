@@ -28,7 +28,8 @@ struct aur_log {
     aur_lsn last_lsn; /* allocated */
     aur_lsn head;
     aur_lsn hardened;
-    uint64_t reads;
+    uint64_t reads, announcements;
+    aur_page_id last_read, last_announced;
     bool tolerate;
     void (*damage)(uint8_t *page, uint32_t page_bytes);
     page_history *pages; /* open addressing */
@@ -160,10 +161,20 @@ static aur_status read_page(void *context, aur_page_id page_id, aur_lsn read_poi
     aur_status status =
         history->records == NULL ? AUR_NOT_FOUND : replay(log, history, visible, page);
     log->reads++;
+    log->last_read = page_id;
     if (status == AUR_OK && log->damage != NULL)
         log->damage(page, log->page_bytes);
     pthread_mutex_unlock(&log->lock);
     return status;
+}
+
+static void will_read(void *context, aur_page_id page_id, aur_lsn read_point) {
+    aur_log *log = context;
+    (void)read_point;
+    pthread_mutex_lock(&log->lock);
+    log->announcements++;
+    log->last_announced = page_id;
+    pthread_mutex_unlock(&log->lock);
 }
 
 static aur_lsn hardened(void *context) {
@@ -206,8 +217,11 @@ void world_open(tree_world *world, uint32_t page_bytes, uint64_t budget_bytes, u
     log->capacity = 1024;
     log->pages = calloc(log->capacity, sizeof *log->pages);
     world->log = log;
-    aur_page_source source = {
-        .context = log, .read_page = read_page, .hardened = hardened, .harden = harden};
+    aur_page_source source = {.context = log,
+                              .read_page = read_page,
+                              .hardened = hardened,
+                              .harden = harden,
+                              .will_read = will_read};
     CHECK_OK(aur_buffer_create(page_bytes, budget_bytes, &source, &world->buffer));
     CHECK_OK(aur_space_create(world->buffer, page_bytes, UINT64_C(1) << 34, &world->space));
     world->writer = (aur_writer){&world->mtr, world->space};
@@ -246,6 +260,12 @@ aur_lsn world_end(tree_world *world, const aur_lsn *points, size_t count) {
 aur_lsn world_head(const tree_world *world) { return world->log->head; }
 
 uint64_t world_reads(const tree_world *world) { return world->log->reads; }
+
+aur_page_id world_last_read(const tree_world *world) { return world->log->last_read; }
+
+uint64_t world_announcements(const tree_world *world) { return world->log->announcements; }
+
+aur_page_id world_last_announced(const tree_world *world) { return world->log->last_announced; }
 
 void world_damage(tree_world *world, void (*damage)(uint8_t *page, uint32_t page_bytes)) {
     world->log->damage = damage;

@@ -34,6 +34,10 @@ aur_lsn world_end(tree_world *world, const aur_lsn *points, size_t count);
 aur_lsn world_head(const tree_world *world);
 /* Pages read by the source so far. */
 uint64_t world_reads(const tree_world *world);
+aur_page_id world_last_read(const tree_world *world);
+/* Pages whose read was announced so far. */
+uint64_t world_announcements(const tree_world *world);
+aur_page_id world_last_announced(const tree_world *world);
 /* Forgets every record above `lsn`, as a recovery does, in log, pool and space. */
 void world_lose_above(tree_world *world, aur_lsn lsn);
 /* From now on `damage` may change each page that is read. */

@@ -99,7 +99,8 @@ static aur_status harden(void *context, aur_error *error) {
 static void open_volume(volume *volume, uint64_t budget_bytes) {
     memset(volume, 0, sizeof *volume);
     move_head(volume, 1);
-    aur_page_source source = {volume, read_page, hardened, harden};
+    aur_page_source source = {
+        .context = volume, .read_page = read_page, .hardened = hardened, .harden = harden};
     for (size_t page = 0; page < PAGES; page++)
         volume->pages[page].lsns = malloc(VERSIONS_MAX * sizeof(aur_lsn));
     CHECK_OK(aur_buffer_create(PAGE_BYTES, budget_bytes, &source, &volume->buffer));

@@ -215,6 +215,8 @@ bool model_check_page(const volume_model *model, aur_segment *segment, uint32_t 
     uint8_t bytes[MODEL_PAGE_BYTES];
     aur_error error;
     aur_error_clear(&error);
+    if (read_point % 2 == 0) /* announced or not, the read is the same */
+        aur_segment_will_read(segment, MODEL_GROUP * MODEL_GROUP_PAGES + number, read_point);
     aur_status status = aur_segment_read_page(segment, MODEL_GROUP * MODEL_GROUP_PAGES + number,
                                               read_point, bytes, &error);
     if (status == AUR_ERR_CORRUPT || status == AUR_ERR_IO) {

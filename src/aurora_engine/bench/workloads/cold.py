@@ -27,9 +27,9 @@ class Cold(Workload):
     about = (
         f"Records of {TIMES} times the cache that each engine is given, keys chosen uniformly: "
         f"single gets, and durable transactions of {BATCH} overwrites. Before each repetition the "
-        "kernel is asked to forget the files. What a peer reads through the kernel's page cache it "
-        "may find there the second time, beyond the cache it was given, and LMDB's map is not "
-        "forgotten as long as it is open; ours reads past the kernel's cache."
+        "kernel is asked to forget the files. What an engine reads through the kernel's page cache "
+        "(RocksDB and ours do) it may find there the second time, beyond the cache it was given, "
+        "and LMDB's map is not forgotten as long as it is open."
     )
 
     def cases(self, sizes: Sizes) -> list[Case]:
