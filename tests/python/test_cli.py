@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import termios
+from array import array
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -331,13 +335,22 @@ def test_a_reader_that_goes_away(path: Path) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
+def _is_read(pipe: int) -> bool:
+    """Whether the other end has taken everything out of a pipe."""
+    unread = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, unread)
+    return unread[0] == 0
+
+
 def test_interrupted(path: Path) -> None:
     """Ctrl-C while ``load`` waits for pairs from standard input."""
     command = [sys.executable, "-c", PROGRAM, "load", str(path), "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None
-        until(lambda: (path / "volume.json").exists(), "it has begun", seconds=20)
+        process.stdin.write(b"key\tvalue\n")
+        process.stdin.flush()
+        until(partial(_is_read, process.stdin.fileno()), "it waits for the second pair", seconds=20)
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b"aurora-engine: interrupted\n"
         assert process.wait() == INTERRUPTED
