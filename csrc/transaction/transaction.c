@@ -366,17 +366,6 @@ static bool look_aside(aur_transaction *transaction, const auri_use *use, aur_lo
     return note_read(transaction, use->table, lookup->key, lookup->key_bytes) != AUR_OK;
 }
 
-/* The caller comes back for each of these, one after the other: the disk may read them together. */
-static void announce_missing(const aur_reader *reader, const aur_tree *tree,
-                             const aur_tree_lookup *lookups, size_t count) {
-    aur_page_id announced = tree->root;
-    for (size_t at = 0; at < count; at++) {
-        if (lookups[at].status == AUR_WOULD_BLOCK) {
-            aur_tree_will_read(reader, tree, lookups[at].key, lookups[at].key_bytes, &announced);
-        }
-    }
-}
-
 static void look_up(aur_transaction *transaction, const auri_use *use, aur_lookup *lookups,
                     size_t count) {
     _Static_assert((int)AUR_LOOKUPS_LIMIT <= (int)AUR_TREE_LOOKUPS_MAX, "the tree takes them all");
@@ -392,7 +381,6 @@ static void look_up(aur_transaction *transaction, const auri_use *use, aur_looku
     }
     const aur_reader reader = auri_reader(transaction->transactions, transaction->read_point, true);
     aur_tree_get_many(&reader, &use->table->tree, in_tree, wanted);
-    announce_missing(&reader, &use->table->tree, in_tree, wanted);
     for (size_t at = 0; at < wanted; at++) {
         asked[at]->status = in_tree[at].status;
         if (in_tree[at].status == AUR_OK) {
@@ -416,6 +404,31 @@ aur_status aur_transaction_get_many(aur_transaction *transaction, aur_table *tab
     }
     (void)pthread_mutex_unlock(&transaction->lock);
     return status;
+}
+
+static void announce_missing(const aur_reader *reader, const aur_tree *tree,
+                             const aur_lookup *lookups, size_t count) {
+    aur_page_id announced = tree->root;
+    for (size_t at = 0; at < count; at++) {
+        if (lookups[at].status == AUR_WOULD_BLOCK && lookups[at].key_bytes <= AUR_KEY_LIMIT) {
+            aur_tree_will_read(reader, tree, lookups[at].key, lookups[at].key_bytes, &announced);
+        }
+    }
+}
+
+void aur_transaction_will_get(aur_transaction *transaction, aur_table *table,
+                              const aur_lookup *lookups, size_t count) {
+    auri_use *use;
+    aur_error ignored; /* aur_transaction_get finds it again */
+    aur_error_clear(&ignored);
+    (void)pthread_mutex_lock(&transaction->lock);
+    if (begin_operation(transaction, table, 0, false, true, &use, &ignored) == AUR_OK &&
+        !auri_transaction_sees_no_tree(transaction, use->table)) {
+        const aur_reader reader =
+            auri_reader(transaction->transactions, transaction->read_point, true);
+        announce_missing(&reader, &use->table->tree, lookups, count);
+    }
+    (void)pthread_mutex_unlock(&transaction->lock);
 }
 
 /* Whether the key of a write is in the tree at the read point. */

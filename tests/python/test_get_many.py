@@ -58,7 +58,7 @@ def test_keys_are_any_buffers_of_any_iterable(db: aurora.Database) -> None:
     assert db.get_many(keys) == db.get_many(iter(keys)) == expected
     assert db.get_many({b"a": 0, b"b": 0, b"c": 0}, 7) == [b"1", b"2", 7]
     with pytest.raises(TypeError, match="not str"):
-        db.get_many([b"a", "b"])  # type: ignore[list-item]
+        db.get_many([b"a", "b"])  # type: ignore[list-item] # what is tried
     with pytest.raises(ValueError, match="1025 bytes"):
         db.get_many([b"a", b"k" * 1025])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import mmap
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,20 @@ def test_arrays_that_do_not_fit(
     with pytest.raises(error):
         db.put_many((keys, values))
     assert len(db) == 0
+
+
+def test_put_many_of_a_list_that_changes_meanwhile(db: aurora.Database) -> None:
+    """Unpacking a pair may run anything, which may drop the list's references to its pairs."""
+    pairs: list[Any] = []
+
+    class Clears:
+        def __iter__(self) -> Iterator[bytes]:
+            pairs.clear()
+            yield from (b"key", b"value")
+
+    pairs.extend(Clears() for _ in range(50))
+    db.put_many(pairs)
+    assert list(db.scan()) == [(b"key", b"value")]
 
 
 def test_put_many_is_one_transaction(db: aurora.Database) -> None:

@@ -110,6 +110,10 @@ typedef struct aur_lookup {
 AUR_API AUR_CHECKED aur_status aur_transaction_get_many(aur_transaction *transaction,
                                                         aur_table *table, aur_lookup *lookups,
                                                         size_t count, aur_error *error);
+/* Those that would block will be looked up one after the other: the disk may begin with all of
+ * them. Waits for the disk where it must read to know what to read. */
+AUR_API void aur_transaction_will_get(aur_transaction *transaction, aur_table *table,
+                                      const aur_lookup *lookups, size_t count);
 AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table,
                                                    const uint8_t *key, size_t key_bytes,
                                                    const uint8_t *value, uint64_t value_bytes,

@@ -219,6 +219,9 @@ cdef extern from "aurora/transaction.h" nogil:
         aur_transaction *transaction, aur_table *table, aur_lookup *lookups, size_t count,
         aur_error *error
     )
+    void aur_transaction_will_get(
+        aur_transaction *transaction, aur_table *table, const aur_lookup *lookups, size_t count
+    )  # waits
     aur_status aur_transaction_put(
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
         const uint8_t *value, uint64_t value_bytes, aur_error *error

@@ -57,6 +57,7 @@ from aurora_engine._ext.caurora cimport (
     aur_transaction_rollback,
     aur_transaction_table,
     aur_transaction_table_name,
+    aur_transaction_will_get,
 )
 from aurora_engine._ext.engine cimport (
     Engine,
@@ -214,7 +215,8 @@ cdef class Txn(Handle):
             # Its length is asked for each time: others may run whenever the lock is given up.
             while done < PyList_GET_SIZE(pairs):
                 prefetch_pair(pairs, done)
-                put_pair(self, place, <object>PyList_GET_ITEM(pairs, done))
+                pair = <object>PyList_GET_ITEM(pairs, done)  # held: who unpacks it may change the list
+                put_pair(self, place, pair)
                 done += 1
                 if done % BREATH_RECORDS == 0:
                     breathe()
@@ -430,6 +432,13 @@ cdef int find_many(
     )
     if check(status, &error) == AUR_OK:
         rest = take_found(lookups, count, values, first)
+        if rest > 1:
+            transaction._calls += 1
+            with nogil:
+                aur_transaction_will_get(
+                    transaction._transaction, place, lookups, <size_t>count
+                )
+            transaction._calls -= 1
     for index in range(count):
         if rest == 0:
             break
