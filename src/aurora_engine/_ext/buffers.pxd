@@ -34,6 +34,8 @@ cdef struct Column:
 # Holds the array until `release_column`.
 cdef int take_column(object array, str what, bint is_key, Column *column) except -1
 cdef void release_column(Column *column) noexcept
+cdef list keys_of(keys)
+cdef list records_of(array, str what)
 
 # Length of the index-th record without its padding.
 cdef inline size_t record_length(const Column *column, size_t index) noexcept nogil:

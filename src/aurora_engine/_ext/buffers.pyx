@@ -8,7 +8,13 @@ from cpython.buffer cimport (
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 
 from aurora_engine._ext.caurora cimport AUR_KEY_LIMIT, AUR_VALUE_LIMIT
 
@@ -126,3 +132,37 @@ cdef int shape_column(str what, bint is_key, Column *column) except -1:
 
 cdef void release_column(Column *column) noexcept:
     PyBuffer_Release(&column.view)
+
+
+# The keys of an iterable as bytes, copies of those that are other buffers. Taking references
+# touches all keys one right after the other, so memory is waited for once.
+cdef list keys_of(keys):
+    cdef Py_ssize_t index
+    cdef Span span
+    cdef list wanted = list(keys)
+    for index in range(PyList_GET_SIZE(wanted)):
+        key = <object>PyList_GET_ITEM(wanted, index)
+        if PyBytes_CheckExact(key) and PyBytes_GET_SIZE(key) <= AUR_KEY_LIMIT:
+            continue
+        take_key(key, &span)
+        try:
+            wanted[index] = PyBytes_FromStringAndSize(
+                <const char *>span.data, <Py_ssize_t>span.length
+            )
+        finally:
+            release(&span)
+    return wanted
+
+
+cdef list records_of(array, str what):
+    """The records of an array as bytes."""
+    cdef Column column
+    cdef size_t index
+    take_column(array, what, True, &column)
+    try:
+        return [
+            (<const char *>column.data + index * column.stride)[:record_length(&column, index)]
+            for index in range(column.count)
+        ]
+    finally:
+        release_column(&column)

@@ -4,7 +4,6 @@ cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
-    PyBytes_CheckExact,
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
@@ -17,8 +16,10 @@ from libc.string cimport memset
 from aurora_engine._ext.buffers cimport (
     Column,
     Span,
+    keys_of,
     prefetch_pair,
     record_length,
+    records_of,
     release,
     release_column,
     take_column,
@@ -215,7 +216,8 @@ cdef class Txn(Handle):
             # Its length is asked for each time: others may run whenever the lock is given up.
             while done < PyList_GET_SIZE(pairs):
                 prefetch_pair(pairs, done)
-                pair = <object>PyList_GET_ITEM(pairs, done)  # held: who unpacks it may change the list
+                # Held, since unpacking it may run what changes the list.
+                pair = <object>PyList_GET_ITEM(pairs, done)
                 put_pair(self, place, pair)
                 done += 1
                 if done % BREATH_RECORDS == 0:
@@ -557,40 +559,6 @@ cdef int put_columns(
     if status == AUR_ERR_INVALID and error.message[0] == 0:
         raise ValueError(f"a key of {key_bytes} bytes is longer than the limit of 1024 bytes")
     return check(status, &error)
-
-
-# The keys of an iterable as bytes, copies of those that are other buffers. Taking references
-# touches all keys one right after the other, so memory is waited for once.
-cdef list keys_of(keys):
-    cdef Py_ssize_t index
-    cdef Span span
-    cdef list wanted = list(keys)
-    for index in range(PyList_GET_SIZE(wanted)):
-        key = <object>PyList_GET_ITEM(wanted, index)
-        if PyBytes_CheckExact(key) and PyBytes_GET_SIZE(key) <= AUR_KEY_LIMIT:
-            continue
-        take_key(key, &span)
-        try:
-            wanted[index] = PyBytes_FromStringAndSize(
-                <const char *>span.data, <Py_ssize_t>span.length
-            )
-        finally:
-            release(&span)
-    return wanted
-
-
-cdef list records_of(array, str what):
-    """The records of an array as bytes."""
-    cdef Column column
-    cdef size_t index
-    take_column(array, what, True, &column)
-    try:
-        return [
-            (<const char *>column.data + index * column.stride)[:record_length(&column, index)]
-            for index in range(column.count)
-        ]
-    finally:
-        release_column(&column)
 
 
 cdef bytes table_name(str name):
