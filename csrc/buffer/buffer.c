@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/large_memory.h"
 #include "buffer/buffer_private.h"
 
 static bool is_page_size(uint32_t page_bytes) {
@@ -19,8 +20,13 @@ static bool create_hints(aur_buffer *buffer) {
         count *= 2;
     }
     buffer->hint_mask = count - 1;
-    buffer->hints = calloc(count, sizeof *buffer->hints);
+    buffer->hints =
+        aur_large_map(count * sizeof *buffer->hints, auri_memory_is_huge(&buffer->memory));
     return buffer->hints != NULL;
+}
+
+static void destroy_hints(aur_buffer *buffer) {
+    aur_large_unmap(buffer->hints, (buffer->hint_mask + 1) * sizeof *buffer->hints);
 }
 
 /* Opens memory and partitions; on failure closes what it opened. */
@@ -39,7 +45,7 @@ static aur_status open_parts(aur_buffer *buffer, uint64_t budget_bytes) {
         while (opened > 0) {
             auri_partition_close(&buffer->partitions[--opened]);
         }
-        free(buffer->hints);
+        destroy_hints(buffer);
         auri_memory_close(&buffer->memory);
     }
     return status;
@@ -83,7 +89,7 @@ void aur_buffer_destroy(aur_buffer *buffer) {
     for (size_t at = 0; at < AURI_PARTITIONS; at++) {
         auri_partition_close(&buffer->partitions[at]);
     }
-    free(buffer->hints);
+    destroy_hints(buffer);
     auri_memory_close(&buffer->memory);
     free(buffer->rewinds.ats);
     (void)pthread_mutex_destroy(&buffer->rewinds.lock);

@@ -11,26 +11,35 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/large_memory.h"
 #include "buffer/buffer_private.h"
 
 /* Up to four bucket pointers for each page, since the table doubles when it is half full; and up to
- * four hints. */
+ * four hints. With huge pages the versions of a slab fill one. */
 enum {
     TABLE_BYTES_PER_VERSION = 4 * sizeof(void *) + 4 * sizeof(auri_hint),
     SLAB_SLOTS = 512,
+    SLAB_SLOTS_HUGE = 16384,
     SLOTS_AT_ONCE = 16,
 };
 
+/* From this budget on some MiB more or less do not matter. */
+#define HUGE_BUDGET_BYTES (UINT64_C(64) << 20)
+
 typedef struct auri_slab {
     struct auri_slab *next;
-    uint8_t *pages;
-    size_t page_region_bytes;
+    uint8_t *pages;        /* and, in the same mapping, the versions behind them */
+    aur_version *versions; /* a slot each */
+    uint32_t slots;
     uint32_t slots_used; /* slots below it have been in use at some time */
-    aur_version versions[SLAB_SLOTS];
 } auri_slab;
 
 uint64_t auri_memory_slot_cost(const auri_memory *memory) {
     return memory->page_bytes + sizeof(aur_version) + TABLE_BYTES_PER_VERSION;
+}
+
+bool auri_memory_is_huge(const auri_memory *memory) {
+    return memory->budget_bytes >= HUGE_BUDGET_BYTES;
 }
 
 static uint64_t slots_within(const auri_memory *memory, uint64_t budget_bytes) {
@@ -50,29 +59,33 @@ aur_status auri_memory_open(auri_memory *memory, uint32_t page_bytes, uint64_t b
     return pthread_mutex_init(&memory->lock, NULL) == 0 ? AUR_OK : AUR_ERR_MEMORY;
 }
 
+static size_t slab_bytes(uint32_t page_bytes, uint32_t slots) {
+    return (page_bytes + sizeof(aur_version)) * (size_t)slots;
+}
+
 void auri_memory_close(auri_memory *memory) {
     while (memory->slabs != NULL) {
         auri_slab *slab = memory->slabs;
         memory->slabs = slab->next;
-        (void)munmap(slab->pages, slab->page_region_bytes);
+        aur_large_unmap(slab->pages, slab_bytes(memory->page_bytes, slab->slots));
         free(slab);
     }
     (void)pthread_mutex_destroy(&memory->lock);
 }
 
-static auri_slab *slab_create(uint32_t page_bytes) {
-    auri_slab *slab = aligned_alloc(_Alignof(auri_slab), sizeof *slab);
+static auri_slab *slab_create(uint32_t page_bytes, bool in_huge_pages) {
+    auri_slab *slab = malloc(sizeof *slab);
     if (slab == NULL) {
         return NULL;
     }
+    slab->slots = in_huge_pages ? SLAB_SLOTS_HUGE : SLAB_SLOTS;
     slab->slots_used = 0;
-    slab->page_region_bytes = (size_t)page_bytes * SLAB_SLOTS;
-    slab->pages = mmap(NULL, slab->page_region_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (slab->pages == MAP_FAILED) {
+    slab->pages = aur_large_map(slab_bytes(page_bytes, slab->slots), in_huge_pages);
+    if (slab->pages == NULL) {
         free(slab);
         return NULL;
     }
+    slab->versions = (aur_version *)(void *)(slab->pages + (size_t)page_bytes * slab->slots);
     return slab;
 }
 
@@ -91,8 +104,8 @@ static void bring_in(const auri_slab *slab, uint32_t page_bytes) {
 /* A slot that was never used, from the newest slab or a new one. Lock held. */
 static aur_version *fresh_slot(auri_memory *memory) {
     auri_slab *slab = memory->slabs;
-    if (slab == NULL || slab->slots_used == SLAB_SLOTS) {
-        slab = slab_create(memory->page_bytes);
+    if (slab == NULL || slab->slots_used == slab->slots) {
+        slab = slab_create(memory->page_bytes, auri_memory_is_huge(memory));
         if (slab == NULL) {
             return NULL;
         }

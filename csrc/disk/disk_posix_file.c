@@ -21,12 +21,19 @@
 
 #include "disk/disk_private.h"
 
-enum { FILE_PERMISSIONS = 0666 }; /* as far as the umask lets them */
+enum {
+    FILE_PERMISSIONS = 0666, /* as far as the umask lets them */
+    PIECE_BYTES = 128 << 10,
+};
 
 typedef struct posix_file {
     aur_file base;
     int read_fd;
     int write_fd; /* read_fd itself in mode WRITE, -1 in mode READ */
+    /* In mode WRITE, for who writes: where the last write ended, and up to where the disk has been
+     * told to begin. */
+    uint64_t written_to;
+    uint64_t begun_to;
 } posix_file;
 
 /* One write that is synced before it returns, although the descriptor does not ask for it. */
@@ -109,11 +116,48 @@ static void posix_file_will_read(aur_file *base, uint64_t offset, size_t length)
 #endif
 }
 
+/* Begins to write a piece, once the one before it is written. 0 or the errno. */
+static int write_piece(const posix_file *file, uint64_t piece) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    const int fd = file->write_fd;
+    if ((piece >= PIECE_BYTES && sync_file_range(fd, (off_t)(piece - PIECE_BYTES), PIECE_BYTES,
+                                                 SYNC_FILE_RANGE_WAIT_BEFORE) != 0) ||
+        sync_file_range(fd, (off_t)piece, PIECE_BYTES, SYNC_FILE_RANGE_WRITE) != 0) {
+        /* Only what says that data is lost counts: each failure is told once, so not at the sync
+         * any more. */
+        return errno == EIO || errno == ENOSPC || errno == EDQUOT ? errno : 0;
+    }
+#else
+    (void)file;
+    (void)piece;
+#endif
+    return 0;
+}
+
+/* What goes through the page cache is written piece by piece behind the writer. All of it at once,
+ * when it is synced, would keep the disk from everybody's commits for as long as that takes. 0 or
+ * the errno. */
+static int write_behind(posix_file *file, uint64_t offset, size_t length) {
+    int failure = 0;
+    if (offset != file->written_to) {
+        file->begun_to = offset;
+    }
+    file->written_to = offset + length;
+    while (failure == 0 && file->written_to - file->begun_to >= PIECE_BYTES) {
+        failure = write_piece(file, file->begun_to);
+        file->begun_to += PIECE_BYTES;
+    }
+    return failure;
+}
+
 static aur_status posix_file_write(aur_file *base, uint64_t offset, const void *buffer,
                                    size_t length, aur_error *error) {
-    const posix_file *file = (const posix_file *)base;
-    const int failure = write_all(file->write_fd, buffer, length, offset,
-                                  base->flush_device != 0 ? write_synced : pwrite);
+    posix_file *file = (posix_file *)base;
+    int failure = write_all(file->write_fd, buffer, length, offset,
+                            base->flush_device != 0 ? write_synced : pwrite);
+    if (failure == 0 && file->write_fd == file->read_fd) {
+        failure = write_behind(file, offset, length);
+    }
     return failure == 0 ? AUR_OK : auri_file_fail(base, offset, failure, "write", error);
 }
 
@@ -249,6 +293,8 @@ aur_status auri_posix_open_file(const aur_disk *disk, int directory_fd, const ch
     auri_file_init(&file->base, &posix_file_operations, disk, name, mode);
     file->read_fd = -1;
     file->write_fd = -1;
+    file->written_to = 0;
+    file->begun_to = 0;
     const int failure = open_descriptors(file, directory_fd, name, mode);
     if (failure != 0) {
         posix_file_close(&file->base);

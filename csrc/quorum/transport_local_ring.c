@@ -171,7 +171,8 @@ static void write_here(ring_transport *ring, slot *taken) {
 }
 
 /* Whether the copies on this device are a write quorum by themselves. Then no acknowledgement could
- * come before this device has flushed, and one flush does for all of them. */
+ * come before this device has flushed, and one flush does for all of them; or for the only one,
+ * which then does not wait for a thread of the kernel that syncs it. */
 static bool is_quorum_on(const auri_group *group, uint64_t device) {
     const aur_quorum *quorum = group->quorum;
     uint64_t members = 0;
@@ -179,7 +180,7 @@ static bool is_quorum_on(const auri_group *group, uint64_t device) {
         const slots *own = group->copies[at].ring_state;
         members |= (uint64_t)(own->device == device) << at;
     }
-    return quorum->options.copies > 1 && aur_quorum_met(&quorum->write_rule, members);
+    return aur_quorum_met(&quorum->write_rule, members);
 }
 
 static bool may_share_flush(const auri_copy *copy, const aur_file *file) {

@@ -381,6 +381,10 @@ class Past:
             self._engine.horizon = decision.horizon
             self._cause = decision.cause
 
+    def is_over_limit(self) -> bool:
+        """Whether history takes more than it may, so that the horizon is going to move."""
+        return self._retention.is_over_limit(self._usage())
+
     def tell_segments(self) -> None:
         """Moves the horizon on and tells the segments now, not when the storage worker comes by."""
         with self._lock:

@@ -89,6 +89,10 @@ class Retention:
             return self.history_bytes
         return live_bytes + HISTORY_BYTES_FREE
 
+    def is_over_limit(self, usage: Usage) -> bool:
+        """Whether history takes more than the limit."""
+        return usage.history_bytes > self.limit(usage.live_bytes)
+
     def decide(
         self, history: History, commits: Commits, bounds: Bounds, usage: Usage
     ) -> Decision | None:
@@ -117,7 +121,7 @@ class Retention:
         limit = self.limit(usage.live_bytes)
         if limit == 0:
             return bounds.vdl
-        if usage.history_bytes <= limit or usage.collected < bounds.horizon:
+        if not self.is_over_limit(usage) or usage.collected < bounds.horizon:
             return 0
         kept = KEPT_SHARE * limit / usage.history_bytes
         records = history.records_between(bounds.horizon, bounds.vdl)

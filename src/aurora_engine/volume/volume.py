@@ -50,7 +50,7 @@ _log = logging.getLogger("aurora_engine.volume")
 VOLUME_BYTES_MAX = 128 << 40
 REPAIR_DELAY_S = 5.0
 COMPACT_ATTEMPTS = 3
-"""If copies are lost, and come back, while they are compacted."""
+"""If copies are lost, and come back, meanwhile, or if what came into the base exceeds the limit."""
 
 
 class Volume:
@@ -494,7 +494,9 @@ class Volume:
                 failed = compact_copies(segments, copies)
                 with self._lock:
                     came_back = any(self._copies.is_back(p, segments[p]) for p in failed)
-                if not came_back:
+                    # What deltas hold counts as history once it is compacted.
+                    is_over = self.past.is_over_limit()
+                if not came_back and not is_over:
                     break
         done = Counter(group for group, copy in segments if (group, copy) not in failed)
         for (group, copy), error in failed.items():

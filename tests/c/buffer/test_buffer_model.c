@@ -290,6 +290,8 @@ TEST(versions_in_a_pool_of_twelve_pages) {
 
 TEST(versions_in_a_pool_that_changes_its_size) { run_model(200 * PAGE_BYTES, false, UINT32_MAX); }
 
+TEST(versions_in_huge_pages_that_are_given_back) { run_model(64 << 20, false, UINT32_MAX); }
+
 TEST(versions_in_a_large_pool) { run_model(64 << 20, true, 0); }
 
 TEST(nothing_is_kept_for_points_that_are_gone) {
