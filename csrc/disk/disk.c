@@ -170,6 +170,7 @@ aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, a
         return status;
     }
     if (mode != AUR_FILE_READ && mode != (AUR_FILE_READ | AUR_FILE_WRITE) &&
+        mode != (AUR_FILE_READ | AUR_FILE_WRITE | AUR_FILE_UNCACHED) &&
         mode != (AUR_FILE_READ | AUR_FILE_DURABLE)) {
         return aur_fail(error, AUR_ERR_INVALID, "%s: %u is not a mode to open a file in", name,
                         mode);

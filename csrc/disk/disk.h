@@ -31,6 +31,9 @@ enum aur_file_mode {
     AUR_FILE_WRITE = 2, /* buffered writes; durable after aur_file_sync */
     /* Every write is on disk when it returns; offset, length and buffer are block-aligned. */
     AUR_FILE_DURABLE = 4,
+    /* With WRITE: nobody reads it soon. What is block-aligned in file and memory stays out of the
+     * system's cache, where that can be. */
+    AUR_FILE_UNCACHED = 8,
 };
 
 /* Opens the directory `path` (created with its parents when `create`). AUR_NOT_FOUND when it is not
@@ -59,8 +62,8 @@ aur_status aur_disk_create(aur_disk *disk, const char *name, uint64_t size_bytes
 aur_status aur_disk_reserve(aur_disk *disk, const char *name, uint64_t size_bytes,
                             aur_error *error) AUR_CHECKED;
 
-/* Opens an existing file. mode is READ, WRITE|READ or DURABLE|READ. AUR_NOT_FOUND when there is
- * none. WRITE creates the file empty when it is not there. */
+/* Opens an existing file. mode is READ, WRITE|READ (|UNCACHED) or DURABLE|READ. AUR_NOT_FOUND when
+ * there is none. WRITE creates the file empty when it is not there. */
 aur_status aur_disk_open_file(aur_disk *disk, const char *name, unsigned mode, aur_file **file_out,
                               aur_error *error) AUR_CHECKED;
 

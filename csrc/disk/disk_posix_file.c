@@ -3,7 +3,8 @@
  *
  * A DURABLE handle has two descriptors: writes go through O_DIRECT, so that they leave the page
  * cache alone; reads of any alignment go through a buffered one. Linux keeps both coherent: a
- * direct write drops the cached pages of its range before it returns. Where a flush of the device
+ * direct write drops the cached pages of its range before it returns. An UNCACHED one has two as
+ * well, and writes through the direct one what is aligned. Where a flush of the device
  * is all that a write owes, each write asks for it, so that a ring can leave it out and flush once
  * for many; elsewhere O_DSYNC asks for all of them.
  */
@@ -23,13 +24,14 @@
 
 enum {
     FILE_PERMISSIONS = 0666, /* as far as the umask lets them */
-    PIECE_BYTES = 128 << 10,
+    PIECE_BYTES = 512 << 10,
 };
 
 typedef struct posix_file {
     aur_file base;
     int read_fd;
-    int write_fd; /* read_fd itself in mode WRITE, -1 in mode READ */
+    int write_fd;  /* read_fd itself in mode WRITE, -1 in mode READ */
+    int direct_fd; /* in mode UNCACHED where that can be, else -1 */
     /* In mode WRITE, for who writes: where the last write ended, and up to where the disk has been
      * told to begin. */
     uint64_t written_to;
@@ -75,6 +77,9 @@ static void posix_file_close(aur_file *base) {
     posix_file *file = (posix_file *)base;
     if (file->write_fd >= 0 && file->write_fd != file->read_fd) {
         (void)close(file->write_fd);
+    }
+    if (file->direct_fd >= 0) {
+        (void)close(file->direct_fd);
     }
     if (file->read_fd >= 0) {
         (void)close(file->read_fd);
@@ -150,13 +155,35 @@ static int write_behind(posix_file *file, uint64_t offset, size_t length) {
     return failure;
 }
 
+static int write_cached(posix_file *file, const uint8_t *buffer, size_t length, uint64_t offset) {
+    const int failure = length > 0 ? write_all(file->write_fd, buffer, length, offset, pwrite) : 0;
+    return failure == 0 ? write_behind(file, offset, length) : failure;
+}
+
+/* The whole blocks around the cache, and what is left through it. */
+static int write_uncached(posix_file *file, const uint8_t *buffer, size_t length, uint64_t offset) {
+    const bool is_aligned = (offset | (uintptr_t)buffer) % AUR_DISK_BLOCK_BYTES == 0;
+    size_t direct = is_aligned ? length - length % AUR_DISK_BLOCK_BYTES : 0;
+    int failure = direct > 0 ? write_all(file->direct_fd, buffer, direct, offset, pwrite) : 0;
+    if (failure == EINVAL) {
+        direct = 0; /* the file system wants another alignment */
+        failure = 0;
+    }
+    return failure == 0 ? write_cached(file, buffer + direct, length - direct, offset + direct)
+                        : failure;
+}
+
 static aur_status posix_file_write(aur_file *base, uint64_t offset, const void *buffer,
                                    size_t length, aur_error *error) {
     posix_file *file = (posix_file *)base;
-    int failure = write_all(file->write_fd, buffer, length, offset,
+    int failure = 0;
+    if (file->direct_fd >= 0) {
+        failure = write_uncached(file, buffer, length, offset);
+    } else if (file->write_fd == file->read_fd) {
+        failure = write_cached(file, buffer, length, offset);
+    } else {
+        failure = write_all(file->write_fd, buffer, length, offset,
                             base->flush_device != 0 ? write_synced : pwrite);
-    if (failure == 0 && file->write_fd == file->read_fd) {
-        failure = write_behind(file, offset, length);
     }
     return failure == 0 ? AUR_OK : auri_file_fail(base, offset, failure, "write", error);
 }
@@ -268,7 +295,11 @@ static int open_descriptors(posix_file *file, int directory_fd, const char *name
     if ((mode & AUR_FILE_WRITE) != 0) {
         file->read_fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, FILE_PERMISSIONS);
         file->write_fd = file->read_fd;
-        return file->read_fd < 0 ? errno : 0;
+        const int failure = file->read_fd < 0 ? errno : 0;
+        if (failure == 0 && (mode & AUR_FILE_UNCACHED) != 0) {
+            file->direct_fd = openat(directory_fd, name, O_RDWR | O_DIRECT | O_CLOEXEC);
+        }
+        return failure;
     }
     file->read_fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC);
     if (file->read_fd < 0) {
@@ -293,6 +324,7 @@ aur_status auri_posix_open_file(const aur_disk *disk, int directory_fd, const ch
     auri_file_init(&file->base, &posix_file_operations, disk, name, mode);
     file->read_fd = -1;
     file->write_fd = -1;
+    file->direct_fd = -1;
     file->written_to = 0;
     file->begun_to = 0;
     const int failure = open_descriptors(file, directory_fd, name, mode);

@@ -89,7 +89,7 @@ typedef struct auri_round {
     bool more;     /* some copy may have more to do */
 } auri_round;
 
-enum { AURI_HELPERS = 2 };
+enum { AURI_HELPERS = 4 };
 
 typedef struct auri_background {
     pthread_t work_thread, watch_thread;

@@ -11,7 +11,10 @@
 
 #include "segment/segment_private.h"
 
-enum { CHUNK_BYTES = 1 << 20 };
+enum {
+    CHUNK_BYTES = 1 << 20,
+    LAYER_CHUNK_BYTES = 256 << 10, /* so that commits do not wait long behind one on the disk */
+};
 
 struct aur_segment_snapshot {
     aur_segment *source;
@@ -90,13 +93,13 @@ static aur_status copy_bytes(const auri_layer *layer, aur_file *file, uint64_t *
                              void *context, aur_error *error) {
     aur_checksum_stream *sum = aur_checksum_stream_create(
         auri_segment_layer_seed(layer->volume_seed, layer->info.number, 0));
-    uint8_t *chunk = malloc(CHUNK_BYTES);
+    uint8_t *chunk = aligned_alloc(AUR_DISK_BLOCK_BYTES, LAYER_CHUNK_BYTES);
     aur_status status = sum != NULL && chunk != NULL
                             ? AUR_OK
                             : aur_fail(error, AUR_ERR_MEMORY, "no memory for copying a layer");
     for (uint64_t at = 0; at < layer->info.size_bytes && status == AUR_OK;) {
         size_t length = 0;
-        status = aur_file_read(layer->file, at, chunk, CHUNK_BYTES, &length, error);
+        status = aur_file_read(layer->file, at, chunk, LAYER_CHUNK_BYTES, &length, error);
         if (status == AUR_OK && length == 0) {
             status = auri_segment_layer_damage(layer, at, layer->info.first_lsn,
                                                "the layer is cut off", error);
@@ -128,8 +131,8 @@ aur_status auri_segment_layer_copy(const auri_layer *layer, aur_disk *target,
     }
     aur_status status = aur_disk_remove(target, layer->name, error);
     if (status == AUR_OK || status == AUR_NOT_FOUND) {
-        status =
-            aur_disk_open_file(target, layer->name, AUR_FILE_WRITE | AUR_FILE_READ, &file, error);
+        status = aur_disk_open_file(
+            target, layer->name, AUR_FILE_WRITE | AUR_FILE_READ | AUR_FILE_UNCACHED, &file, error);
     }
     if (status != AUR_OK) {
         return status;

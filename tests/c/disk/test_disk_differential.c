@@ -84,10 +84,11 @@ static void close_fleet(fleet *all) {
 
 static void open_step(fleet *all, handle *opened) {
     static const unsigned modes[] = {AUR_FILE_READ, AUR_FILE_READ | AUR_FILE_WRITE,
+                                     AUR_FILE_READ | AUR_FILE_WRITE | AUR_FILE_UNCACHED,
                                      AUR_FILE_READ | AUR_FILE_DURABLE};
     const char *name = random_name();
     close_handle(opened);
-    opened->mode = modes[random_below(3)];
+    opened->mode = modes[random_below(4)];
     SAME_STATUS(
         all, "open",
         aur_disk_open_file(all->disks[disk], name, opened->mode, &opened->files[disk], NULL));
