@@ -512,6 +512,18 @@ def test_the_limit_cuts_the_window_short(tmp_path: Path) -> None:
         until(within, "history is within its limit", 30)
 
 
+def test_a_compaction_leaves_history_within_its_limit(tmp_path: Path) -> None:
+    """What was in deltas counts only once it is in the base: one call sees to that as well."""
+    limit = 256 << 10
+    rng = random.Random(5)
+    with aurora.open(tmp_path / "db", history_bytes=limit) as db:
+        for _ in range(30):
+            db.put_many((b"%04d" % n, rng.randbytes(100)) for n in range(1000))
+        db.compact()
+        assert db.status().history_used_bytes <= limit
+        assert db.explain_retention().cause == "limit"
+
+
 def test_an_idle_database_gives_space_back(tmp_path: Path) -> None:
     """Nobody calls compact(): the log shrinks, and then what was deleted goes."""
     rng = random.Random(7)
