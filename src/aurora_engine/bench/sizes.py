@@ -123,7 +123,7 @@ FULL = Sizes(
     tpcc_divisor=10,
 )
 QUICK = Sizes(
-    seconds=0.2,
+    seconds=0.16,
     repetitions=2,
     threads=(1, 16),
     ycsb="ABCF",

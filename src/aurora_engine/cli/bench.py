@@ -43,7 +43,7 @@ OURS = ("aurora", "aurora-single")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Length of one measurement.  [default: 1; quick: 0.2]",
+    help="Length of one measurement.  [default: 1; quick: 0.16]",
 )
 @click.option(
     "--repetitions",
