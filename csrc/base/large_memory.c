@@ -33,7 +33,7 @@ static void *map_aligned(size_t bytes) {
     return memory + before;
 }
 
-/* Lengths are of the system's pages. */
+/* To whole pages of any system. */
 static size_t rounded(size_t bytes) {
     const size_t granule = 64 << 10;
     return (bytes + granule - 1) / granule * granule;

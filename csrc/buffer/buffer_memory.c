@@ -73,19 +73,32 @@ void auri_memory_close(auri_memory *memory) {
     (void)pthread_mutex_destroy(&memory->lock);
 }
 
-static auri_slab *slab_create(uint32_t page_bytes, bool in_huge_pages) {
+/* Slots of a new slab. Where the system counts what is mapped, a slab for more than the budget
+ * would be refused for no reason. */
+static uint32_t slots_of_slab(const auri_memory *memory) {
+    if (!auri_memory_is_huge(memory)) {
+        return SLAB_SLOTS;
+    }
+    const uint64_t slots =
+        memory->slots_max < SLAB_SLOTS_HUGE ? memory->slots_max : SLAB_SLOTS_HUGE;
+    return (uint32_t)(slots + SLAB_SLOTS - 1) / SLAB_SLOTS * SLAB_SLOTS;
+}
+
+static auri_slab *slab_create(const auri_memory *memory) {
     auri_slab *slab = malloc(sizeof *slab);
     if (slab == NULL) {
         return NULL;
     }
-    slab->slots = in_huge_pages ? SLAB_SLOTS_HUGE : SLAB_SLOTS;
+    slab->slots = slots_of_slab(memory);
     slab->slots_used = 0;
-    slab->pages = aur_large_map(slab_bytes(page_bytes, slab->slots), in_huge_pages);
+    slab->pages =
+        aur_large_map(slab_bytes(memory->page_bytes, slab->slots), auri_memory_is_huge(memory));
     if (slab->pages == NULL) {
         free(slab);
         return NULL;
     }
-    slab->versions = (aur_version *)(void *)(slab->pages + (size_t)page_bytes * slab->slots);
+    slab->versions =
+        (aur_version *)(void *)(slab->pages + (size_t)memory->page_bytes * slab->slots);
     return slab;
 }
 
@@ -105,7 +118,7 @@ static void bring_in(const auri_slab *slab, uint32_t page_bytes) {
 static aur_version *fresh_slot(auri_memory *memory) {
     auri_slab *slab = memory->slabs;
     if (slab == NULL || slab->slots_used == slab->slots) {
-        slab = slab_create(memory->page_bytes, auri_memory_is_huge(memory));
+        slab = slab_create(memory);
         if (slab == NULL) {
             return NULL;
         }
