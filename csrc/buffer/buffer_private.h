@@ -160,7 +160,8 @@ bool auri_memory_is_over(auri_memory *memory);
 /* Bytes that one version costs: page, struct aur_version, share of the hash table. */
 uint64_t auri_memory_slot_cost(const auri_memory *memory);
 
-/* Whether the budget is such that memory is taken in huge pages. */
+/* Whether the budget is such that memory is taken in huge pages. Lock held, or nobody else has the
+ * memory yet. */
 bool auri_memory_is_huge(const auri_memory *memory);
 
 /* ---- partitions; all but open, close and of are called with the lock held ---- */

@@ -3,10 +3,11 @@
  *
  * A DURABLE handle has two descriptors: writes go through O_DIRECT, so that they leave the page
  * cache alone; reads of any alignment go through a buffered one. Linux keeps both coherent: a
- * direct write drops the cached pages of its range before it returns. An UNCACHED one has two as
- * well, and writes through the direct one what is aligned. Where a flush of the device
+ * direct write drops the cached pages of its range before it returns. Where a flush of the device
  * is all that a write owes, each write asks for it, so that a ring can leave it out and flush once
  * for many; elsewhere O_DSYNC asks for all of them.
+ *
+ * An UNCACHED handle has a direct descriptor too, for what is aligned, and is synced like WRITE.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -156,7 +157,7 @@ static int write_behind(posix_file *file, uint64_t offset, size_t length) {
 }
 
 static int write_cached(posix_file *file, const uint8_t *buffer, size_t length, uint64_t offset) {
-    const int failure = length > 0 ? write_all(file->write_fd, buffer, length, offset, pwrite) : 0;
+    const int failure = write_all(file->write_fd, buffer, length, offset, pwrite);
     return failure == 0 ? write_behind(file, offset, length) : failure;
 }
 
@@ -169,8 +170,9 @@ static int write_uncached(posix_file *file, const uint8_t *buffer, size_t length
         direct = 0; /* the file system wants another alignment */
         failure = 0;
     }
-    return failure == 0 ? write_cached(file, buffer + direct, length - direct, offset + direct)
-                        : failure;
+    return failure == 0 && direct < length
+               ? write_cached(file, buffer + direct, length - direct, offset + direct)
+               : failure;
 }
 
 static aur_status posix_file_write(aur_file *base, uint64_t offset, const void *buffer,

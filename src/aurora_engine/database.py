@@ -402,6 +402,8 @@ class Database(TableVerbs, PastVerbs):
     def compact(self) -> None:
         """Merges the layers of every copy into as few as possible, which makes reads faster.
 
+        What exceeds the limit of history is collected as well, as far as no open view needs it.
+
         Raises
         ------
         StorageIOError, VolumeFullError, CorruptionError

@@ -101,6 +101,9 @@ static void write_step(fleet *all, handle *opened) {
         offset -= offset % AUR_DISK_BLOCK_BYTES;
         length -= length % AUR_DISK_BLOCK_BYTES;
     }
+    /* Of any length: what is left behind the whole blocks goes another way. */
+    if ((opened->mode & AUR_FILE_UNCACHED) != 0 && random_below(2) != 0)
+        offset -= offset % AUR_DISK_BLOCK_BYTES;
     random_bytes(all->bytes, length);
     SAME_STATUS(all, "write",
                 aur_file_write(opened->files[disk], offset, all->bytes, length, NULL));
