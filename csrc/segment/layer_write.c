@@ -11,11 +11,12 @@
 
 enum {
     OUT_BYTES = 256 << 10,
-    ZSTD_LEVEL = 1,
+    ZSTD_LEVEL_BASE = 1,
+    /* Deltas are written anew soon, so half the work for nearly the same size will do. */
+    ZSTD_LEVEL_DELTA = -2,
     /* Of what a flush writes: a page has few records in it, and a read may have to look for them in
-     * several such layers. It is merged soon, so half the work for nearly the same size will do. */
-    FLUSH_BLOCK_RAW_BYTES = 2 << 10,
-    ZSTD_LEVEL_FLUSH = -2,
+     * many such layers. */
+    FLUSH_BLOCK_RAW_BYTES = 4 << 10,
 };
 
 static const char HEADER_MAGIC[8] = {'A', 'U', 'R', 'L', 'A', 'Y', 'E', 'R'};
@@ -122,9 +123,10 @@ static aur_status put_block(auri_layer_writer *writer, const uint8_t *bytes, siz
         if (!auri_segment_bytes_reserve(&writer->packed, ZSTD_compressBound(length))) {
             return no_memory(error);
         }
-        const size_t packed =
-            ZSTD_compressCCtx(writer->packer, writer->packed.bytes, writer->packed.capacity, bytes,
-                              length, is_flush(&writer->info) ? ZSTD_LEVEL_FLUSH : ZSTD_LEVEL);
+        const int level =
+            writer->info.kind == AURI_LAYER_DELTA ? ZSTD_LEVEL_DELTA : ZSTD_LEVEL_BASE;
+        const size_t packed = ZSTD_compressCCtx(writer->packer, writer->packed.bytes,
+                                                writer->packed.capacity, bytes, length, level);
         if (!ZSTD_isError(packed) && packed < length) {
             stored = writer->packed.bytes;
             stored_bytes = packed;

@@ -10,8 +10,8 @@ void aur_segment_default_options(aur_segment_options *options) {
     *options = (aur_segment_options){
         .extent_bytes = 8 << 20,
         .memtable_bytes = 2 << 20,
-        .merge_fanout = 8,
-        .delta_bytes = 16 << 20,
+        .merge_fanout = 16,
+        .delta_bytes = 64 << 20,
         .part_bytes = 32 << 20,
         .planted_bugs = 0,
     };
