@@ -1,7 +1,9 @@
 /* Frames in memory: aligned buffers counted by reference. */
 #include "segment/frame_buffer.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/assert.h"
@@ -11,12 +13,20 @@
  * they will be filled, and a fault for each page takes longer than the filling. */
 enum {
     MAPPED_BYTES_MIN = 64 << 10,
+    FINDABLE_LISTS = 256,
 #ifdef MAP_POPULATE
     MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
 #else
     MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS,
 #endif
 };
+
+/* Frames that aur_frame_of made. Of the process and not of a volume, because segments are opened
+ * before there is anything that they have in common. `lock` guards the lists and is taken last. */
+static struct {
+    pthread_mutex_t lock;
+    aur_frame *heads[FINDABLE_LISTS]; /* by the last LSN */
+} findable = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static uint8_t *take_bytes(size_t length) {
     if (length < MAPPED_BYTES_MIN) {
@@ -54,6 +64,57 @@ aur_frame *aur_frame_create(uint32_t capacity) {
     return frame;
 }
 
+static aur_frame *create_copy(const uint8_t *bytes, const aur_frame_header *header) {
+    aur_frame *frame = aur_frame_create(header->length);
+    if (frame != NULL) {
+        memcpy(frame->bytes, bytes, header->length);
+        memset(frame->bytes + header->length, 0, frame->capacity - header->length);
+        frame->header = *header;
+    }
+    return frame;
+}
+
+static aur_frame **place_of(const aur_frame_header *header) {
+    return &findable.heads[header->last_lsn % FINDABLE_LISTS];
+}
+
+/* One that looks the same, with a reference: a frame in a list has at least one already. */
+static aur_frame *find(const aur_frame_header *header) {
+    (void)pthread_mutex_lock(&findable.lock);
+    aur_frame *frame = *place_of(header);
+    while (frame != NULL &&
+           (frame->header.last_lsn != header->last_lsn || frame->header.length != header->length)) {
+        frame = frame->next_findable;
+    }
+    if (frame != NULL) {
+        (void)aur_frame_acquire(frame);
+    }
+    (void)pthread_mutex_unlock(&findable.lock);
+    return frame;
+}
+
+static void make_findable(aur_frame *frame) {
+    aur_frame **place = place_of(&frame->header);
+    frame->is_findable = true;
+    (void)pthread_mutex_lock(&findable.lock);
+    frame->next_findable = *place;
+    *place = frame;
+    (void)pthread_mutex_unlock(&findable.lock);
+}
+
+aur_frame *aur_frame_of(const uint8_t *bytes, const aur_frame_header *header) {
+    aur_frame *frame = find(header);
+    if (frame != NULL && memcmp(frame->bytes, bytes, header->length) == 0) {
+        return frame;
+    }
+    aur_frame_release(frame);
+    frame = create_copy(bytes, header);
+    if (frame != NULL) {
+        make_findable(frame);
+    }
+    return frame;
+}
+
 aur_status aur_frame_create_from(const uint8_t *bytes, size_t length, uint64_t volume_seed,
                                  aur_frame **frame_out) {
     *frame_out = NULL;
@@ -66,18 +127,11 @@ aur_status aur_frame_create_from(const uint8_t *bytes, size_t length, uint64_t v
         return AUR_ERR_CORRUPT;
     }
     status = aur_frame_check_payload(bytes, &header, volume_seed);
-    if (status != AUR_OK) {
-        return status;
+    if (status == AUR_OK) {
+        *frame_out = aur_frame_of(bytes, &header);
+        status = *frame_out != NULL ? AUR_OK : AUR_ERR_MEMORY;
     }
-    aur_frame *frame = aur_frame_create(header.length);
-    if (frame == NULL) {
-        return AUR_ERR_MEMORY;
-    }
-    memcpy(frame->bytes, bytes, header.length);
-    memset(frame->bytes + header.length, 0, frame->capacity - header.length);
-    frame->header = header;
-    *frame_out = frame;
-    return AUR_OK;
+    return status;
 }
 
 aur_frame *aur_frame_acquire(aur_frame *frame) {
@@ -87,13 +141,32 @@ aur_frame *aur_frame_acquire(aur_frame *frame) {
     return frame;
 }
 
+static bool drop_reference(aur_frame *frame) {
+    const unsigned before = atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel);
+    AUR_ASSERT(before > 0);
+    return before == 1;
+}
+
+/* Under the lock, so that nobody finds a frame whose last reference goes. */
+static bool drop_findable(aur_frame *frame) {
+    (void)pthread_mutex_lock(&findable.lock);
+    const bool was_last = drop_reference(frame);
+    if (was_last) {
+        aur_frame **link = place_of(&frame->header);
+        while (*link != frame) {
+            link = &(*link)->next_findable;
+        }
+        *link = frame->next_findable;
+    }
+    (void)pthread_mutex_unlock(&findable.lock);
+    return was_last;
+}
+
 void aur_frame_release(aur_frame *frame) {
     if (frame == NULL) {
         return;
     }
-    const unsigned before = atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel);
-    AUR_ASSERT(before > 0);
-    if (before == 1) {
+    if (frame->is_findable ? drop_findable(frame) : drop_reference(frame)) {
         give_bytes_back(frame->bytes, frame->capacity);
         free(frame);
     }

@@ -73,11 +73,16 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
 aur_status auri_segment_extent_hurry(aur_disk *disk, const aur_segment_identity *identity,
                                      uint64_t sequence, uint64_t size_bytes,
                                      auri_extent **extent_out, aur_error *error) AUR_CHECKED;
-/* Opens the existing extent `sequence` of `size_bytes` and looks at its header. AUR_ERR_CORRUPT
- * when it belongs to another segment; a header that is merely damaged clears header_good. */
+/* Opens the existing extent `sequence` of `size_bytes` for reading and looks at its header.
+ * AUR_ERR_CORRUPT when it belongs to another segment; a header that is merely damaged clears
+ * header_good. */
 aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
                                     uint64_t sequence, uint64_t size_bytes,
                                     auri_extent **extent_out, aur_error *error) AUR_CHECKED;
+/* Opens it for frames too: only the few that get some, as it takes a flush of the disk. The caller
+ * is alone with it. */
+aur_status auri_segment_extent_arm(aur_disk *disk, auri_extent *extent,
+                                   aur_error *error) AUR_CHECKED;
 auri_extent *auri_segment_extent_acquire(auri_extent *extent);
 void auri_segment_extent_release(auri_extent *extent);
 

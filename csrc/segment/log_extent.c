@@ -199,8 +199,7 @@ aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *
     if (extent == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
     }
-    aur_status status =
-        aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &extent->file, error);
+    aur_status status = aur_disk_open_file(disk, name, AUR_FILE_READ, &extent->file, error);
     if (status == AUR_OK) {
         status = read_header(extent, identity, error);
     }
@@ -210,6 +209,19 @@ aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *
     }
     *extent_out = extent;
     return AUR_OK;
+}
+
+aur_status auri_segment_extent_arm(aur_disk *disk, auri_extent *extent, aur_error *error) {
+    char name[AURI_NAME_BYTES];
+    aur_file *file = NULL;
+    auri_segment_extent_name(extent->sequence, name);
+    const aur_status status =
+        aur_disk_open_file(disk, name, AUR_FILE_DURABLE | AUR_FILE_READ, &file, error);
+    if (status == AUR_OK) {
+        aur_file_close(extent->file);
+        extent->file = file;
+    }
+    return status;
 }
 
 aur_status auri_segment_log_insert(auri_log *log, auri_extent *extent) {

@@ -17,7 +17,8 @@
 enum {
     WINDOW_BYTES = 1 << 20,
     WINDOW_BYTES_FIRST = 64 << 10, /* an extent that nothing was written to is mostly not read */
-    LOOK_AHEAD_BYTES = 1 << 20,    /* past a clean end */
+    LOOK_AHEAD_BYTES = 1 << 20,    /* past a clean end, if no frame tells how long they are */
+    LOOK_AHEAD_FRAMES = 2,         /* past a clean end, in frames as long as the longest */
     LOOK_AHEAD_BROKEN = 16 << 20,  /* past something that is no frame and no zeros */
 };
 
@@ -33,6 +34,7 @@ typedef struct log_scan {
     uint64_t chain_extent; /* sequence and offset where the chain ended */
     uint64_t chain_end;
     bool chain_broken;
+    uint64_t longest;   /* of the chain's frames, padded */
     uint64_t dirty;     /* highest sequence that holds anything not to be overwritten */
     aur_lsn beyond_vdl; /* highest VDL known to frames after the chain's end */
     aur_error error;
@@ -81,44 +83,53 @@ static bool is_truncated(const aur_segment *segment, const aur_frame_header *hea
                                  header->last_lsn, header->epoch);
 }
 
-/* Reads the frame at `offset` whole and verifies it. AUR_ERR_CORRUPT for a torn or foreign one. */
-static aur_status read_frame(log_scan *scan, uint64_t offset, const aur_frame_header *header,
+/* The whole frame at `offset`, verified, out of the window or, if it is too long for that, into
+ * memory of its own. */
+static aur_status take_frame(log_scan *scan, uint64_t offset, const aur_frame_header *header,
                              aur_frame **frame_out) {
-    aur_segment *segment = scan->segment;
+    const aur_segment *segment = scan->segment;
     const size_t padded = aur_frame_padded(header->length);
-    *frame_out = NULL;
-    if (header->group != segment->identity.group || offset + padded > scan->extent->size_bytes) {
-        return AUR_ERR_CORRUPT;
-    }
-    aur_frame *frame = aur_frame_create(header->length);
-    if (frame == NULL) {
-        return AUR_ERR_MEMORY;
-    }
-    aur_status status = AUR_OK;
     const uint8_t *bytes = peek(scan, offset, padded);
-    if (bytes != NULL) {
-        memcpy(frame->bytes, bytes, padded);
-    } else {
+    uint8_t *read = NULL;
+    aur_status status = AUR_OK;
+    if (bytes == NULL) {
         size_t length = 0;
-        status =
-            aur_file_read(scan->extent->file, offset, frame->bytes, padded, &length, &scan->error);
-        if (status == AUR_OK && length < padded) {
-            status = AUR_ERR_CORRUPT;
-        }
+        read = malloc(padded);
+        bytes = read;
+        status = read == NULL ? AUR_ERR_MEMORY
+                              : aur_file_read(scan->extent->file, offset, read, padded, &length,
+                                              &scan->error);
+        status = status == AUR_OK && length < padded ? AUR_ERR_CORRUPT : status;
     }
-    frame->header = *header;
     if (status == AUR_OK && !AUR_PLANTED(segment->options.planted_bugs, AUR_BUG_TORN_FRAME)) {
-        status = aur_frame_check_payload(frame->bytes, header, segment->volume_seed);
+        status = aur_frame_check_payload(bytes, header, segment->volume_seed);
     }
     if (status == AUR_OK) {
-        status = auri_segment_check_records(frame, &segment->identity);
+        *frame_out = aur_frame_of(bytes, header);
+        status = *frame_out != NULL ? AUR_OK : AUR_ERR_MEMORY;
+    }
+    free(read);
+    return status;
+}
+
+/* AUR_ERR_CORRUPT for a torn or foreign frame. */
+static aur_status read_frame(log_scan *scan, uint64_t offset, const aur_frame_header *header,
+                             aur_frame **frame_out) {
+    const aur_segment_identity *identity = &scan->segment->identity;
+    *frame_out = NULL;
+    if (header->group != identity->group ||
+        offset + aur_frame_padded(header->length) > scan->extent->size_bytes) {
+        return AUR_ERR_CORRUPT;
+    }
+    aur_status status = take_frame(scan, offset, header, frame_out);
+    if (status == AUR_OK) {
+        status = auri_segment_check_records(*frame_out, identity);
     }
     if (status != AUR_OK) {
-        aur_frame_release(frame);
-        return status;
+        aur_frame_release(*frame_out);
+        *frame_out = NULL;
     }
-    *frame_out = frame;
-    return AUR_OK;
+    return status;
 }
 
 static aur_status accept(log_scan *scan, uint64_t offset, const aur_frame_header *header) {
@@ -137,6 +148,8 @@ static aur_status accept(log_scan *scan, uint64_t offset, const aur_frame_header
         if (header->vdl > segment->vdl) {
             segment->vdl = header->vdl;
         }
+        const uint64_t padded = aur_frame_padded(header->length);
+        scan->longest = padded > scan->longest ? padded : scan->longest;
         scan->dirty = scan->extent->sequence;
     }
     return status;
@@ -209,26 +222,40 @@ static void look_ahead(log_scan *scan, uint64_t offset, uint64_t limit) {
     }
 }
 
-/* Appends go on in the next extent when a frame does not fit: with room for any frame left, what
- * comes after the chain's extent was not begun, and its first blocks suffice. */
-static uint64_t limit_beyond(const log_scan *scan, const auri_extent *chain_extent) {
-    const bool has_room = chain_extent->size_bytes - scan->chain_end >= AUR_FRAME_BYTES_MAX;
-    return has_room ? WINDOW_BYTES_FIRST : LOOK_AHEAD_BYTES;
+/* Behind a clean end. A frame that was here and is gone was hardly longer than others are, so the
+ * next one is near. */
+static uint64_t limit_behind(const log_scan *scan) {
+    const uint64_t near = LOOK_AHEAD_FRAMES * scan->longest;
+    if (near == 0 || near > LOOK_AHEAD_BYTES) {
+        return LOOK_AHEAD_BYTES;
+    }
+    return near < WINDOW_BYTES_FIRST ? WINDOW_BYTES_FIRST : near;
+}
+
+/* Behind what the chain's end is. An extent that has no frame of this life in its first place was
+ * not begun: a few blocks more, in case that frame alone is gone, suffice. */
+static uint64_t limit_in(log_scan *scan, bool holds_end) {
+    aur_frame_header header;
+    const uint64_t limit = scan->chain_broken ? LOOK_AHEAD_BROKEN : limit_behind(scan);
+    const uint8_t *first = holds_end ? NULL : peek(scan, AURI_EXTENT_HEADER_BYTES, AUR_FRAME_ALIGN);
+    if (first == NULL) {
+        return limit;
+    }
+    const aur_status status =
+        aur_frame_decode(first, AUR_FRAME_ALIGN, scan->segment->volume_seed, &header);
+    const bool is_stale = status == AUR_OK && header.last_lsn <= scan->extent->stale_lsn;
+    return is_stale || is_zero(first, AUR_FRAME_ALIGN) ? WINDOW_BYTES_FIRST : limit;
 }
 
 static void look_ahead_everywhere(log_scan *scan) {
     const auri_log *log = &scan->segment->log;
-    uint64_t beyond = LOOK_AHEAD_BYTES;
     for (uint32_t at = 0; at < log->count; at++) {
         begin_extent(scan, log->extents[at]);
         if (scan->extent->sequence == scan->chain_extent) {
-            look_ahead(scan, scan->chain_end,
-                       scan->chain_broken ? LOOK_AHEAD_BROKEN : LOOK_AHEAD_BYTES);
-            beyond = limit_beyond(scan, scan->extent);
+            look_ahead(scan, scan->chain_end, limit_in(scan, true));
         } else if (scan->extent->sequence > scan->chain_extent &&
                    scan->extent->sequence >= scan->segment->manifest.replay.sequence) {
-            look_ahead(scan, AURI_EXTENT_HEADER_BYTES,
-                       scan->chain_broken ? LOOK_AHEAD_BROKEN : beyond);
+            look_ahead(scan, AURI_EXTENT_HEADER_BYTES, limit_in(scan, false));
         }
     }
 }
@@ -264,23 +291,35 @@ static void discard_unborn(const log_scan *scan) {
     }
 }
 
+/* Opens an extent for frames. One that cannot be is damage: frames go on behind it. */
+static bool arm(const log_scan *scan, auri_extent *extent) {
+    aur_segment *segment = scan->segment;
+    aur_error error;
+    aur_error_clear(&error);
+    const bool is_armed = auri_segment_extent_arm(segment->disk, extent, &error) == AUR_OK;
+    if (!is_armed) {
+        auri_segment_note_damage(segment, &error);
+    }
+    return is_armed;
+}
+
 /* Appends go on right behind the chain when nothing but zeros or stale frames is there; else in an
  * extent that holds nothing. */
 static void set_tail(log_scan *scan) {
     auri_log *log = &scan->segment->log;
     log->active = NULL;
-    log->floor = scan->dirty;
+    log->floor = scan->dirty > scan->chain_extent ? scan->dirty : scan->chain_extent;
     for (uint32_t at = 0; at < log->count; at++) {
         auri_extent *extent = log->extents[at];
-        if (extent->sequence == scan->chain_extent && extent->sequence >= scan->dirty &&
-            !scan->chain_broken && extent->header_good) {
+        const bool goes_on = extent->sequence == scan->chain_extent &&
+                             extent->sequence >= scan->dirty && !scan->chain_broken &&
+                             extent->header_good;
+        if (goes_on && arm(scan, extent)) {
             extent->used_bytes = scan->chain_end;
             log->active = extent;
+        } else if (extent->sequence > log->floor && !arm(scan, extent)) {
             log->floor = extent->sequence;
         }
-    }
-    if (log->active == NULL && scan->chain_extent > log->floor) {
-        log->floor = scan->chain_extent;
     }
     if (log->floor >= log->next_sequence) {
         log->next_sequence = log->floor + 1;

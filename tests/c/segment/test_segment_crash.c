@@ -157,6 +157,10 @@ static bool collect_name(void *context, const char *name, uint64_t size_bytes) {
     return true;
 }
 
+static bool collect_log(void *context, const char *name, uint64_t size_bytes) {
+    return strncmp(name, "log-", 4) != 0 || collect_name(context, name, size_bytes);
+}
+
 static void change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask) {
     aur_file *file;
     uint8_t byte;
@@ -303,6 +307,36 @@ TEST(segment_names_a_hole_in_its_log) {
     CHECK_OK(open_again(&world, &error));
     aur_segment_get_state(world.segment, &state);
     CHECK_EQ_U64(state.scl, world.model->prev_lsn);
+    model_check_all(world.model, world.segment, AUR_LSN_MAX);
+    aur_segment_close(world.segment);
+    aur_disk_close(world.disk);
+    model_destroy(world.model);
+}
+
+/* The same when what is lost is the first frame of an extent: the scan looks further than at the
+ * place where the chain would go on. */
+TEST(segment_names_a_hole_at_the_head_of_an_extent) {
+    crash_world world = {.model = model_create()};
+    aur_segment_state state;
+    aur_error error;
+    name_list names = {0};
+    world.disk = faulty_disk(7);
+    world.segment = model_segment(world.model, aur_disk_acquire(world.disk));
+    while (names.count < 3) {
+        world.model->vdl = model_write(world.model, 2)->header.last_lsn;
+        model_ship(world.model, world.segment);
+        names.count = 0;
+        CHECK_OK(aur_disk_list(world.disk, collect_log, &names, NULL));
+    }
+    aur_faulty_crash(world.disk);
+    aur_segment_close(world.segment);
+    aur_faulty_recover(world.disk);
+    change_byte(world.disk, "log-0000000000000002", 4096 + AUR_FRAME_MAGIC_AT, 1);
+    CHECK_OK(open_again(&world, &error));
+    aur_segment_get_state(world.segment, &state);
+    CHECK_EQ_U64(state.health, AUR_SEGMENT_DAMAGED);
+    CHECK(state.scl < world.model->prev_lsn);
+    model_ship(world.model, world.segment);
     model_check_all(world.model, world.segment, AUR_LSN_MAX);
     aur_segment_close(world.segment);
     aur_disk_close(world.disk);

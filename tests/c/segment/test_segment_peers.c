@@ -1,6 +1,7 @@
 /*
  * Copies that take layers over from each other while the one that builds them changes: no file that
- * is in use is ever replaced or removed.
+ * is in use is ever replaced or removed. And copies that share the frames which they find in their
+ * logs.
  */
 #include "../harness.h"
 #include "volume_model.h"
@@ -129,6 +130,72 @@ TEST(peers_wait_for_a_layer_that_waits_to_be_removed) {
     for (size_t copy = 0; copy < 3; copy++)
         check_sound(model, segments[copy]);
     for (size_t copy = 0; copy < 3; copy++) {
+        aur_segment_close(segments[copy]);
+        aur_disk_close(disks[copy]);
+    }
+    model_destroy(model);
+}
+
+/* Of the frames that both segments have: whether all are the same memory. */
+static bool share_all(const volume_model *model, aur_segment *one, aur_segment *other,
+                      size_t count) {
+    bool all_shared = true;
+    aur_lsn after_lsn = 0;
+    for (size_t at = 0; at < count; at++) {
+        aur_frame *frames[2];
+        CHECK_OK(aur_segment_next_frame(one, after_lsn, &frames[0], NULL));
+        CHECK_OK(aur_segment_next_frame(other, after_lsn, &frames[1], NULL));
+        all_shared &= frames[0] == frames[1];
+        after_lsn = frames[0]->header.last_lsn;
+        CHECK_EQ_U64(after_lsn, model->frames[at]->header.last_lsn);
+        aur_frame_release(frames[0]);
+        aur_frame_release(frames[1]);
+    }
+    return all_shared;
+}
+
+static void change_byte(aur_disk *disk, const char *name, uint64_t offset) {
+    aur_file *file;
+    uint8_t byte;
+    size_t length;
+    CHECK_OK(aur_disk_open_file(disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &file, NULL));
+    CHECK_OK(aur_file_read(file, offset, &byte, 1, &length, NULL));
+    byte ^= 1;
+    CHECK_OK(aur_file_write(file, offset, &byte, 1, NULL));
+    aur_file_close(file);
+}
+
+/* Copies that are opened together have the redo in memory once; what is damaged in one copy's log
+ * is not taken from another's. */
+TEST(peers_share_the_frames_of_their_logs) {
+    volume_model *model = model_create();
+    aur_disk *disks[2];
+    aur_segment *segments[2];
+    aur_segment_state state;
+    for (uint32_t copy = 0; copy < 2; copy++)
+        segments[copy] = create_on(model, copy, &disks[copy]);
+    for (unsigned at = 0; at < 10; at++)
+        model->vdl = model_write(model, 2)->header.last_lsn;
+    for (unsigned copy = 0; copy < 2; copy++) {
+        model_ship(model, segments[copy]);
+        aur_segment_close(segments[copy]);
+    }
+    for (uint32_t copy = 0; copy < 2; copy++) {
+        model->identity.copy = copy;
+        segments[copy] = open_on(disks[copy], &model->identity);
+    }
+    CHECK(share_all(model, segments[0], segments[1], model->frame_count));
+    aur_segment_close(segments[0]);
+    model_check_all(model, segments[1], AUR_LSN_MAX);
+
+    change_byte(disks[0], "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8);
+    model->identity.copy = 0;
+    segments[0] = open_on(disks[0], &model->identity);
+    aur_segment_get_state(segments[0], &state);
+    CHECK_EQ_U64(state.scl, model->frames[3]->header.last_lsn);
+    CHECK(share_all(model, segments[0], segments[1], 4));
+    model_check_all(model, segments[0], state.scl);
+    for (unsigned copy = 0; copy < 2; copy++) {
         aur_segment_close(segments[copy]);
         aur_disk_close(disks[copy]);
     }
