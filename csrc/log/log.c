@@ -270,6 +270,7 @@ static aur_status ship_inside_mtr(aur_log *log, aur_error *error) {
  * allows it. */
 static aur_status make_room(aur_log *log, aur_error *error) {
     aur_status status = AUR_OK;
+    aur_quorum_keep_step(log->quorum);
     auri_log_lock(log);
     while (status == AUR_OK && !auri_boxcar_has_room(log)) {
         status = auri_log_await_progress(log, error);

@@ -47,6 +47,7 @@ static void resume(auri_copy *copy, bool worked) {
     }
     auri_quorum_lock(quorum);
     copy->throttled = false;
+    pthread_cond_broadcast(&quorum->background.resumed);
     quorum->transport->enqueue(quorum->transport, copy);
     auri_quorum_unlock(quorum);
 }

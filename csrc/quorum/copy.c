@@ -128,6 +128,7 @@ void auri_copy_fail(auri_copy *copy, const aur_error *why) {
     copy->failure.group = (int32_t)copy->group->number;
     copy->failure.copy = (int32_t)copy->index;
     auri_copy_changed(copy);
+    pthread_cond_broadcast(&copy->group->quorum->background.resumed);
     auri_watermarks_judge(copy->group->quorum);
     auri_tail_trim(copy->group);
 }

@@ -111,6 +111,7 @@ aur_status aur_quorum_create(const aur_quorum_options *options, aur_quorum **quo
     AUR_ASSERT(auri_condition_create(&quorum->background.work_wake) == AUR_OK);
     AUR_ASSERT(auri_condition_create(&quorum->background.watch_wake) == AUR_OK);
     AUR_ASSERT(auri_condition_create(&quorum->background.round_changed) == AUR_OK);
+    AUR_ASSERT(auri_condition_create(&quorum->background.resumed) == AUR_OK);
     const aur_status status = create_transport(quorum);
     if (status != AUR_OK) {
         aur_quorum_destroy(quorum);
@@ -155,6 +156,7 @@ void aur_quorum_destroy(aur_quorum *quorum) {
     (void)pthread_cond_destroy(&quorum->background.work_wake);
     (void)pthread_cond_destroy(&quorum->background.watch_wake);
     (void)pthread_cond_destroy(&quorum->background.round_changed);
+    (void)pthread_cond_destroy(&quorum->background.resumed);
     (void)pthread_cond_destroy(&quorum->idle);
     (void)pthread_mutex_destroy(&quorum->lock);
     free(quorum);

@@ -97,7 +97,8 @@ typedef struct auri_background {
     uint32_t helpers; /* started; of start and stop alone */
     bool work_started, watch_started;
     pthread_cond_t work_wake, watch_wake, round_changed;
-    auri_round *round; /* what helpers may take part in, or NULL */
+    pthread_cond_t resumed; /* a copy is not throttled any more, or failed */
+    auri_round *round;      /* what helpers may take part in, or NULL */
     bool work_sleeping;
     bool stopping;
     uint64_t unworked_bytes; /* appended by all copies since the worker's last round */

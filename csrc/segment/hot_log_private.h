@@ -119,9 +119,9 @@ aur_status auri_segment_log_grow(aur_segment *segment, size_t length, aur_error 
  * one. AUR_NOT_FOUND when nothing is to be done. Holds work_lock only. */
 aur_status auri_segment_log_maintain(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
-/* Makes the log as small as it can be: removes flushed extents, also those kept for copies that
- * catch up, and begins anew with a small one when layers hold everything. AUR_NOT_FOUND when
- * nothing is to be done. Holds work_lock only. */
+/* Makes the log small, or as long as it may stay beside large layers: removes flushed extents, also
+ * those kept for copies that catch up, and begins anew with a small one when layers hold
+ * everything. AUR_NOT_FOUND when nothing is to be done. Holds work_lock only. */
 aur_status auri_segment_log_trim(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* Reads the hot log from the manifest's replay position into the memtable and sets SCL. Damage is

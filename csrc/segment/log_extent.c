@@ -14,8 +14,10 @@
 #include "segment/segment_private.h"
 
 enum {
-    LARGE_SHARE = 2, /* a log that takes more than this part of one full extent is large */
-    SPARE_SHARE = 4, /* this part of it should be ready for frames */
+    LARGE_SHARE = 2,  /* a log that takes more than this part of one full extent is large, */
+    REST_SHARE = 8,   /* if it also takes more than this part of what the layers take, */
+    REST_EXTENTS = 3, /* or more than so many full extents */
+    SPARE_SHARE = 4,  /* this part of it should be ready for frames */
     FRAMES_PER_EXTENT = 4,
     ZERO_CHUNK_BYTES = 256 << 10,
 };
@@ -494,11 +496,28 @@ static bool all_in_layers(const aur_segment *segment) {
            segment->chain_lsn == segment->scl && segment->manifest.flushed_lsn == segment->scl;
 }
 
+/* How long the log may stay while nothing is written. Beside large layers as much stays as goes
+ * round: what is written next would go into new extents, which are zeroed first. Holds `lock`. */
+static uint64_t restful_bytes(const aur_segment *segment) {
+    const uint64_t first = first_size(segment);
+    const uint64_t most = REST_EXTENTS * segment->options.extent_bytes;
+    uint64_t layer_bytes = 0;
+    for (uint32_t at = 0; at < segment->manifest.layer_count; at++) {
+        layer_bytes += segment->manifest.layers[at].size_bytes;
+    }
+    const uint64_t share = layer_bytes / REST_SHARE < most ? layer_bytes / REST_SHARE : most;
+    return share > first ? share : first;
+}
+
+/* Holds `lock`. */
+static bool is_large(const aur_segment *segment) {
+    return segment->log.bytes > restful_bytes(segment) &&
+           segment->log.bytes > segment->options.extent_bytes / LARGE_SHARE;
+}
+
 bool aur_segment_log_is_large(aur_segment *segment) {
     pthread_mutex_lock(&segment->lock);
-    const uint64_t bytes = segment->log.bytes;
-    const bool large =
-        bytes > first_size(segment) && bytes > segment->options.extent_bytes / LARGE_SHARE;
+    const bool large = is_large(segment);
     pthread_mutex_unlock(&segment->lock);
     return large;
 }
@@ -539,12 +558,14 @@ static aur_status begin_anew(aur_segment *segment, aur_error *error) {
     return status;
 }
 
-/* Removes every extent that replay does not need. AUR_NOT_FOUND: there was none. */
+/* Removes extents that replay does not need, the oldest first, as long as the log may not stay as
+ * it is. AUR_NOT_FOUND: there was none. */
 static aur_status discard_flushed(aur_segment *segment, aur_error *error) {
     aur_status status = AUR_NOT_FOUND;
     for (;;) {
         pthread_mutex_lock(&segment->lock);
-        auri_extent *flushed = take_census(segment).oldest;
+        const bool may_stay = segment->log.bytes <= restful_bytes(segment);
+        auri_extent *flushed = may_stay ? NULL : take_census(segment).oldest;
         if (flushed != NULL) {
             auri_segment_log_take_out(&segment->log, flushed);
         }
@@ -562,9 +583,9 @@ static aur_status discard_flushed(aur_segment *segment, aur_error *error) {
 aur_status auri_segment_log_trim(aur_segment *segment, aur_error *error) {
     const aur_status discarded = discard_flushed(segment, error);
     pthread_mutex_lock(&segment->lock);
-    const bool unused = all_in_layers(segment);
+    const bool begins_anew = all_in_layers(segment) && is_large(segment);
     pthread_mutex_unlock(&segment->lock);
-    if (discarded < AUR_OK || !unused || !aur_segment_log_is_large(segment)) {
+    if (discarded < AUR_OK || !begins_anew) {
         return discarded;
     }
     aur_status status = begin_anew(segment, error);
