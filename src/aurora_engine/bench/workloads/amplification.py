@@ -29,9 +29,9 @@ class Amplification(Workload):
         "A fixed number of records, chosen uniformly, is overwritten by durable transactions. "
         "What was written before is compacted first. Counted is what the disk wrote "
         "(/proc/diskstats), from the first write until the engine has been quiet and the kernel "
-        "has nothing left to write, divided by the bytes of the keys and values and by the copies. The "
-        "file system's journal is in it, and so is whatever else writes to that disk meanwhile; "
-        "compaction that the engine puts off for longer is not. "
+        "has nothing left to write, divided by the bytes of the keys and values and by the copies. "
+        "The file system's journal is in it, and so is whatever else writes to that disk "
+        "meanwhile; compaction that the engine puts off for longer is not. "
         "Where the disk does not count, it is what the processes made the kernel write "
         "(`write_bytes` of /proc/PID/io), which says more than the truth of files in its cache."
     )
