@@ -176,7 +176,8 @@ static aur_status create_file(aur_segment *segment, auri_layer_writer *writer, a
                         (unsigned long long)writer->info.number);
     }
     auri_segment_layer_name(writer->info.number, name);
-    /* A file of that name can only be one that a crash left and that could not be removed then. */
+    auri_segment_claim_number(segment, writer->info.number);
+    /* A file of that name can only be one that a crash left. */
     const aur_status status = aur_disk_remove(writer->disk, name, error);
     if (status != AUR_OK && status != AUR_NOT_FOUND) {
         return status;

@@ -1,4 +1,4 @@
-/* Opening a directory: manifest, layers, hot log; files that nothing refers to are removed. */
+/* Opening a directory: manifest, layers, hot log. Files that nothing refers to are noted. */
 #include <stdlib.h>
 
 #include "segment/segment_private.h"
@@ -110,7 +110,8 @@ static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur
 static aur_status open_files(aur_segment *segment, aur_error *error) {
     file_list list = {0};
     aur_status status = aur_disk_list(segment->disk, collect_file, &list, error);
-    if (status == AUR_OK && list.out_of_memory) {
+    segment->leftovers = calloc(list.count + 1, sizeof *segment->leftovers);
+    if (status == AUR_OK && (list.out_of_memory || segment->leftovers == NULL)) {
         status = aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of files");
     }
     for (size_t at = 0; at < list.count && status == AUR_OK; at++) {
@@ -118,10 +119,7 @@ static aur_status open_files(aur_segment *segment, aur_error *error) {
         if (entry->is_log) {
             status = open_extent(segment, entry, error);
         } else if (!is_known_layer(&segment->manifest, entry->number)) {
-            /* Left by a crash between writing a layer and naming it, or naming its successor and
-             * removing it. Where it cannot be removed (a read-only directory) it does no harm. */
-            const aur_status removed = aur_disk_remove(segment->disk, entry->name, NULL);
-            (void)removed;
+            segment->leftovers[segment->leftover_count++] = entry->number;
         }
     }
     free(list.entries);

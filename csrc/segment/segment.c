@@ -104,6 +104,7 @@ void auri_segment_free(aur_segment *segment) {
     free(segment->pending);
     free(segment->log.extents);
     free(segment->obsolete);
+    free(segment->leftovers);
     free(segment->points);
     auri_segment_memtable_release(segment->active);
     auri_segment_memtable_release(segment->frozen);

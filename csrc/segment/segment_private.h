@@ -118,11 +118,15 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
  * Holds `lock`. */
 aur_status auri_segment_keep_tail(aur_segment *segment, aur_lsn flushed_lsn) AUR_CHECKED;
 
-/* Removes the file of one layer that is out of use. AUR_NOT_FOUND: none can be. Holds work_lock. */
+/* Removes the file of one layer that is out of use, or that was left over. AUR_NOT_FOUND: none can
+ * be. Holds work_lock. */
 aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) AUR_CHECKED;
 
 /* Whether a layer of that number is in the view, or waits for its removal. Holds work_lock. */
 bool auri_segment_has_number(aur_segment *segment, uint64_t number);
+/* A layer will be written under this number, and in the place of a file that was left over. Holds
+ * work_lock. */
+void auri_segment_claim_number(aur_segment *segment, uint64_t number);
 
 /* A reference on the current view. */
 auri_view *auri_segment_pin_view(aur_segment *segment);
@@ -196,6 +200,8 @@ struct aur_segment {
     aur_lsn untidy_scl;          /* under work_lock: SCL when there was no space to tidy up */
     auri_layer **obsolete; /* under work_lock: replaced layers whose readers may still be there */
     uint32_t obsolete_count, obsolete_capacity;
+    uint64_t *leftovers; /* under work_lock: numbers of files that no manifest named at open */
+    uint32_t leftover_count;
 
     pthread_mutex_t manifest_lock;
 

@@ -128,6 +128,16 @@ bool auri_segment_has_number(aur_segment *segment, uint64_t number) {
     return found;
 }
 
+void auri_segment_claim_number(aur_segment *segment, uint64_t number) {
+    uint32_t kept = 0;
+    for (uint32_t at = 0; at < segment->leftover_count; at++) {
+        if (segment->leftovers[at] != number) {
+            segment->leftovers[kept++] = segment->leftovers[at];
+        }
+    }
+    segment->leftover_count = kept;
+}
+
 /* Layers that are taken over count too. */
 static void note_numbers(aur_segment *segment, const auri_layer_change *change) {
     pthread_mutex_lock(&segment->lock);
@@ -290,6 +300,20 @@ aur_status auri_segment_publish(aur_segment *segment, const auri_layer_change *c
     return status;
 }
 
+/* Removes a file that was left by a crash between writing a layer and naming it, or naming its
+ * successor and removing it. Here and not at open, because a file system that discards what it
+ * frees takes long for it. Where it cannot be removed (a read-only directory) it does no harm. */
+static aur_status remove_leftover(aur_segment *segment) {
+    if (segment->leftover_count == 0) {
+        return AUR_NOT_FOUND;
+    }
+    char name[AURI_NAME_BYTES];
+    auri_segment_layer_name(segment->leftovers[--segment->leftover_count], name);
+    const aur_status removed = aur_disk_remove(segment->disk, name, NULL);
+    (void)removed;
+    return AUR_OK;
+}
+
 aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) {
     for (uint32_t at = 0; at < segment->obsolete_count; at++) {
         auri_layer *layer = segment->obsolete[at];
@@ -303,5 +327,5 @@ aur_status auri_segment_remove_obsolete(aur_segment *segment, aur_error *error) 
             return status == AUR_NOT_FOUND ? AUR_OK : status;
         }
     }
-    return AUR_NOT_FOUND;
+    return remove_leftover(segment);
 }

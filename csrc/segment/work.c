@@ -116,7 +116,8 @@ aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying, aur_
     return judge(segment, status, &failure, error);
 }
 
-/* Damage of the leader is not this segment's: it is noted where it is read next. */
+/* What was left over goes first: the leader may have a layer of the same name. Damage of the leader
+ * is not this segment's: it is noted where it is read next. */
 static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
     aur_status status = auri_segment_log_maintain(segment, error);
     if (status == AUR_NOT_FOUND) {

@@ -201,3 +201,63 @@ TEST(peers_share_the_frames_of_their_logs) {
     }
     model_destroy(model);
 }
+
+typedef struct seen {
+    char layer[AUR_FILE_NAME_BYTES_MAX + 1]; /* one of them */
+    unsigned layers;
+    bool has_stray;
+} seen;
+
+static const char stray[] = "layer-00000000ffffffff";
+
+static bool note_layer(void *context, const char *name, uint64_t size_bytes) {
+    seen *own = context;
+    (void)size_bytes;
+    if (strcmp(name, stray) == 0) {
+        own->has_stray = true;
+    } else if (strncmp(name, "layer-", 6) == 0) {
+        snprintf(own->layer, sizeof own->layer, "%s", name);
+        own->layers++;
+    }
+    return true;
+}
+
+static seen look(aur_disk *disk) {
+    seen found = {0};
+    CHECK_OK(aur_disk_list(disk, note_layer, &found, NULL));
+    return found;
+}
+
+/* Files that a crash left are removed by background work; one in whose place a layer was taken over
+ * meanwhile is that layer. */
+TEST(peers_remove_what_a_crash_left) {
+    volume_model *model = model_create();
+    aur_disk *disks[2];
+    aur_segment *segments[2];
+    static const uint8_t junk[100000] = {7};
+    for (uint32_t copy = 0; copy < 2; copy++)
+        segments[copy] = create_on(model, copy, &disks[copy]);
+    write_some(model, 200);
+    for (size_t copy = 0; copy < 2; copy++)
+        model_ship(model, segments[copy]);
+    model_work(segments[0]);
+    const seen leaders = look(disks[0]);
+    CHECK(leaders.layers > 0);
+    aur_segment_close(segments[1]);
+    CHECK_OK(aur_disk_replace(disks[1], stray, junk, sizeof junk, NULL));
+    CHECK_OK(aur_disk_replace(disks[1], leaders.layer, junk, sizeof junk, NULL));
+    model->identity.copy = 1;
+    segments[1] = open_on(disks[1], &model->identity);
+    CHECK(look(disks[1]).has_stray);
+    model_ship(model, segments[1]);
+    follow(segments[1], segments[0]);
+    model_work(segments[1]);
+    CHECK(!look(disks[1]).has_stray);
+    CHECK_EQ_U64(look(disks[1]).layers, leaders.layers);
+    check_sound(model, segments[1]);
+    for (size_t copy = 0; copy < 2; copy++) {
+        aur_segment_close(segments[copy]);
+        aur_disk_close(disks[copy]);
+    }
+    model_destroy(model);
+}
