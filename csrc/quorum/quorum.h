@@ -130,9 +130,7 @@ aur_status aur_quorum_replace(aur_quorum *quorum, uint32_t group, uint32_t copy,
 /* Shipping: returns at once. Never fails: with a lost quorum the boxcar simply stays incomplete. */
 void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar);
 
-/* Before a full boxcar is submitted: waits, not long, for copies whose background work is far
- * behind.
- */
+/* Before a full boxcar is shipped: waits, not long, for copies whose background work is behind. */
 void aur_quorum_keep_step(aur_quorum *quorum);
 
 /* For on_advance, after it has submitted more and before it does what may take time: sends it now,

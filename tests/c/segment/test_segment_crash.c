@@ -161,18 +161,6 @@ static bool collect_log(void *context, const char *name, uint64_t size_bytes) {
     return strncmp(name, "log-", 4) != 0 || collect_name(context, name, size_bytes);
 }
 
-static void change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask) {
-    aur_file *file;
-    uint8_t byte;
-    size_t length;
-    CHECK_OK(aur_disk_open_file(disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &file, NULL));
-    CHECK_OK(aur_file_read(file, offset, &byte, 1, &length, NULL));
-    byte ^= mask;
-    CHECK_OK(aur_file_write(file, offset, &byte, 1, NULL));
-    CHECK_OK(aur_file_sync(file, NULL));
-    aur_file_close(file);
-}
-
 /* A layer's bytes all count; so do the manifest's. Of the log, what comes before the replay point
  * and behind the last frame does not. */
 static void check_damaged(crash_world *world, const char *name) {
@@ -214,9 +202,9 @@ TEST(segment_never_returns_damaged_bytes) {
             continue;
         uint64_t offset = random_below(list.sizes[chosen]);
         uint8_t mask = (uint8_t)(1u << random_below(8));
-        change_byte(world.disk, list.names[chosen], offset, mask);
+        model_change_byte(world.disk, list.names[chosen], offset, mask);
         check_damaged(&world, list.names[chosen]);
-        change_byte(world.disk, list.names[chosen], offset, mask);
+        model_change_byte(world.disk, list.names[chosen], offset, mask);
     }
     aur_error error;
     CHECK_OK(open_again(&world, &error));
@@ -294,7 +282,7 @@ TEST(segment_names_a_hole_in_its_log) {
     aur_faulty_crash(world.disk); /* not closed: the manifest does not know the SCL */
     aur_segment_close(world.segment);
     aur_faulty_recover(world.disk);
-    change_byte(world.disk, "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8, 1);
+    model_change_byte(world.disk, "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8, 1);
     CHECK_OK(open_again(&world, &error));
     aur_segment_get_state(world.segment, &state);
     CHECK_EQ_U64(state.scl, world.model->frames[3]->header.last_lsn);
@@ -331,7 +319,7 @@ TEST(segment_names_a_hole_at_the_head_of_an_extent) {
     aur_faulty_crash(world.disk);
     aur_segment_close(world.segment);
     aur_faulty_recover(world.disk);
-    change_byte(world.disk, "log-0000000000000002", 4096 + AUR_FRAME_MAGIC_AT, 1);
+    model_change_byte(world.disk, "log-0000000000000002", 4096 + AUR_FRAME_MAGIC_AT, 1);
     CHECK_OK(open_again(&world, &error));
     aur_segment_get_state(world.segment, &state);
     CHECK_EQ_U64(state.health, AUR_SEGMENT_DAMAGED);

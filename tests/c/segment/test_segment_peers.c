@@ -154,17 +154,6 @@ static bool share_all(const volume_model *model, aur_segment *one, aur_segment *
     return all_shared;
 }
 
-static void change_byte(aur_disk *disk, const char *name, uint64_t offset) {
-    aur_file *file;
-    uint8_t byte;
-    size_t length;
-    CHECK_OK(aur_disk_open_file(disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &file, NULL));
-    CHECK_OK(aur_file_read(file, offset, &byte, 1, &length, NULL));
-    byte ^= 1;
-    CHECK_OK(aur_file_write(file, offset, &byte, 1, NULL));
-    aur_file_close(file);
-}
-
 /* Copies that are opened together have the redo in memory once; what is damaged in one copy's log
  * is not taken from another's. */
 TEST(peers_share_the_frames_of_their_logs) {
@@ -188,7 +177,7 @@ TEST(peers_share_the_frames_of_their_logs) {
     aur_segment_close(segments[0]);
     model_check_all(model, segments[1], AUR_LSN_MAX);
 
-    change_byte(disks[0], "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8);
+    model_change_byte(disks[0], "log-0000000000000001", 4096 * 5 + AUR_FRAME_BODY_AT + 8, 1);
     model->identity.copy = 0;
     segments[0] = open_on(disks[0], &model->identity);
     aur_segment_get_state(segments[0], &state);

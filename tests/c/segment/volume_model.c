@@ -297,3 +297,15 @@ static unsigned repeat(aur_segment *segment, bool tidy) {
 unsigned model_work(aur_segment *segment) { return repeat(segment, false); }
 
 void model_tidy(aur_segment *segment) { repeat(segment, true); }
+
+void model_change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask) {
+    aur_file *file;
+    uint8_t byte;
+    size_t length;
+    CHECK_OK(aur_disk_open_file(disk, name, AUR_FILE_WRITE | AUR_FILE_READ, &file, NULL));
+    CHECK_OK(aur_file_read(file, offset, &byte, 1, &length, NULL));
+    byte ^= mask;
+    CHECK_OK(aur_file_write(file, offset, &byte, 1, NULL));
+    CHECK_OK(aur_file_sync(file, NULL));
+    aur_file_close(file);
+}

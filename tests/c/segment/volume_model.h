@@ -83,4 +83,7 @@ unsigned model_work(aur_segment *segment);
 /* And all that can wait. */
 void model_tidy(aur_segment *segment);
 
+/* Damages a file: flips the bits of `mask` in one byte. */
+void model_change_byte(aur_disk *disk, const char *name, uint64_t offset, uint8_t mask);
+
 #endif
