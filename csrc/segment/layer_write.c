@@ -467,7 +467,7 @@ aur_status auri_segment_layer_writer_finish(auri_layer_writer *writer, aur_lsn c
 static void remove_file(const auri_layer_writer *writer) {
     char name[AURI_NAME_BYTES];
     auri_segment_layer_name(writer->info.number, name);
-    /* What cannot be removed now is removed at the next open, as no manifest names it. */
+    /* What cannot be removed now is removed after the next open: no manifest names it. */
     const aur_status removed = aur_disk_remove(writer->disk, name, NULL);
     (void)removed;
 }

@@ -2,8 +2,8 @@
  * Merging: when a tier of deltas has `merge_fanout` layers, they become one of the next tier, so
  * that a read looks into few. All records are kept; collecting is left to compaction. A merge runs
  * in steps of a few MiB, so that flushes come in between; its inputs stay in use until its output
- * is named in the manifest, and a crash before that leaves nothing but a file that the next open
- * removes.
+ * is named in the manifest, and a crash before that leaves nothing but a file that is removed
+ * after the next open.
  */
 #include <stdlib.h>
 
