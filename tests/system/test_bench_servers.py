@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,18 @@ def alive(processes: list[int]) -> bool:
     return any(Path(f"/proc/{each}").exists() for each in processes)
 
 
+def open_files(process: int) -> set[str]:
+    """What the descriptors of a process lead to; those that it closes meanwhile are left out."""
+    held = set()
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held.add(str(file.readlink()))
+    return held
+
+
 def listening_on_network(process: int) -> bool:
     """Whether a process has a TCP socket that listens."""
-    held = {str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()}
+    held = open_files(process)
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
