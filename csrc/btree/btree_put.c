@@ -283,15 +283,46 @@ static aur_status build_cell(aur_writer *writer, const aur_tree *tree, auri_key 
     return AUR_OK;
 }
 
-/* Overwrites the value bytes of a cell, in place. */
+/* Number of equal bytes that both begin with. */
+static uint32_t common_head(const uint8_t *left, const uint8_t *right, uint32_t length) {
+    const uint32_t word = (uint32_t)sizeof(uint64_t);
+    uint32_t at = 0;
+    while (at + word <= length && aur_get64(left + at) == aur_get64(right + at)) {
+        at += word;
+    }
+    while (at < length && left[at] == right[at]) {
+        at++;
+    }
+    return at;
+}
+
+/* Number of equal bytes that both end with. */
+static uint32_t common_tail(const uint8_t *left, const uint8_t *right, uint32_t length) {
+    const uint32_t word = (uint32_t)sizeof(uint64_t);
+    uint32_t rest = length;
+    while (rest >= word && aur_get64(left + rest - word) == aur_get64(right + rest - word)) {
+        rest -= word;
+    }
+    while (rest > 0 && left[rest - 1] == right[rest - 1]) {
+        rest--;
+    }
+    return length - rest;
+}
+
+/* Overwrites the value of a cell, in place: the redo has what lies between the first byte that
+ * changes and the last. */
 static aur_status patch_value(aur_writer *writer, aur_page_ref *leaf, uint32_t slot,
-                              uint32_t key_bytes, uint32_t cell_bytes, aur_error *error) {
+                              const uint8_t *old, uint32_t key_bytes, uint32_t cell_bytes,
+                              aur_error *error) {
     uint8_t *body = writer->space->body;
-    const uint32_t from = AUR_LEAF_CELL_KEY_AT + key_bytes;
+    const uint8_t *cell = writer->space->cell;
+    uint32_t from = AUR_LEAF_CELL_KEY_AT + key_bytes;
+    from += common_head(old + from, cell + from, cell_bytes - from);
+    const uint32_t to = cell_bytes - common_tail(old + from, cell + from, cell_bytes - from);
     aur_put16(body, (uint16_t)from);
-    memcpy(body + sizeof(uint16_t), writer->space->cell + from, cell_bytes - from);
+    memcpy(body + sizeof(uint16_t), cell + from, to - from);
     return aur_mtr_apply(writer->mtr, leaf, AUR_OP_PATCH_CELL, (uint16_t)slot, body,
-                         (uint32_t)sizeof(uint16_t) + cell_bytes - from, error);
+                         (uint32_t)sizeof(uint16_t) + to - from, error);
 }
 
 /* Exchanges the cell that the path found for the one in space->cell, the shortest way. When the
@@ -305,7 +336,7 @@ static aur_status exchange_cell(aur_writer *writer, auri_path *path, uint32_t ke
     const uint8_t *old = aur_page_cell(leaf->page, slot, &old_bytes);
     *is_done_out = true;
     if (old_bytes == cell_bytes && aur_get16(old) == aur_get16(cell)) {
-        return patch_value(writer, leaf, slot, key_bytes, cell_bytes, error);
+        return patch_value(writer, leaf, slot, old, key_bytes, cell_bytes, error);
     }
     if (cell_bytes <= aur_page_free_bytes(leaf->page, writer->mtr->page_bytes) + old_bytes) {
         return aur_mtr_apply(writer->mtr, leaf, AUR_OP_REPLACE, (uint16_t)slot, cell, cell_bytes,

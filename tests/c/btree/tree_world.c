@@ -28,7 +28,7 @@ struct aur_log {
     aur_lsn last_lsn; /* allocated */
     aur_lsn head;
     aur_lsn hardened;
-    uint64_t reads, announcements;
+    uint64_t reads, announcements, redo_bytes;
     aur_page_id last_read, last_announced;
     bool tolerate;
     void (*damage)(uint8_t *page, uint32_t page_bytes);
@@ -95,6 +95,7 @@ aur_status aur_log_append(aur_log *log, aur_record *record, aur_error *error) {
     page_history *history = history_of(log, record->page_id);
     uint8_t *bytes = malloc(aur_record_bytes(record));
     aur_record_encode(record, bytes);
+    log->redo_bytes += aur_record_bytes(record);
     history->records = realloc(history->records, (history->count + 1) * sizeof(uint8_t *));
     history->records[history->count++] = bytes;
     aur_status status = aur_page_apply(history->current, log->page_bytes, record, log->scratch);
@@ -262,6 +263,8 @@ aur_lsn world_head(const tree_world *world) { return world->log->head; }
 uint64_t world_reads(const tree_world *world) { return world->log->reads; }
 
 aur_page_id world_last_read(const tree_world *world) { return world->log->last_read; }
+
+uint64_t world_redo_bytes(const tree_world *world) { return world->log->redo_bytes; }
 
 uint64_t world_announcements(const tree_world *world) { return world->log->announcements; }
 

@@ -35,6 +35,8 @@ aur_lsn world_head(const tree_world *world);
 /* Pages read by the source so far. */
 uint64_t world_reads(const tree_world *world);
 aur_page_id world_last_read(const tree_world *world);
+/* Bytes of the records so far. */
+uint64_t world_redo_bytes(const tree_world *world);
 /* Pages whose read was announced so far. */
 uint64_t world_announcements(const tree_world *world);
 aur_page_id world_last_announced(const tree_world *world);
