@@ -41,8 +41,9 @@ static aur_status choose(const uint8_t *page, const descent *to, uint32_t *slot_
         *slot_out = to->backward ? slots : 0;
     } else {
         const aur_status status =
-            is_leaf ? auri_leaf_search(page, *to->key, AURI_EXPECT_NOTHING, slot_out, &found, error)
-                    : auri_inner_search(page, *to->key, to->backward, slot_out, error);
+            is_leaf ? auri_leaf_search(page, *to->key, &AURI_SPAN_UNKNOWN, slot_out, &found, error)
+                    : auri_inner_search(page, *to->key, to->backward, &AURI_SPAN_UNKNOWN, slot_out,
+                                        error);
         if (status != AUR_OK) {
             return status;
         }

@@ -126,7 +126,8 @@ static aur_status step_down(aur_tree_forecast *forecast, auri_key key, aur_page_
     const int level = aur_page_level(ref->page) - 1;
     uint32_t position;
     aur_page_id child;
-    aur_status status = auri_inner_search(ref->page, key, false, &position, error);
+    aur_status status =
+        auri_inner_search(ref->page, key, false, &AURI_SPAN_UNKNOWN, &position, error);
     if (status == AUR_OK) {
         status = auri_inner_child(ref->page, position, &child, error);
     }
@@ -189,7 +190,7 @@ aur_status aur_tree_forecast_put(aur_tree_forecast *forecast, const uint8_t *key
         bool found = false;
         aur_status status = move_path(forecast, wanted, &ref, error);
         if (status == AUR_OK) {
-            status = auri_leaf_search(ref.page, wanted, AURI_EXPECT_NOTHING, &slot, &found, error);
+            status = auri_leaf_search(ref.page, wanted, &AURI_SPAN_UNKNOWN, &slot, &found, error);
         }
         if (status == AUR_OK && found) {
             uint32_t old;

@@ -2,7 +2,16 @@
  * checked when it is looked at, because a page that is sound for `format` may hold any cells. */
 #include "btree/btree_private.h"
 
-enum { STEPS_PREFETCHED = 3, PREFETCH_AT_LEAST = 4, WINDOW_SLOTS = 4 };
+enum {
+    STEPS_PREFETCHED = 3,
+    PREFETCH_AT_LEAST = 4,
+    WINDOW_SLOTS = 4,       /* to either side of where a key is expected in a leaf */
+    INNER_WINDOW_SLOTS = 3, /* ... in an inner node, at the second try */
+    AIM_AT_LEAST = 32,      /* slots; in a smaller inner node one more probe is no better */
+};
+
+/* No part of a span. */
+#define NOWHERE (-1.0)
 
 /* Separators whose numbers are so far apart tell the keys of a leaf from each other. */
 #define FINE_ENOUGH (UINT64_C(1) << 20)
@@ -38,6 +47,50 @@ bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *c
     return cell_out->value_bytes > 0 && cell_out->value_bytes <= AURI_VALUE_BYTES_MAX;
 }
 
+/* A key without its first bytes. */
+static auri_key key_from(auri_key key, uint32_t from) {
+    const uint32_t start = from < key.length ? from : key.length;
+    return (auri_key){key.bytes + start, key.length - start};
+}
+
+static auri_span span_behind_common(auri_key low, auri_key high) {
+    const uint32_t shorter = low.length < high.length ? low.length : high.length;
+    uint32_t common = 0;
+    while (common < shorter && low.bytes[common] == high.bytes[common]) {
+        common++;
+    }
+    return (auri_span){common, auri_page_key_number(key_from(low, common)),
+                       auri_page_key_number(key_from(high, common))};
+}
+
+auri_span auri_inner_span(const uint8_t *page, uint32_t position) {
+    auri_key low;
+    auri_key high;
+    if (position == 0 || position >= aur_page_slots(page) ||
+        !auri_inner_key(page, position - 1, &low) || !auri_inner_key(page, position, &high)) {
+        return AURI_SPAN_UNKNOWN;
+    }
+    /* Mostly the first bytes tell enough. */
+    auri_span span = {0, auri_page_key_number(low), auri_page_key_number(high)};
+    if (span.to <= span.from || span.to - span.from < FINE_ENOUGH) {
+        span = span_behind_common(low, high);
+    }
+    return span.to > span.from && span.to - span.from > 1 ? span : AURI_SPAN_UNKNOWN;
+}
+
+/* The part of the way through the span, from 0 to below 1, at which a number lies; NOWHERE
+ * when it lies outside. Halves, because signed numbers convert quicker. */
+static double part_of(const auri_span *span, uint64_t number) {
+    return number >= span->from && number < span->to
+               ? (double)(int64_t)((number - span->from) / 2) /
+                     (double)(int64_t)((span->to - span->from) / 2)
+               : NOWHERE;
+}
+
+static double part_of_key(const auri_span *span, auri_key key) {
+    return part_of(span, auri_key_number(key_from(key, span->common)));
+}
+
 /* Asks for the cells that the next three steps of a binary search in [low, high) may look at. They
  * lie scattered over a page that is often in no cache, so waiting for them one after the other
  * would be most of the time of a point read. */
@@ -67,6 +120,12 @@ static bool cut_at(const uint8_t *page, auri_key key, uint64_t number, uint32_t 
     return true;
 }
 
+/* Precondition: slots > 0, part >= 0. */
+static uint32_t slot_at(uint32_t slots, double part) {
+    const uint32_t wanted = (uint32_t)(part * slots);
+    return wanted < slots ? wanted : slots - 1;
+}
+
 /* The slots in which a key is expected. */
 typedef struct window {
     uint32_t from;
@@ -74,32 +133,33 @@ typedef struct window {
     uint32_t to; /* the last one */
 } window;
 
-/* Precondition: slots > 0, expected >= 0. */
-static window window_of(uint32_t slots, double expected) {
-    const uint32_t last = slots - 1;
-    const uint32_t wanted = (uint32_t)(expected * slots);
-    const uint32_t guess = wanted < last ? wanted : last;
-    return (window){.from = guess > WINDOW_SLOTS ? guess - WINDOW_SLOTS : 0,
+/* Precondition: guess < slots. */
+static window window_around(uint32_t guess, uint32_t slots, uint32_t reach) {
+    return (window){.from = guess > reach ? guess - reach : 0,
                     .guess = guess,
-                    .to = last - guess > WINDOW_SLOTS ? guess + WINDOW_SLOTS : last};
+                    .to = slots - 1 - guess > reach ? guess + reach : slots - 1};
+}
+
+static void prefetch_window(const uint8_t *page, window look) {
+    for (uint32_t slot = look.from; slot <= look.to; slot++) {
+        auri_prefetch_cell(page, slot);
+    }
 }
 
 /* So when the keys are spread evenly memory is waited for once. */
-void auri_leaf_prefetch(const uint8_t *page, double expected) {
+void auri_leaf_prefetch(const uint8_t *page, const auri_span *span, auri_key key) {
     const uint32_t slots = aur_page_slots(page);
-    if (expected >= 0 && slots > 0) {
-        const window look = window_of(slots, expected);
-        for (uint32_t slot = look.from; slot <= look.to; slot++) {
-            auri_prefetch_cell(page, slot);
-        }
+    const double part = part_of_key(span, key);
+    if (part >= 0 && slots > 0) {
+        prefetch_window(page, window_around(slot_at(slots, part), slots, WINDOW_SLOTS));
     }
 }
 
 /* Looks first where the key is expected. When keys are not spread evenly two comparisons are lost.
  */
-static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double expected,
-                   uint32_t *low, uint32_t *high) {
-    const window look = window_of(*high, expected);
+static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double part, uint32_t *low,
+                   uint32_t *high) {
+    const window look = window_around(slot_at(*high, part), *high, WINDOW_SLOTS);
     bool sound = cut_at(page, key, number, look.guess, low, high);
     if (sound && *low > look.guess && look.to > look.guess) {
         sound = cut_at(page, key, number, look.to, low, high);
@@ -109,15 +169,16 @@ static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double ex
     return sound;
 }
 
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
-                            bool *found_out, aur_error *error) {
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, const auri_span *span,
+                            uint32_t *slot_out, bool *found_out, aur_error *error) {
     const uint64_t number = auri_key_number(key);
+    const double part = part_of_key(span, key);
     uint32_t low = 0;
     uint32_t high = aur_page_slots(page);
     bool sound = true;
     *found_out = false;
-    if (expected >= 0 && high > 0) {
-        sound = narrow(page, key, number, expected, &low, &high);
+    if (part >= 0 && high > 0) {
+        sound = narrow(page, key, number, part, &low, &high);
     }
     for (uint32_t step = 0; sound && low < high; step++) {
         const uint32_t middle = (low + high) / 2;
@@ -141,66 +202,79 @@ aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, 
     return sound ? AUR_OK : auri_node_corrupt(page, "a leaf cell breaks the format", error);
 }
 
-/* A key without its first bytes. */
-static auri_key key_from(auri_key key, uint32_t from) {
-    const uint32_t start = from < key.length ? from : key.length;
-    return (auri_key){key.bytes + start, key.length - start};
+/* A search in an inner node: counts the cells whose keys are at or below `key` (limit 0: below it).
+ * They are at least `low` and at most `high`. */
+typedef struct inner_search {
+    const uint8_t *page;
+    auri_key key;
+    uint64_t number; /* of the key */
+    int limit;
+    uint32_t low;
+    uint32_t high;
+} inner_search;
+
+/* Compares with the cell of one slot in [low, high); false: it is not sound. */
+static bool inner_cut(inner_search *search, uint32_t slot, auri_key *at) {
+    if (!auri_inner_key(search->page, slot, at)) {
+        return false;
+    }
+    const uint64_t number = auri_page_key_number(*at);
+    if (auri_key_order(*at, number, search->key, search->number) < search->limit) {
+        search->low = slot + 1;
+    } else {
+        search->high = slot;
+    }
+    return true;
 }
 
-/* The part of the way from `low` to `high` at which `key` lies, by the bytes behind those that they
- * have in common. */
-static double part_behind_common(auri_key low, auri_key high, auri_key key) {
-    const uint32_t shorter = low.length < high.length ? low.length : high.length;
-    uint32_t common = 0;
-    while (common < shorter && low.bytes[common] == high.bytes[common]) {
-        common++;
+/* Looks where the key is expected, then once more from what was found there: a large node that is
+ * in no cache makes each step of a binary search wait for memory. */
+static bool inner_narrow(inner_search *search, const auri_span *span, double part) {
+    const uint32_t slots = search->high;
+    const uint32_t guess = slot_at(slots, part);
+    auri_key at;
+    if (!inner_cut(search, guess, &at)) {
+        return false;
     }
-    const double from = (double)auri_page_key_number(key_from(low, common));
-    const double width = (double)auri_page_key_number(key_from(high, common)) - from;
-    const double distance = (double)auri_key_number(key_from(key, common)) - from;
-    return distance >= 0 && distance < width ? distance / width : AURI_EXPECT_NOTHING;
+    const double reached = part_of_key(span, at);
+    if (reached < 0) {
+        return true;
+    }
+    const double better = guess + (part - reached) * slots;
+    const uint32_t second = better < search->low    ? search->low
+                            : better < search->high ? (uint32_t)better
+                                                    : search->high - 1;
+    if (second < search->low || second >= search->high) {
+        return true;
+    }
+    const window look = window_around(second, slots, INNER_WINDOW_SLOTS);
+    prefetch_window(search->page, look);
+    bool sound = inner_cut(search, second, &at);
+    if (sound && search->low > second && look.to < search->high && look.to >= search->low) {
+        sound = inner_cut(search, look.to, &at);
+    } else if (sound && search->high <= second && look.from >= search->low &&
+               look.from < search->high) {
+        sound = inner_cut(search, look.from, &at);
+    }
+    return sound;
 }
 
-double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key) {
-    auri_key low;
-    auri_key high;
-    if (position == 0 || position >= aur_page_slots(page) ||
-        !auri_inner_key(page, position - 1, &low) || !auri_inner_key(page, position, &high)) {
-        return AURI_EXPECT_NOTHING;
-    }
-    /* Mostly the first bytes tell enough. Halves, because signed numbers convert quicker. */
-    const uint64_t from = auri_page_key_number(low);
-    const uint64_t to = auri_page_key_number(high);
-    const uint64_t number = auri_key_number(key);
-    if (to > from && to - from >= FINE_ENOUGH) {
-        return number >= from && number < to
-                   ? (double)(int64_t)((number - from) / 2) / (double)(int64_t)((to - from) / 2)
-                   : AURI_EXPECT_NOTHING;
-    }
-    return part_behind_common(low, high, key);
-}
-
-aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
-                             aur_error *error) {
-    /* Counts the cells whose keys are at or below `key` (`before`: below it). */
-    const int limit = before ? 0 : 1;
-    const uint64_t number = auri_key_number(key);
-    uint32_t low = 0;
-    uint32_t high = aur_page_slots(page);
-    while (low < high) {
-        const uint32_t middle = (low + high) / 2;
+aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, const auri_span *span,
+                             uint32_t *position_out, aur_error *error) {
+    inner_search search = {.page = page,
+                           .key = key,
+                           .number = auri_key_number(key),
+                           .limit = before ? 0 : 1,
+                           .low = 0,
+                           .high = aur_page_slots(page)};
+    const double part = search.high >= AIM_AT_LEAST ? part_of_key(span, key) : NOWHERE;
+    bool sound = part < 0 || inner_narrow(&search, span, part);
+    while (sound && search.low < search.high) {
         auri_key at;
-        if (!auri_inner_key(page, middle, &at)) {
-            return auri_node_corrupt(page, "an inner cell breaks the format", error);
-        }
-        if (auri_key_order(at, auri_page_key_number(at), key, number) < limit) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+        sound = inner_cut(&search, (search.low + search.high) / 2, &at);
     }
-    *position_out = low;
-    return AUR_OK;
+    *position_out = search.low;
+    return sound ? AUR_OK : auri_node_corrupt(page, "an inner cell breaks the format", error);
 }
 
 /* Halves what is left to one key; false: the cell is not sound. The sign decides, by arithmetic,

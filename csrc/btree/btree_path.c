@@ -12,15 +12,15 @@ static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key
         const uint8_t *page = path->node[last].ref.page;
         uint32_t *position = &path->node[last].position;
         const int level = aur_page_level(page) - 1;
+        const auri_span span =
+            last > 0 ? auri_inner_span(path->node[last - 1].ref.page, path->node[last - 1].position)
+                     : AURI_SPAN_UNKNOWN;
         aur_page_id child = 0;
         if (level < 0) {
-            const double expected = last > 0 ? auri_inner_expect(path->node[last - 1].ref.page,
-                                                                 path->node[last - 1].position, key)
-                                             : AURI_EXPECT_NOTHING;
-            auri_leaf_prefetch(page, expected);
-            return auri_leaf_search(page, key, expected, position, found_out, error);
+            auri_leaf_prefetch(page, &span, key);
+            return auri_leaf_search(page, key, &span, position, found_out, error);
         }
-        status = auri_inner_search(page, key, false, position, error);
+        status = auri_inner_search(page, key, false, &span, position, error);
         if (status == AUR_OK) {
             status = auri_inner_child(page, *position, &child, error);
         }

@@ -199,22 +199,29 @@ bool auri_leaf_cell_decode(const uint8_t *page, uint32_t slot, auri_leaf_cell *c
 aur_status auri_inner_child(const uint8_t *page, uint32_t position, aur_page_id *child_out,
                             aur_error *error) AUR_CHECKED;
 
-/* Where in its leaf a key is expected: the part, from 0 to below 1, of the leaf's keys that lie
- * below it if they are spread evenly between the separators of its parent. */
-#define AURI_EXPECT_NOTHING (-1.0)
-/* What an inner node says about `key` in its child at `position`. */
-double auri_inner_expect(const uint8_t *page, uint32_t position, auri_key key);
+/* What an inner node says about the keys of a child: between which separators they lie, as numbers
+ * of the bytes behind those that the separators have in common. */
+typedef struct auri_span {
+    uint32_t common;
+    uint64_t from;
+    uint64_t to; /* `from`: nothing is known */
+} auri_span;
 
-/* Asks for the cells around that place, ahead of the search. */
-void auri_leaf_prefetch(const uint8_t *page, double expected);
+#define AURI_SPAN_UNKNOWN ((auri_span){0, 0, 0})
+auri_span auri_inner_span(const uint8_t *page, uint32_t position);
 
-/* First slot whose key is >= `key`; *found_out when it is equal. `expected` makes it quick when it
- * is about right, and may be AURI_EXPECT_NOTHING. AUR_ERR_CORRUPT. */
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, double expected, uint32_t *slot_out,
-                            bool *found_out, aur_error *error) AUR_CHECKED;
-/* Position of the child that holds `key`; `before`: that holds the keys right below it. */
-aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, uint32_t *position_out,
-                             aur_error *error) AUR_CHECKED;
+/* Asks for the cells of a leaf where a key of this span is expected if keys are spread evenly,
+ * ahead of the search. */
+void auri_leaf_prefetch(const uint8_t *page, const auri_span *span, auri_key key);
+
+/* First slot whose key is >= `key`; *found_out when it is equal. The span makes it quick when keys
+ * are spread evenly, and may be unknown. AUR_ERR_CORRUPT. */
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, const auri_span *span,
+                            uint32_t *slot_out, bool *found_out, aur_error *error) AUR_CHECKED;
+/* Position of the child that holds `key`; `before`: that holds the keys right below it. The span is
+ * as for a leaf. */
+aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, const auri_span *span,
+                             uint32_t *position_out, aur_error *error) AUR_CHECKED;
 
 /* The state of a search in an inner node. */
 typedef struct auri_inner_place {

@@ -1,23 +1,23 @@
 /* Point reads. */
 #include "btree/btree_private.h"
 
-/* Pins the leaf that holds or would hold `key`, and no other page; and tells where it is expected
- * there. */
+/* Pins the leaf that holds or would hold `key`, and no other page; and tells what is known of its
+ * keys. */
 static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_key key,
-                           aur_page_ref *ref_out, double *expected_out, aur_error *error) {
-    *expected_out = AURI_EXPECT_NOTHING;
+                           aur_page_ref *ref_out, auri_span *span_out, aur_error *error) {
+    *span_out = AURI_SPAN_UNKNOWN;
     aur_status status =
         auri_node_pin(reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, ref_out, error);
     while (status == AUR_OK && aur_page_level(ref_out->page) > 0) {
         uint32_t position;
         aur_page_id child;
-        status = auri_inner_search(ref_out->page, key, false, &position, error);
+        status = auri_inner_search(ref_out->page, key, false, span_out, &position, error);
         if (status == AUR_OK) {
             status = auri_inner_child(ref_out->page, position, &child, error);
         }
         const int level = aur_page_level(ref_out->page) - 1;
-        if (status == AUR_OK && level == 0) {
-            *expected_out = auri_inner_expect(ref_out->page, position, key);
+        if (status == AUR_OK) {
+            *span_out = auri_inner_span(ref_out->page, position);
         }
         aur_buffer_unpin(reader->buffer, ref_out);
         if (status == AUR_OK) {
@@ -47,18 +47,18 @@ aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const ui
     const auri_key wanted = {key, (uint32_t)key_bytes};
     aur_page_ref leaf = {NULL, NULL};
     auri_leaf_cell cell;
-    double expected;
+    auri_span span;
     uint32_t slot;
     bool found;
     if (key_bytes > AUR_KEY_BYTES_MAX) {
         return AUR_NOT_FOUND;
     }
-    aur_status status = pin_leaf(reader, tree, wanted, &leaf, &expected, error);
+    aur_status status = pin_leaf(reader, tree, wanted, &leaf, &span, error);
     if (status != AUR_OK) {
         return status;
     }
-    auri_leaf_prefetch(leaf.page, expected);
-    status = auri_leaf_search(leaf.page, wanted, expected, &slot, &found, error);
+    auri_leaf_prefetch(leaf.page, &span, wanted);
+    status = auri_leaf_search(leaf.page, wanted, &span, &slot, &found, error);
     if (status == AUR_OK && !found) {
         status = AUR_NOT_FOUND;
     }
@@ -78,6 +78,7 @@ void aur_tree_will_read(const aur_reader *reader, const aur_tree *tree, const ui
     const auri_key wanted = {key, (uint32_t)key_bytes};
     aur_page_id page_id = tree->root;
     int level = AURI_ROOT_LEVEL_ANY;
+    auri_span span = AURI_SPAN_UNKNOWN;
     aur_status status;
     do {
         aur_page_ref ref = {NULL, NULL};
@@ -88,9 +89,10 @@ void aur_tree_will_read(const aur_reader *reader, const aur_tree *tree, const ui
         }
         level = aur_page_level(ref.page) - 1;
         if (level >= 0) {
-            status = auri_inner_search(ref.page, wanted, false, &position, NULL);
+            status = auri_inner_search(ref.page, wanted, false, &span, &position, NULL);
         }
         if (level >= 0 && status == AUR_OK) {
+            span = auri_inner_span(ref.page, position);
             status = auri_inner_child(ref.page, position, &page_id, NULL);
         }
         aur_buffer_unpin(reader->buffer, &ref);

@@ -15,7 +15,7 @@ typedef struct traveller {
     aur_page_id page_id; /* where it goes next */
     const uint8_t *page; /* where it is */
     aur_page_ref ref;    /* its pin; none in an inner root, which is pinned for all */
-    double expected;
+    auri_span span;      /* of the keys there */
 } traveller;
 
 /* Sends those off whose keys can be in a tree. */
@@ -35,7 +35,7 @@ static size_t depart(const aur_tree *tree, aur_tree_lookup *lookups, size_t coun
                                          .number = auri_key_number(key),
                                          .page_id = tree->root,
                                          .page = root,
-                                         .expected = AURI_EXPECT_NOTHING};
+                                         .span = AURI_SPAN_UNKNOWN};
     }
     return left;
 }
@@ -62,7 +62,7 @@ static size_t leave(const aur_reader *reader, int level, traveller *travellers, 
             aur_buffer_prefetch_way(reader->buffer, one->page_id);
         }
         if (is_sound && level == 1) {
-            one->expected = auri_inner_expect(one->page, position, one->key);
+            one->span = auri_inner_span(one->page, position);
         }
         aur_buffer_unpin(reader->buffer, &one->ref);
         if (is_sound) {
@@ -87,7 +87,7 @@ static size_t arrive(const aur_reader *reader, const aur_tree *tree, int level,
         }
         one->page = one->ref.page;
         if (level == 0) {
-            auri_leaf_prefetch(one->page, one->expected);
+            auri_leaf_prefetch(one->page, &one->span, one->key);
         }
         travellers[left++] = *one;
     }
@@ -107,7 +107,7 @@ static void search(const aur_reader *reader, const aur_tree *tree, traveller *on
     auri_leaf_cell cell;
     uint32_t slot;
     bool found;
-    if (auri_leaf_search(one->page, one->key, one->expected, &slot, &found, NULL) == AUR_OK) {
+    if (auri_leaf_search(one->page, one->key, &one->span, &slot, &found, NULL) == AUR_OK) {
         if (!found) {
             lookup->status = AUR_NOT_FOUND;
         } else if (auri_leaf_cell_decode(one->page, slot, &cell)) {
