@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from aurora_engine._ext.records import NeedsGroups
 from aurora_engine._ext.transaction import Txn
+from aurora_engine._ext.update import Unit, Update
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.verbs import ReadVerbs, put_pairs
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Transaction", "TransactionTable"]
 
 
-class TransactionVerbs(ReadVerbs):
-    """Reading and writing inside of one transaction."""
+class TransactionVerbs(Update, ReadVerbs):
+    """Reading and writing inside of one transaction; `Update` has the verbs of one key."""
 
     __slots__ = ()
 
@@ -29,38 +30,6 @@ class TransactionVerbs(ReadVerbs):
 
     def _reading(self) -> tuple[Txn, bool]:
         return self._source, False
-
-    def put(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
-        """Sets a key. Nobody else sees it before the commit.
-
-        Parameters
-        ----------
-        key : bytes-like
-            0 to 1024 bytes.
-        value : bytes-like
-            Up to 1 GiB.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If one of them is no buffer of bytes, or too long.
-        ReadOnlyError
-            If the transaction is read-only.
-        DatabaseClosedError
-            If the transaction has ended.
-        """
-        self._source.put(self._handle, key, value)
-
-    def __setitem__(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
-        self._source.put(self._handle, key, value)
-
-    def delete(self, key: ReadableBuffer) -> bool:
-        """Removes a key; whether it was there."""
-        return self._source.delete(self._handle, key)
-
-    def __delitem__(self, key: ReadableBuffer) -> None:
-        if not self._source.delete(self._handle, key):
-            raise KeyError(key)
 
     @overload
     def put_many(self, pairs: Pairs) -> None: ...
@@ -91,7 +60,7 @@ class TransactionTable(TransactionVerbs):
         return f"<aurora_engine.TransactionTable {self.name!r}, {_state(self._source)}>"
 
 
-class Transaction(TransactionVerbs):
+class Transaction(Unit, TransactionVerbs):
     """A transaction: reads at the moment when it began, keeps its writes until the commit.
 
     Made by `Database.begin`. As a context manager it commits at the end of a block that succeeds
@@ -99,14 +68,10 @@ class Transaction(TransactionVerbs):
     block does nothing. To be used by one thread at a time.
     """
 
-    __slots__ = ("_ended", "_volume", "_waits")
+    __slots__ = ()
 
-    def __init__(self, transaction: Txn, volume: Volume, waits: bool, /) -> None:
-        self._source = transaction
-        self._handle = None
-        self._volume = volume
-        self._waits = waits
-        self._ended = False
+    _source: Txn
+    _volume: Volume
 
     @property
     def is_open(self) -> bool:
@@ -153,45 +118,21 @@ class Transaction(TransactionVerbs):
         if not self._source.drop_table(name):
             raise KeyError(name)
 
-    def commit(self, *, wait: bool | None = None) -> int:
-        """Makes the writes visible to all, whole or not at all.
-
-        Parameters
-        ----------
-        wait : bool, optional
-            Return only when the commit is durable. By default what the database was opened for: yes
-            with ``durability="quorum"``, no with ``"async"``. Without waiting,
-            `Database.wait_durable` waits later for this and every earlier commit at once.
-
-        Returns
-        -------
-        int
-            The commit's LSN; without writes, the LSN of what was read.
-
-        Raises
-        ------
-        ConflictError
-            If a concurrent transaction changed what this one read. Run the work again, as
-            `Database.transact` does.
-        QuorumLostError, FencedError
-            If a write quorum cannot be reached; with ``in_doubt`` set, the commit may survive all
-            the same.
-        DatabaseClosedError
-            If the transaction has ended before.
-        """
-        durable = self._waits if wait is None else wait
-        self._ended = True
+    def _refused(self, refusal: BaseException, durable: bool) -> int:
+        """Goes on with a commit that was refused: again with a larger volume, or to its end."""
         try:
-            while True:
+            while isinstance(refusal, NeedsGroups):
+                self._volume.grow(refusal.groups)
                 try:
                     return self._source.commit(durable)
-                except NeedsGroups as needed:
-                    self._volume.grow(needed.groups)
-        except BaseException as refusal:
+                except NeedsGroups as again:
+                    refusal = again
+            raise refusal
+        except BaseException as final:
             self._source.rollback()
-            if isinstance(refusal, QuorumLostError):
+            if isinstance(final, QuorumLostError):
                 # This transaction is over, but the next one need not find the write path as it was.
-                self._volume.heal(refusal)
+                self._volume.heal(final)
             raise
 
     def rollback(self) -> None:

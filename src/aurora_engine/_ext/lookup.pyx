@@ -5,9 +5,8 @@ Python function stands between the caller and the core.
 """
 
 from aurora_engine._ext.caurora cimport AUR_OK, aur_found, aur_found_release
-from aurora_engine._ext.engine cimport Engine, TableHandle, found_value
+from aurora_engine._ext.engine cimport Engine, found_value
 from aurora_engine._ext.engine cimport find as find_durable
-from aurora_engine._ext.handle cimport Handle
 from aurora_engine._ext.transaction cimport Txn
 from aurora_engine._ext.transaction cimport find as find_at
 
@@ -18,9 +17,6 @@ cdef class Lookup:
     """Looks single keys up: in `_source`, an engine or one transaction of it, and there in the
     table `_handle`, None being the database itself.
     """
-
-    cdef public Handle _source
-    cdef public TableHandle _handle
 
     def get(self, key, default=None, *, bint as_view=False):
         """The value of a key.

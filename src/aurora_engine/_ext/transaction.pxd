@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-from aurora_engine._ext.caurora cimport aur_found, aur_transaction
+from aurora_engine._ext.caurora cimport aur_found, aur_table, aur_transaction
 from aurora_engine._ext.engine cimport Engine, TableHandle
 from aurora_engine._ext.handle cimport Handle
 
@@ -15,3 +15,9 @@ cdef inline Engine engine_of(Txn transaction):
 
 # Looks a key up, keeping the GIL if all is in memory. The caller releases what was found.
 cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except -1
+
+# Sets a key. Long values are copied without the GIL.
+cdef int put_one(Txn transaction, aur_table *table, key, value) except -1
+
+# Commits; the LSN, durable when `wait`. Raises as Txn.commit does.
+cdef object commit(Txn transaction, bint wait)

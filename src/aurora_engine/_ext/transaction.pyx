@@ -347,27 +347,7 @@ cdef class Txn(Handle):
             If a concurrent transaction changed what this one read; it is rolled back then, as after
             every other error.
         """
-        cdef Engine engine
-        cdef uint64_t lsn = 0
-        cdef aur_error error
-        cdef aur_status status
-        cdef aur_status waited = AUR_OK
-        require(self)
-        engine = engine_of(self)
-        error_clear(&error)
-        self._calls += 1
-        engine._calls += 1
-        with nogil:
-            status = aur_transaction_commit(self._transaction, &lsn, &error)
-            if status == AUR_OK:
-                waited = send(engine._engine, lsn, wait, &error)
-        engine._calls -= 1
-        self._calls -= 1
-        if status != AUR_NEEDS_GROUPS:
-            end(self, "has been committed" if status == AUR_OK else "failed to commit")
-        check_write(engine, status, &error)
-        settle(engine, lsn, waited, &error)
-        return lsn
+        return commit(self, wait)
 
     def rollback(self):
         """Forgets the writes and ends the transaction. Idempotent."""
@@ -375,6 +355,30 @@ cdef class Txn(Handle):
             return
         aur_transaction_rollback(self._transaction)
         end(self, "has been rolled back")
+
+
+cdef object commit(Txn transaction, bint wait):
+    cdef Engine engine
+    cdef uint64_t lsn = 0
+    cdef aur_error error
+    cdef aur_status status
+    cdef aur_status waited = AUR_OK
+    require(transaction)
+    engine = engine_of(transaction)
+    error_clear(&error)
+    transaction._calls += 1
+    engine._calls += 1
+    with nogil:
+        status = aur_transaction_commit(transaction._transaction, &lsn, &error)
+        if status == AUR_OK:
+            waited = send(engine._engine, lsn, wait, &error)
+    engine._calls -= 1
+    transaction._calls -= 1
+    if status != AUR_NEEDS_GROUPS:
+        end(transaction, "has been committed" if status == AUR_OK else "failed to commit")
+    check_write(engine, status, &error)
+    settle(engine, lsn, waited, &error)
+    return lsn
 
 
 # What another thread still uses is freed with the object.
