@@ -41,7 +41,7 @@ static aur_status choose(const uint8_t *page, const descent *to, uint32_t *slot_
         *slot_out = to->backward ? slots : 0;
     } else {
         const aur_status status =
-            is_leaf ? auri_leaf_search(page, *to->key, &AURI_SPAN_UNKNOWN, slot_out, &found, error)
+            is_leaf ? auri_leaf_search(page, *to->key, AURI_NOWHERE, slot_out, &found, error)
                     : auri_inner_search(page, *to->key, to->backward, &AURI_SPAN_UNKNOWN, slot_out,
                                         error);
         if (status != AUR_OK) {

@@ -190,7 +190,7 @@ aur_status aur_tree_forecast_put(aur_tree_forecast *forecast, const uint8_t *key
         bool found = false;
         aur_status status = move_path(forecast, wanted, &ref, error);
         if (status == AUR_OK) {
-            status = auri_leaf_search(ref.page, wanted, &AURI_SPAN_UNKNOWN, &slot, &found, error);
+            status = auri_leaf_search(ref.page, wanted, AURI_NOWHERE, &slot, &found, error);
         }
         if (status == AUR_OK && found) {
             uint32_t old;

@@ -10,9 +10,6 @@ enum {
     AIM_AT_LEAST = 32,      /* slots; in a smaller inner node one more probe is no better */
 };
 
-/* No part of a span. */
-#define NOWHERE (-1.0)
-
 /* Separators whose numbers are so far apart tell the keys of a leaf from each other. */
 #define FINE_ENOUGH (UINT64_C(1) << 20)
 
@@ -78,17 +75,13 @@ auri_span auri_inner_span(const uint8_t *page, uint32_t position) {
     return span.to > span.from && span.to - span.from > 1 ? span : AURI_SPAN_UNKNOWN;
 }
 
-/* The part of the way through the span, from 0 to below 1, at which a number lies; NOWHERE
- * when it lies outside. Halves, because signed numbers convert quicker. */
-static double part_of(const auri_span *span, uint64_t number) {
+double auri_span_part(const auri_span *span, auri_key key) {
+    const uint64_t number = auri_key_number(key_from(key, span->common));
+    /* Halves, because signed numbers convert quicker. */
     return number >= span->from && number < span->to
                ? (double)(int64_t)((number - span->from) / 2) /
                      (double)(int64_t)((span->to - span->from) / 2)
-               : NOWHERE;
-}
-
-static double part_of_key(const auri_span *span, auri_key key) {
-    return part_of(span, auri_key_number(key_from(key, span->common)));
+               : AURI_NOWHERE;
 }
 
 /* Asks for the cells that the next three steps of a binary search in [low, high) may look at. They
@@ -147,9 +140,8 @@ static void prefetch_window(const uint8_t *page, window look) {
 }
 
 /* So when the keys are spread evenly memory is waited for once. */
-void auri_leaf_prefetch(const uint8_t *page, const auri_span *span, auri_key key) {
+void auri_leaf_prefetch(const uint8_t *page, double part) {
     const uint32_t slots = aur_page_slots(page);
-    const double part = part_of_key(span, key);
     if (part >= 0 && slots > 0) {
         prefetch_window(page, window_around(slot_at(slots, part), slots, WINDOW_SLOTS));
     }
@@ -169,10 +161,9 @@ static bool narrow(const uint8_t *page, auri_key key, uint64_t number, double pa
     return sound;
 }
 
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, const auri_span *span,
-                            uint32_t *slot_out, bool *found_out, aur_error *error) {
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, double part, uint32_t *slot_out,
+                            bool *found_out, aur_error *error) {
     const uint64_t number = auri_key_number(key);
-    const double part = part_of_key(span, key);
     uint32_t low = 0;
     uint32_t high = aur_page_slots(page);
     bool sound = true;
@@ -236,7 +227,7 @@ static bool inner_narrow(inner_search *search, const auri_span *span, double par
     if (!inner_cut(search, guess, &at)) {
         return false;
     }
-    const double reached = part_of_key(span, at);
+    const double reached = auri_span_part(span, at);
     if (reached < 0) {
         return true;
     }
@@ -267,7 +258,7 @@ aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, con
                            .limit = before ? 0 : 1,
                            .low = 0,
                            .high = aur_page_slots(page)};
-    const double part = search.high >= AIM_AT_LEAST ? part_of_key(span, key) : NOWHERE;
+    const double part = search.high >= AIM_AT_LEAST ? auri_span_part(span, key) : AURI_NOWHERE;
     bool sound = part < 0 || inner_narrow(&search, span, part);
     while (sound && search.low < search.high) {
         auri_key at;

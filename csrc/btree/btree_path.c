@@ -17,8 +17,9 @@ static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key
                      : AURI_SPAN_UNKNOWN;
         aur_page_id child = 0;
         if (level < 0) {
-            auri_leaf_prefetch(page, &span, key);
-            return auri_leaf_search(page, key, &span, position, found_out, error);
+            const double part = auri_span_part(&span, key);
+            auri_leaf_prefetch(page, part);
+            return auri_leaf_search(page, key, part, position, found_out, error);
         }
         status = auri_inner_search(page, key, false, &span, position, error);
         if (status == AUR_OK) {

@@ -210,16 +210,20 @@ typedef struct auri_span {
 #define AURI_SPAN_UNKNOWN ((auri_span){0, 0, 0})
 auri_span auri_inner_span(const uint8_t *page, uint32_t position);
 
-/* Asks for the cells of a leaf where a key of this span is expected if keys are spread evenly,
- * ahead of the search. */
-void auri_leaf_prefetch(const uint8_t *page, const auri_span *span, auri_key key);
+/* The part of the way through a span, from 0 to below 1, at which a key lies: where in the child it
+ * is expected if keys are spread evenly. */
+#define AURI_NOWHERE (-1.0) /* outside, or nothing is known */
+double auri_span_part(const auri_span *span, auri_key key);
 
-/* First slot whose key is >= `key`; *found_out when it is equal. The span makes it quick when keys
- * are spread evenly, and may be unknown. AUR_ERR_CORRUPT. */
-aur_status auri_leaf_search(const uint8_t *page, auri_key key, const auri_span *span,
-                            uint32_t *slot_out, bool *found_out, aur_error *error) AUR_CHECKED;
-/* Position of the child that holds `key`; `before`: that holds the keys right below it. The span is
- * as for a leaf. */
+/* Asks for the cells of a leaf around that place, ahead of the search. */
+void auri_leaf_prefetch(const uint8_t *page, double part);
+
+/* First slot whose key is >= `key`; *found_out when it is equal. `part` makes it quick when it is
+ * about right, and may be AURI_NOWHERE. AUR_ERR_CORRUPT. */
+aur_status auri_leaf_search(const uint8_t *page, auri_key key, double part, uint32_t *slot_out,
+                            bool *found_out, aur_error *error) AUR_CHECKED;
+/* Position of the child that holds `key`; `before`: that holds the keys right below it. The node's
+ * span makes it quick when keys are spread evenly, and may be unknown. AUR_ERR_CORRUPT. */
 aur_status auri_inner_search(const uint8_t *page, auri_key key, bool before, const auri_span *span,
                              uint32_t *position_out, aur_error *error) AUR_CHECKED;
 

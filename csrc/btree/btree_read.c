@@ -1,29 +1,30 @@
 /* Point reads. */
 #include "btree/btree_private.h"
 
-/* Pins the leaf that holds or would hold `key`, and no other page; and tells what is known of its
- * keys. */
+/* Pins the leaf that holds or would hold `key`, and no other page; and tells where it is expected
+ * there. */
 static aur_status pin_leaf(const aur_reader *reader, const aur_tree *tree, auri_key key,
-                           aur_page_ref *ref_out, auri_span *span_out, aur_error *error) {
-    *span_out = AURI_SPAN_UNKNOWN;
+                           aur_page_ref *ref_out, double *part_out, aur_error *error) {
+    auri_span span = AURI_SPAN_UNKNOWN;
     aur_status status =
         auri_node_pin(reader, tree, tree->root, AURI_ROOT_LEVEL_ANY, ref_out, error);
     while (status == AUR_OK && aur_page_level(ref_out->page) > 0) {
         uint32_t position;
         aur_page_id child;
-        status = auri_inner_search(ref_out->page, key, false, span_out, &position, error);
+        status = auri_inner_search(ref_out->page, key, false, &span, &position, error);
         if (status == AUR_OK) {
             status = auri_inner_child(ref_out->page, position, &child, error);
         }
         const int level = aur_page_level(ref_out->page) - 1;
         if (status == AUR_OK) {
-            *span_out = auri_inner_span(ref_out->page, position);
+            span = auri_inner_span(ref_out->page, position);
         }
         aur_buffer_unpin(reader->buffer, ref_out);
         if (status == AUR_OK) {
             status = auri_node_pin(reader, tree, child, level, ref_out, error);
         }
     }
+    *part_out = auri_span_part(&span, key);
     return status;
 }
 
@@ -47,18 +48,18 @@ aur_status aur_tree_get(const aur_reader *reader, const aur_tree *tree, const ui
     const auri_key wanted = {key, (uint32_t)key_bytes};
     aur_page_ref leaf = {NULL, NULL};
     auri_leaf_cell cell;
-    auri_span span;
+    double part;
     uint32_t slot;
     bool found;
     if (key_bytes > AUR_KEY_BYTES_MAX) {
         return AUR_NOT_FOUND;
     }
-    aur_status status = pin_leaf(reader, tree, wanted, &leaf, &span, error);
+    aur_status status = pin_leaf(reader, tree, wanted, &leaf, &part, error);
     if (status != AUR_OK) {
         return status;
     }
-    auri_leaf_prefetch(leaf.page, &span, wanted);
-    status = auri_leaf_search(leaf.page, wanted, &span, &slot, &found, error);
+    auri_leaf_prefetch(leaf.page, part);
+    status = auri_leaf_search(leaf.page, wanted, part, &slot, &found, error);
     if (status == AUR_OK && !found) {
         status = AUR_NOT_FOUND;
     }

@@ -15,7 +15,7 @@ typedef struct traveller {
     aur_page_id page_id; /* where it goes next */
     const uint8_t *page; /* where it is */
     aur_page_ref ref;    /* its pin; none in an inner root, which is pinned for all */
-    auri_span span;      /* of the keys there */
+    double part;         /* where in its leaf it is expected */
 } traveller;
 
 /* Sends those off whose keys can be in a tree. */
@@ -35,7 +35,7 @@ static size_t depart(const aur_tree *tree, aur_tree_lookup *lookups, size_t coun
                                          .number = auri_key_number(key),
                                          .page_id = tree->root,
                                          .page = root,
-                                         .span = AURI_SPAN_UNKNOWN};
+                                         .part = AURI_NOWHERE};
     }
     return left;
 }
@@ -62,7 +62,8 @@ static size_t leave(const aur_reader *reader, int level, traveller *travellers, 
             aur_buffer_prefetch_way(reader->buffer, one->page_id);
         }
         if (is_sound && level == 1) {
-            one->span = auri_inner_span(one->page, position);
+            const auri_span span = auri_inner_span(one->page, position);
+            one->part = auri_span_part(&span, one->key);
         }
         aur_buffer_unpin(reader->buffer, &one->ref);
         if (is_sound) {
@@ -87,7 +88,7 @@ static size_t arrive(const aur_reader *reader, const aur_tree *tree, int level,
         }
         one->page = one->ref.page;
         if (level == 0) {
-            auri_leaf_prefetch(one->page, &one->span, one->key);
+            auri_leaf_prefetch(one->page, one->part);
         }
         travellers[left++] = *one;
     }
@@ -107,7 +108,7 @@ static void search(const aur_reader *reader, const aur_tree *tree, traveller *on
     auri_leaf_cell cell;
     uint32_t slot;
     bool found;
-    if (auri_leaf_search(one->page, one->key, &one->span, &slot, &found, NULL) == AUR_OK) {
+    if (auri_leaf_search(one->page, one->key, one->part, &slot, &found, NULL) == AUR_OK) {
         if (!found) {
             lookup->status = AUR_NOT_FOUND;
         } else if (auri_leaf_cell_decode(one->page, slot, &cell)) {
