@@ -107,12 +107,16 @@ class World:
                 rows[key] = b"%d " % self.number + self.rng.randbytes(size)
                 place.put(key, rows[key])
 
+    def is_retained(self, lsn: int) -> bool:
+        """Within the window, or shown by a view that is open."""
+        return lsn >= self.db.status().oldest_lsn or lsn in {view.lsn for view, _ in self.views}
+
     def backtrack(self) -> None:
         if self.made and self.rng.random() < 0.4:
             to = self.rng.choice(self.made).undo_lsn
         else:
             to = self.rng.choice(self.moments.states)[0]
-        if to < self.db.status().oldest_lsn:
+        if not self.is_retained(to):
             with pytest.raises(aurora.SnapshotTooOldError):
                 self.db.backtrack(to)
             return

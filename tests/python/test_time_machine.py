@@ -357,6 +357,14 @@ def test_no_window_keeps_only_the_present_and_open_views(tmp_path: Path) -> None
         with pytest.raises(aurora.SnapshotTooOldError):
             db.backtrack(first)
         assert db[b"k"] == b"2"
+        with db.at(db.durable_lsn) as view:
+            third = db.put(b"k", b"3")
+            until(lambda: db.status().oldest_lsn == third, "the horizon has passed the view")
+            db.compact()
+            db.backtrack(view.lsn)
+        assert db[b"k"] == b"2"
+        db.compact()
+        assert db[b"k"] == b"2"
 
 
 def test_the_window_can_be_changed_and_lasts(tmp_path: Path) -> None:
