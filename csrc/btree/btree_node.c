@@ -228,23 +228,19 @@ static bool inner_narrow(inner_search *search, const auri_span *span, double par
         return false;
     }
     const double reached = auri_span_part(span, at);
-    if (reached < 0) {
+    if (reached < 0 || search->low == search->high) {
         return true;
     }
     const double better = guess + (part - reached) * slots;
     const uint32_t second = better < search->low    ? search->low
                             : better < search->high ? (uint32_t)better
                                                     : search->high - 1;
-    if (second < search->low || second >= search->high) {
-        return true;
-    }
     const window look = window_around(second, slots, INNER_WINDOW_SLOTS);
     prefetch_window(search->page, look);
     bool sound = inner_cut(search, second, &at);
-    if (sound && search->low > second && look.to < search->high && look.to >= search->low) {
+    if (sound && search->low <= look.to && look.to < search->high) {
         sound = inner_cut(search, look.to, &at);
-    } else if (sound && search->high <= second && look.from >= search->low &&
-               look.from < search->high) {
+    } else if (sound && search->low <= look.from && look.from < search->high) {
         sound = inner_cut(search, look.from, &at);
     }
     return sound;
