@@ -73,6 +73,17 @@ static uint64_t step_ms(fixture *cluster) {
     return (aur_monotonic_ns() - begin_ns) / 1000000;
 }
 
+/* Whether a writer waits as long as it may. Asked several times, because a busy machine makes
+ * anybody wait now and then. */
+static bool waits(fixture *cluster) {
+    for (int tries = 0; tries < 3; tries++) {
+        if (step_ms(cluster) < STEP_MS) {
+            return false;
+        }
+    }
+    return true;
+}
+
 TEST(a_burst_keeps_in_step_with_copies) {
     fixture cluster;
     gate worker = {0};
@@ -82,14 +93,14 @@ TEST(a_burst_keeps_in_step_with_copies) {
     aur_quorum_set_retention(cluster.quorum, pass, &worker);
     fixture_start(&cluster, 0);
     aur_lsn next = ship(&cluster, 1, TAIL_FRAMES, last);
-    CHECK_LE_U64(step_ms(&cluster), STEP_MS - 1); /* nobody is behind */
+    CHECK(!waits(&cluster)); /* nobody is behind */
 
     close_gate(&worker);
     throttle(&cluster);
     next = ship(&cluster, next, TAIL_FRAMES / 4, last);
-    CHECK_LE_U64(step_ms(&cluster), STEP_MS - 1); /* not far */
+    CHECK(!waits(&cluster)); /* not far */
     next = ship(&cluster, next, TAIL_FRAMES / 2, last);
-    CHECK_LE_U64(STEP_MS, step_ms(&cluster)); /* far, and nothing can be done about it */
+    CHECK(waits(&cluster)); /* far, and nothing can be done about it */
     CHECK(is_throttled(&cluster));
 
     CHECK(pthread_create(&opener, NULL, open_soon, &worker) == 0);
@@ -106,7 +117,7 @@ TEST(a_burst_keeps_in_step_with_copies) {
     close_gate(&worker);
     throttle(&cluster);
     (void)ship(&cluster, next, 2 * TAIL_FRAMES, last);
-    CHECK_LE_U64(step_ms(&cluster), STEP_MS - 1); /* behind the tail: it catches up by itself */
+    CHECK(!waits(&cluster)); /* behind the tail: it catches up by itself */
     CHECK(is_throttled(&cluster));
     atomic_store(&worker.closed, false);
     fixture_destroy(&cluster);
