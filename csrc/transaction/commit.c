@@ -116,14 +116,13 @@ aur_status auri_commit_reserve(aur_transactions *transactions, const auri_demand
 /* ---- the mini-transaction ---- */
 
 /* Whether the pages are to stay in the pool as they were. Not if nobody reads, and nobody has read
- * during the last commits: a copy of each page costs a fifth of a small commit. Readers at the head
- * of a volume whose reads do not wait for VDL would find it nowhere else. */
+ * during the last commits: a copy of each page costs a fifth of a small commit. */
 static bool keeps_past(aur_transactions *transactions, const auri_point *own) {
     if (atomic_load_explicit(&transactions->was_read, memory_order_relaxed)) {
         atomic_store_explicit(&transactions->was_read, false, memory_order_relaxed);
         transactions->unread_commits = 0;
     }
-    if (transactions->options.read_volatile || transactions->unread_commits < UNREAD_COMMITS) {
+    if (transactions->unread_commits < UNREAD_COMMITS) {
         transactions->unread_commits++;
         return true;
     }

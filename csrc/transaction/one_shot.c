@@ -46,6 +46,7 @@ static aur_status get_registered(aur_transactions *transactions, aur_table *tabl
     auri_read_points *points = &transactions->points;
     aur_value value;
     (void)pthread_mutex_lock(&points->lock);
+    auri_await_reading_point(transactions);
     auri_point *point =
         auri_read_points_add(points, AURI_POINT_READER, auri_reading_point(transactions));
     (void)pthread_mutex_unlock(&points->lock);

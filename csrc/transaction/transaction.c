@@ -64,7 +64,9 @@ aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only
         return status;
     }
     (void)pthread_mutex_lock(&transactions->points.lock);
-    if (!read_only) {
+    if (read_only) {
+        auri_await_reading_point(transactions);
+    } else {
         auri_read_points_await_head(&transactions->points);
     }
     *transaction_out = auri_transaction_open(transactions, read_only, AUR_LSN_MAX);

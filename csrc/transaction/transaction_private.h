@@ -134,6 +134,10 @@ aur_status auri_await_own_commits(aur_transactions *transactions, bool cached_on
 /* Where readers read now. */
 aur_lsn auri_reading_point(const aur_transactions *transactions);
 
+/* Waits until a reader may begin there: the head may be claimed, VDL never is. The read points'
+ * lock held, released meanwhile. */
+void auri_await_reading_point(aur_transactions *transactions);
+
 static inline aur_reader auri_reader(const aur_transactions *transactions, aur_lsn read_point,
                                      bool cached_only) {
     return (aur_reader){transactions->options.buffer, transactions->options.page_bytes, read_point,

@@ -202,6 +202,12 @@ aur_lsn auri_reading_point(const aur_transactions *transactions) {
                                                : aur_log_vdl(transactions->options.log);
 }
 
+void auri_await_reading_point(aur_transactions *transactions) {
+    if (transactions->options.read_volatile) {
+        auri_read_points_await_head(&transactions->points);
+    }
+}
+
 /* Looks up page counts if no commit is under way; they may be read a moment late. */
 static void refresh_page_counts(aur_transactions *transactions) {
     if (pthread_mutex_trylock(&transactions->latch) != 0) {

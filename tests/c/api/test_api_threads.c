@@ -116,9 +116,10 @@ static void run_threads(void *(*body)(void *)) {
     }
 }
 
-static void open_world(uint64_t cache_bytes) {
+static void open_world_with(uint64_t cache_bytes, bool read_volatile) {
     aur_engine_options options = stack_options(AUR_ENGINE_DRIVE_THREADS);
     options.cache_bytes = cache_bytes;
+    options.read_volatile = read_volatile;
     stack_open_with(&world, &options);
     aur_transaction *loader = begin(&world, false);
     for (unsigned account = 0; account < ACCOUNTS; account++) {
@@ -132,14 +133,20 @@ static void open_world(uint64_t cache_bytes) {
     atomic_store(&failures, 0);
 }
 
-TEST(transfers_keep_the_sum_in_every_view) {
+static void open_world(uint64_t cache_bytes) { open_world_with(cache_bytes, false); }
+
+static void transfer_by_threads(bool read_volatile) {
     rounds = 300;
-    open_world(16 << 20);
+    open_world_with(16 << 20, read_volatile);
     run_threads(run_transfers);
     printf("  %u conflicts\n", atomic_load(&failures));
     check_sum(false);
     stack_close(&world);
 }
+
+TEST(transfers_keep_the_sum_in_every_view) { transfer_by_threads(false); }
+
+TEST(transfers_keep_the_sum_in_every_view_of_an_async_engine) { transfer_by_threads(true); }
 
 /* Each thread adds one to a shared counter, and to one of its own without reading it before. */
 static void *run_increments(void *context) {
@@ -225,6 +232,105 @@ TEST(tables_come_and_go_under_many_threads) {
     CHECK_MSG(status == AUR_OK, "verify: %s", error.message);
     CHECK(verified.tables >= 1 && verified.tables <= 4);
     stack_close(&world);
+}
+
+/* ---- readers beside commits that keep no past ---- */
+
+enum { STEPS = 8, STEP_BYTES = 900, FILLERS = 4000, FILLER_BYTES = 900, STEP_READERS = 3 };
+
+static atomic_bool is_over;
+
+/* Writes the round's number into one key after the other, few of them on a page, and fills the
+ * pool. Between two looks of the readers there are many commits. */
+static void climb(uint64_t *random) {
+    static uint8_t value[STEP_BYTES];
+    uint8_t key[KEY_BYTES];
+    aur_error error;
+    uint64_t lsn;
+    for (uint64_t round = START_BALANCE + 1; round <= START_BALANCE + rounds; round++) {
+        aur_put64(value, round);
+        for (unsigned step = 0; step < STEPS; step++) {
+            key_of(step, key);
+            CHECK_OK(aur_engine_put(world.engine, NULL, key, KEY_BYTES, value, STEP_BYTES, &lsn,
+                                    &error));
+            key_of(ACCOUNTS + harness_random_next(random) % FILLERS, key);
+            CHECK_OK(aur_engine_put(world.engine, NULL, key, KEY_BYTES, value, FILLER_BYTES, &lsn,
+                                    &error));
+        }
+    }
+}
+
+/* A view shows no step above the one before it, and none that is two rounds behind. */
+static void check_steps(void) {
+    aur_transaction *view = begin_view();
+    uint64_t first = 0;
+    uint64_t before = UINT64_MAX;
+    for (unsigned step = 0; step < STEPS; step++) {
+        uint64_t number = 0;
+        (void)read_number(view, step, &number);
+        first = step == 0 ? number : first;
+        CHECK(number <= before && number + 1 >= first);
+        before = number;
+    }
+    CHECK_OK(commit(view));
+}
+
+static uint64_t get_step(uint64_t step) {
+    uint8_t key[KEY_BYTES];
+    aur_found found = {0};
+    aur_error error;
+    key_of(step, key);
+    const aur_status status =
+        aur_engine_get(world.engine, NULL, key, KEY_BYTES, false, &found, &error);
+    CHECK_MSG(status == AUR_OK, "get: %d %s", (int)status, error.message);
+    const uint64_t number = aur_get64(found.data);
+    aur_found_release(&found);
+    return number;
+}
+
+static void *look_at_steps(void *context) {
+    uint64_t random = *(uint64_t *)context;
+    uint64_t seen[STEPS] = {0};
+    while (!atomic_load(&is_over)) {
+        const uint64_t step = harness_random_next(&random) % STEPS;
+        const uint64_t number = get_step(step);
+        CHECK(number >= seen[step]);
+        seen[step] = number;
+        if (harness_random_next(&random) % 2 == 0) {
+            check_steps();
+        }
+        (void)usleep((useconds_t)(harness_random_next(&random) % 500));
+    }
+    return NULL;
+}
+
+static void run_steps(uint64_t cache_bytes, bool read_volatile) {
+    pthread_t readers[STEP_READERS];
+    uint64_t seeds[STEP_READERS];
+    uint64_t random = random_u64();
+    rounds = 400;
+    open_world_with(cache_bytes, read_volatile);
+    atomic_store(&is_over, false);
+    for (unsigned at = 0; at < STEP_READERS; at++) {
+        seeds[at] = random_u64();
+        CHECK(pthread_create(&readers[at], NULL, look_at_steps, &seeds[at]) == 0);
+    }
+    climb(&random);
+    atomic_store(&is_over, true);
+    for (unsigned at = 0; at < STEP_READERS; at++) {
+        CHECK(pthread_join(readers[at], NULL) == 0);
+    }
+    stack_close(&world);
+}
+
+TEST(readers_at_vdl_beside_commits_that_keep_no_past) {
+    run_steps(16 << 20, false);
+    run_steps(2 << 20, false);
+}
+
+TEST(readers_at_the_head_beside_commits_that_keep_no_past) {
+    run_steps(16 << 20, true);
+    run_steps(2 << 20, true);
 }
 
 /* Views hold on to their moment while the pool is far too small for all versions. */
