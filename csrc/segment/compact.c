@@ -10,7 +10,7 @@
 #include "segment/segment_private.h"
 
 enum {
-    DELTA_SHARE = 6,                /* deltas may take one part in so many of what the base takes */
+    DELTA_SHARE = 3,                /* deltas may take one part in so many of what the base takes */
     IDLE_SHARE = 64,                /* while nothing is written, one part in so many is worth it */
     IDLE_LEAST = 32,                /* if it is not less than this part of a memtable */
     GARBAGE_SHARE = 4,              /* so may what could be collected, in a part */
