@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import aurora_engine as aurora
 from aurora_engine.bench.engines.base import Engine, Pair, Session
 from aurora_engine.bench.machine import package_version
+
+if TYPE_CHECKING:
+    from aurora_engine.types import Durability
 
 __all__ = ["OneCopy", "SixCopies"]
 
@@ -20,8 +23,12 @@ class SixCopies(Engine):
     copies = 6
     topology: ClassVar[aurora.Topology] = aurora.Topology()
 
-    def __init__(self, folder: Path, *, cache_bytes: int) -> None:
-        self.db = aurora.open(folder, topology=self.topology, cache_bytes=cache_bytes)
+    def __init__(
+        self, folder: Path, *, cache_bytes: int, durability: Durability = "quorum"
+    ) -> None:
+        self.db = aurora.open(
+            folder, topology=self.topology, cache_bytes=cache_bytes, durability=durability
+        )
 
     @classmethod
     def missing(cls) -> str | None:
