@@ -87,6 +87,32 @@ def test_who_does_not_start_is_left_out_and_said(
     assert {sample["engine"] for sample in results.samples} == {"aurora"}
 
 
+def test_an_interrupted_run_gives_what_there_was(tmp_path: Path) -> None:
+    def interrupt(line: str) -> None:
+        if line == "upserts: 3 threads, sqlite":
+            raise KeyboardInterrupt
+
+    results = run(["loading", "upserts"], ["aurora", "sqlite"], TINY, tmp_path, interrupt)
+    assert [(each["workload"], each["why"]) for each in results.failed] == [
+        ("upserts", "the run was interrupted")
+    ]
+    cases = {(sample["workload"], sample["case"]["name"]) for sample in results.samples}
+    assert ("upserts", "1 thread") in cases
+    assert ("upserts", "3 threads") not in cases
+
+
+def test_a_workload_that_is_over_takes_no_space(tmp_path: Path) -> None:
+    left: list[int] = []
+
+    def look(line: str) -> None:
+        if line.startswith("recovery: sqlite gets ready"):
+            left.append(len(list(tmp_path.iterdir())))
+
+    assert not run(["loading", "recovery"], ["sqlite"], TINY, tmp_path, look).failed
+    assert left == [1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stopped_worker_ends_when_who_asks_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from aurora_engine.bench.run import *; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,16 +136,40 @@ def run(
         An empty folder on the disk to measure.
     progress : callable
         Is told what is done next.
+
+    Returns
+    -------
+    Results
+        Of an interrupted run, what there was so far.
     """
-    results = Results()
-    for number, group in enumerate(suite.groups(list(names))):
-        taking_part = _present(group, engines, results)
-        place = folder / f"{number:02}-{group[0].shares or group[0].name}"
-        place.mkdir()
-        with _workers(group[0], taking_part, sizes, place, results) as workers:
-            for workload in group:
-                _Turns(workload, workers, sizes, results, progress).take()
+    results, reached = Results(), "the start"
+    try:
+        for number, group in enumerate(suite.groups(list(names))):
+            reached = group[0].name
+            place = folder / f"{number:02}-{group[0].shares or group[0].name}"
+            _run_group(group, engines, sizes, place, results, progress)
+    except KeyboardInterrupt:
+        results.failed.append(
+            _failure(reached, "and what follows", "every engine", "the run was interrupted")
+        )
     return results
+
+
+def _run_group(
+    group: list[Workload],
+    engines: Sequence[str],
+    sizes: Sizes,
+    place: Path,
+    results: Results,
+    progress: Progress,
+) -> None:
+    """Runs workloads that share their workers, and leaves nothing of them on the disk."""
+    taking_part = _present(group, engines, results)
+    place.mkdir()
+    with _workers(group[0], taking_part, sizes, place, results) as workers:
+        for workload in group:
+            _Turns(workload, workers, sizes, results, progress).take()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _present(group: list[Workload], engines: Sequence[str], results: Results) -> list[str]:
@@ -252,5 +277,5 @@ class _Turns:
             return None
 
 
-def _failure(workload: str, case: str, engine: str, error: WorkerFailedError) -> dict[str, str]:
-    return {"workload": workload, "case": case, "engine": engine, "why": str(error)}
+def _failure(workload: str, case: str, engine: str, why: object) -> dict[str, str]:
+    return {"workload": workload, "case": case, "engine": engine, "why": str(why)}
