@@ -288,6 +288,26 @@ def test_an_import_that_is_stopped(db: aurora.Database, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_a_stop_while_files_are_opened_is_told_as_one(
+    db: aurora.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite then says "unable to open database" of the file that it was about to make."""
+    with closing(aurora.connect(db)) as conn:
+        conn.execute("CREATE TABLE a (x)")
+        conn.executemany("INSERT INTO a VALUES (?)", [(b"x" * 900,)] * 4000)
+        conn.commit()
+    told = []
+    for number in range(100):
+        pause_s = 0.00005 * (number % 10)
+        monkeypatch.setattr("aurora_engine.sql.transfer.POLL_FIRST_S", pause_s)
+        try:
+            export_sqlite(db, tmp_path / f"out{number}.db", progress=lambda *_: False)
+        except sqlite3.OperationalError as stopped:
+            told.append((str(stopped), stopped.sqlite_errorcode))
+    assert told
+    assert set(told) == {("interrupted", sqlite3.SQLITE_INTERRUPT)}
+
+
 LOADER = """
 import sys
 import aurora_engine as aurora

@@ -340,18 +340,30 @@ def _vacuum_into(connection: Any, uri: str, report: Callable[[], Any]) -> None:
 
     worker = threading.Thread(target=work, name="aurora-vacuum", daemon=True)
     worker.start()
-    pause = POLL_FIRST_S
+    pause, is_stopped = POLL_FIRST_S, False
     try:
         while worker.is_alive():
             worker.join(pause)
             pause = min(2 * pause, POLL_S)
             if report() is False:
+                is_stopped = True
                 _stop(connection, worker)
     except BaseException:
         _stop(connection, worker)
         raise
     if failures:
-        raise failures[0]
+        raise _interrupted(failures[0]) if is_stopped else failures[0]
+
+
+def _interrupted(failure: BaseException) -> BaseException:
+    """What SQLite says of a statement that is stopped; while it opens a file it says less."""
+    if not isinstance(failure, sqlite3.OperationalError) or str(failure) == "interrupted":
+        return failure
+    interrupted = sqlite3.OperationalError("interrupted")
+    interrupted.sqlite_errorcode = sqlite3.SQLITE_INTERRUPT
+    interrupted.sqlite_errorname = "SQLITE_INTERRUPT"
+    interrupted.__cause__ = failure
+    return interrupted
 
 
 def _stop(connection: Any, worker: threading.Thread) -> None:
