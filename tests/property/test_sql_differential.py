@@ -41,7 +41,12 @@ class Diverged(Exception):
 
 def dump(conn: sqlite3.Connection) -> list[str]:
     """All that is in a database, but for what SQLite keeps of its own."""
-    return [line for line in conn.iterdump() if "sqlite_stat" not in line]
+    # A generated column can make text of blobs that is no UTF-8.
+    conn.text_factory = lambda text: text.decode(errors="surrogateescape")
+    try:
+        return [line for line in conn.iterdump() if "sqlite_stat" not in line]
+    finally:
+        conn.text_factory = str
 
 
 @dataclass

@@ -373,8 +373,11 @@ with aurora.open(sys.argv[1], cache_bytes=int(sys.argv[3])) as db:
 @pytest.mark.large
 @pytest.mark.slow
 def test_memory_is_bounded(tmp_path: Path) -> None:
-    """2 GiB with a cache of 64 MiB when AURORA_LARGE=1; else less of both."""
-    mib, cache_mib, overhead_mib = (2048, 64, 150) if FULL else (192, 8, 100)
+    """2 GiB with a cache of 64 MiB when AURORA_LARGE=1; else less of both.
+
+    Beside the cache there are the interpreter and, on a busy machine, log that waits for its layer.
+    """
+    mib, cache_mib, overhead_mib = (2048, 64, 150) if FULL else (192, 8, 150)
     source, out = tmp_path / "source.db", tmp_path / "out.db"
     big_file(source, mib)
     done = subprocess.run(
