@@ -357,7 +357,8 @@ def _vacuum_into(connection: Any, uri: str, report: Callable[[], Any]) -> None:
 
 def _interrupted(failure: BaseException) -> BaseException:
     """What SQLite says of a statement that is stopped; while it opens a file it says less."""
-    if not isinstance(failure, sqlite3.OperationalError) or str(failure) == "interrupted":
+    is_opening = str(failure).startswith("unable to open database")
+    if type(failure) is not sqlite3.OperationalError or not is_opening:
         return failure
     interrupted = sqlite3.OperationalError("interrupted")
     interrupted.sqlite_errorcode = sqlite3.SQLITE_INTERRUPT
