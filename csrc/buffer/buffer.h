@@ -122,6 +122,9 @@ aur_status aur_buffer_create_page(aur_buffer *buffer, aur_page_id page_id, aur_l
  * for a point are looked at again by later calls. */
 void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count);
 
+/* Writer: whether there are such versions at all; without, publish needs no points. */
+bool aur_buffer_has_superseded(const aur_buffer *buffer);
+
 /* Writer: history goes on from rewind->to, and the moments after rewind->at see it; nothing above
  * `at` has been written. A head that changed above `to` ends at `at` and is kept for the points
  * before. Truncations change nothing: no moment lies between their `to` and `at`, and what they

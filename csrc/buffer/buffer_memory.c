@@ -52,6 +52,7 @@ aur_status auri_memory_open(auri_memory *memory, uint32_t page_bytes, uint64_t b
     memory->budget_bytes = budget_bytes;
     memory->slots_max = slots_within(memory, budget_bytes);
     memory->resident = 0;
+    atomic_init(&memory->is_over, false);
     memory->in_use = 0;
     memory->warm = NULL;
     memory->cold = NULL;
@@ -147,6 +148,12 @@ static void push_free(aur_version **list, aur_version *version) {
     *list = version;
 }
 
+/* After a change of what is resident or may be. Lock held. */
+static void compare_with_budget(auri_memory *memory) {
+    atomic_store_explicit(&memory->is_over, memory->resident > memory->slots_max,
+                          memory_order_relaxed);
+}
+
 aur_version *auri_memory_take(auri_memory *memory, bool overshoot) {
     (void)pthread_mutex_lock(&memory->lock);
     aur_version *version = pop_free(&memory->warm);
@@ -156,6 +163,7 @@ aur_version *auri_memory_take(auri_memory *memory, bool overshoot) {
             version = fresh_slot(memory);
         }
         memory->resident += version != NULL;
+        compare_with_budget(memory);
     }
     memory->in_use += version != NULL;
     (void)pthread_mutex_unlock(&memory->lock);
@@ -167,6 +175,7 @@ aur_version *auri_memory_take(auri_memory *memory, bool overshoot) {
 static void make_cold(auri_memory *memory, aur_version *version) {
     (void)madvise(version->page, memory->page_bytes, MADV_DONTNEED);
     memory->resident--;
+    compare_with_budget(memory);
     push_free(&memory->cold, version);
 }
 
@@ -186,15 +195,13 @@ void auri_memory_set_budget(auri_memory *memory, uint64_t budget_bytes) {
     (void)pthread_mutex_lock(&memory->lock);
     memory->budget_bytes = budget_bytes;
     memory->slots_max = slots_within(memory, budget_bytes);
+    compare_with_budget(memory);
     while (memory->resident > memory->slots_max && memory->warm != NULL) {
         make_cold(memory, pop_free(&memory->warm));
     }
     (void)pthread_mutex_unlock(&memory->lock);
 }
 
-bool auri_memory_is_over(auri_memory *memory) {
-    (void)pthread_mutex_lock(&memory->lock);
-    const bool is_over = memory->resident > memory->slots_max;
-    (void)pthread_mutex_unlock(&memory->lock);
-    return is_over;
+bool auri_memory_is_over(const auri_memory *memory) {
+    return atomic_load_explicit(&memory->is_over, memory_order_relaxed);
 }

@@ -94,6 +94,7 @@ typedef struct auri_memory {
     uint64_t budget_bytes;
     uint64_t slots_max; /* resident slots that the budget allows */
     uint64_t resident;
+    atomic_bool is_over; /* more are resident than that; read without the lock */
     uint64_t in_use;
     aur_version *warm;       /* free and resident */
     aur_version *cold;       /* free, memory given back */
@@ -155,8 +156,8 @@ aur_version *auri_memory_take(auri_memory *memory, bool overshoot);
 void auri_memory_give(auri_memory *memory, aur_version *version);
 /* Sets the budget and gives free slots beyond it to the system. */
 void auri_memory_set_budget(auri_memory *memory, uint64_t budget_bytes);
-/* True iff more slots are resident than the budget allows. */
-bool auri_memory_is_over(auri_memory *memory);
+/* True iff more slots are resident than the budget allows; may be a moment late. */
+bool auri_memory_is_over(const auri_memory *memory);
 /* Bytes that one version costs: page, struct aur_version, share of the hash table. */
 uint64_t auri_memory_slot_cost(const auri_memory *memory);
 

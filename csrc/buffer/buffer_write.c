@@ -286,3 +286,7 @@ void aur_buffer_publish(aur_buffer *buffer, const aur_lsn *points, size_t count)
     review(buffer, &buffer->fresh, buffer->fresh.count, points, count);
     drop_hardened(buffer);
 }
+
+bool aur_buffer_has_superseded(const aur_buffer *buffer) {
+    return buffer->fresh.count > 0 || buffer->retained.count > 0;
+}

@@ -204,12 +204,11 @@ static bool list_boundaries(aur_transactions *transactions) {
     return true;
 }
 
-/* Fills transactions->keep with the read points in use; false: out of memory. Takes the points'
- * lock, and leaves it taken. */
+/* Fills transactions->keep with the read points in use; false: out of memory. The points' lock is
+ * held, given up meanwhile. */
 static bool list_points(aur_transactions *transactions) {
     auri_read_points *points = &transactions->points;
     auri_lsn_list *list = &transactions->keep;
-    (void)pthread_mutex_lock(&points->lock);
     while (points->distinct + transactions->boundaries.count > list->capacity) {
         const size_t wanted = points->distinct + transactions->boundaries.count;
         (void)pthread_mutex_unlock(&points->lock);
@@ -237,18 +236,22 @@ static void insert_lsn(auri_lsn_list *list, aur_lsn lsn) {
     list->count++;
 }
 
-/* Frees the page versions that the commit superseded. The order is what T4 rests on: boundaries
- * before points; whoever begins after the points were listed reads at a boundary or at the new
- * head. Returns what the journal wants to know. */
+/* What the journal wants to know of a commit. */
 typedef struct commit_view {
-    bool others_check; /* read-write transactions that must check against this commit */
+    bool others_check; /* read-write transactions that must check against it */
     aur_lsn oldest_writer;
 } commit_view;
 
+/* Frees the page versions that commits superseded. The order is what T4 rests on: boundaries before
+ * points; whoever begins after the points were listed reads at a boundary or at the new head. */
 static commit_view publish(aur_transactions *transactions, auri_point *own) {
     auri_read_points *points = &transactions->points;
-    const bool has_boundaries = list_boundaries(transactions);
-    const bool has_points = list_points(transactions);
+    aur_buffer *buffer = transactions->options.buffer;
+    auri_lsn_list *keep = &transactions->keep;
+    const bool has_superseded = aur_buffer_has_superseded(buffer);
+    const bool has_boundaries = has_superseded && list_boundaries(transactions);
+    (void)pthread_mutex_lock(&points->lock);
+    const bool has_points = has_boundaries && list_points(transactions);
     auri_read_points_remove(points, own);
     auri_read_points_give_head_back(points);
     const commit_view view = {
@@ -256,14 +259,14 @@ static commit_view publish(aur_transactions *transactions, auri_point *own) {
         .oldest_writer = auri_read_points_lowest(points, AURI_POINT_WRITER),
     };
     (void)pthread_mutex_unlock(&points->lock);
-    /* Without the memory for the lists the old versions stay for now. */
-    if (has_boundaries && has_points) {
-        auri_lsn_list *keep = &transactions->keep;
+    if (has_points) {
         for (size_t at = 0; at < transactions->boundaries.count; at++) {
             insert_lsn(keep, transactions->boundaries.items[at]);
         }
-        aur_buffer_publish(transactions->options.buffer, keep->items, keep->count);
-    }
+        aur_buffer_publish(buffer, keep->items, keep->count);
+    } else if (!has_superseded) {
+        aur_buffer_publish(buffer, NULL, 0);
+    } /* else without the memory for the lists the old versions stay for now */
     return view;
 }
 

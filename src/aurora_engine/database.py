@@ -173,7 +173,7 @@ class Database(TableVerbs, PastVerbs):
     [b'3', None]
     """
 
-    __slots__ = ("__weakref__", "_closed", "_sql", "_turn", "_volume", "_waits")
+    __slots__ = ("__weakref__", "_closed", "_sql", "_turn")
 
     def __init__(self, volume: Volume, durability: Durability) -> None:
         self._closed = False

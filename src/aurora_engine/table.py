@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from aurora_engine._ext.records import NeedsGroups, NoTable
 from aurora_engine._ext.transaction import Txn
+from aurora_engine._ext.update import Upsert
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.transaction import Transaction
 from aurora_engine.verbs import ReadVerbs, put_pairs
@@ -27,67 +28,19 @@ REFUSALS_MAX = 3
 """How often one write overcomes a refusal before it gives up; growth ends by itself."""
 
 
-class TableVerbs(ReadVerbs):
-    """Reading and writing where each call is its own transaction."""
+class TableVerbs(Upsert, ReadVerbs):
+    """Reading and writing where each call is its own transaction.
+
+    `Upsert` has the writes of one key.
+    """
 
     __slots__ = ()
 
     _source: Engine
     _volume: Volume
-    _waits: bool
 
     def _reading(self) -> tuple[Txn, bool]:
         return Txn(self._source, True), True
-
-    def put(self, key: ReadableBuffer, value: ReadableBuffer) -> int:
-        """Sets a key.
-
-        Parameters
-        ----------
-        key : bytes-like
-            0 to 1024 bytes.
-        value : bytes-like
-            Up to 1 GiB.
-
-        Returns
-        -------
-        int
-            The commit's LSN. With ``durability="quorum"`` it is durable when the call returns.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If one of them is no buffer of bytes, or too long.
-        QuorumLostError, FencedError
-            If a write quorum cannot be reached; with ``in_doubt`` set, the write may survive all
-            the same.
-        VolumeFullError
-            If there is no space left.
-        DatabaseClosedError
-            If the database is closed.
-        """
-        try:
-            return self._source.put(self._handle, key, value, self._waits)
-        except _OVERCOME as refusal:
-            return self._overcome(
-                refusal, lambda: self._source.put(self._handle, key, value, self._waits)
-            )
-
-    def __setitem__(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
-        self.put(key, value)
-
-    def delete(self, key: ReadableBuffer) -> bool:
-        """Removes a key; whether it was there. Raises as `put` does."""
-        try:
-            return self._source.delete(self._handle, key, self._waits)
-        except _OVERCOME as refusal:
-            return self._overcome(
-                refusal, lambda: self._source.delete(self._handle, key, self._waits)
-            )
-
-    def __delitem__(self, key: ReadableBuffer) -> None:
-        if not self.delete(key):
-            raise KeyError(key)
 
     @overload
     def put_many(self, pairs: Pairs) -> int: ...
@@ -136,9 +89,15 @@ class TableVerbs(ReadVerbs):
     def _begin(self) -> Transaction:
         return Transaction(Txn(self._source, False), self._volume, self._waits)
 
-    def _overcome(
-        self, refusal: NeedsGroups | NoTable | QuorumLostError, write: Callable[[], _T]
-    ) -> _T:
+    def _put_again(self, refusal: BaseException, key: ReadableBuffer, value: ReadableBuffer) -> int:
+        return self._overcome(
+            refusal, lambda: self._source.put(self._handle, key, value, self._waits)
+        )
+
+    def _delete_again(self, refusal: BaseException, key: ReadableBuffer) -> bool:
+        return self._overcome(refusal, lambda: self._source.delete(self._handle, key, self._waits))
+
+    def _overcome(self, refusal: BaseException, write: Callable[[], _T]) -> _T:
         """Grows the volume, finds the table, or lets the write path be recovered; writes again.
 
         Never after a commit that is in doubt: doing it twice could undo a later write.
@@ -146,7 +105,7 @@ class TableVerbs(ReadVerbs):
         refusals = 0
         while True:
             refusals += not isinstance(refusal, NeedsGroups)
-            if refusals > REFUSALS_MAX:
+            if refusals > REFUSALS_MAX or not isinstance(refusal, _OVERCOME):
                 raise refusal
             if isinstance(refusal, NeedsGroups):
                 self._volume.grow(refusal.groups)
@@ -168,7 +127,7 @@ class Table(TableVerbs):
     the database is closed.
     """
 
-    __slots__ = ("_volume", "_waits", "name")
+    __slots__ = ("name",)
 
     def __init__(
         self, engine: Engine, volume: Volume, name: str, handle: TableHandle, *, waits: bool

@@ -38,6 +38,10 @@ cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
 # Looks a key up as of now, keeping the GIL if all is in memory. The caller releases what was found.
 cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
 
+# A write that is a transaction of its own: Engine.put and Engine.delete.
+cdef object put_now(Engine engine, TableHandle table, key, value, bint wait)
+cdef bint delete_now(Engine engine, TableHandle table, key, bint wait) except -1
+
 # The bytes of a found value, which is released.
 cdef object found_value(Handle handle, aur_found *found, bint as_view)
 

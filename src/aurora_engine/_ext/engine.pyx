@@ -181,6 +181,62 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
     return check(status, &error)
 
 
+cdef object put_now(Engine engine, TableHandle table, key, value, bint wait):
+    cdef aur_table *place
+    cdef aur_error error
+    cdef aur_status status
+    cdef aur_status waited = AUR_OK
+    cdef uint64_t lsn = 0
+    cdef Span span
+    cdef Span content
+    require(engine)
+    place = table_of(engine, table)
+    take_key(key, &span)
+    try:
+        take_value(value, &content)
+    except BaseException:
+        release(&span)
+        raise
+    error_clear(&error)
+    engine._calls += 1
+    with nogil:
+        status = aur_engine_put(
+            engine._engine, place, span.data, span.length, content.data, content.length, &lsn,
+            &error
+        )
+        if status == AUR_OK:
+            waited = send(engine._engine, lsn, wait, &error)
+    engine._calls -= 1
+    release(&content)
+    release(&span)
+    check_write(engine, status, &error)
+    settle(engine, lsn, waited, &error)
+    return lsn
+
+
+cdef bint delete_now(Engine engine, TableHandle table, key, bint wait) except -1:
+    cdef aur_table *place
+    cdef aur_error error
+    cdef aur_status status
+    cdef aur_status waited = AUR_OK
+    cdef uint64_t lsn = 0
+    cdef Span span
+    require(engine)
+    place = table_of(engine, table)
+    take_key(key, &span)
+    error_clear(&error)
+    engine._calls += 1
+    with nogil:
+        status = aur_engine_delete(engine._engine, place, span.data, span.length, &lsn, &error)
+        if status == AUR_OK or status == AUR_NOT_FOUND:
+            waited = send(engine._engine, lsn, wait, &error)
+    engine._calls -= 1
+    release(&span)
+    check_write(engine, status, &error)
+    settle(engine, lsn, waited, &error)
+    return status == AUR_OK
+
+
 # Status, drain and descriptor are asked for by the thread that watches the copies, also after
 # close.
 cdef int require_alive(Engine engine) except -1:
@@ -524,66 +580,11 @@ cdef class Engine(EngineHistory):
         NeedsGroups
             If the volume must grow first.
         """
-        cdef aur_table *place
-        cdef aur_error error
-        cdef aur_status status
-        cdef aur_status waited = AUR_OK
-        cdef uint64_t lsn = 0
-        cdef Span span
-        cdef Span content
-        require(self)
-        place = table_of(self, table)
-        take_key(key, &span)
-        try:
-            take_value(value, &content)
-        except BaseException:
-            release(&span)
-            raise
-        error_clear(&error)
-        self._calls += 1
-        with nogil:
-            status = aur_engine_put(
-                self._engine, place, span.data, span.length, content.data, content.length, &lsn,
-                &error
-            )
-            if status == AUR_OK:
-                waited = send(self._engine, lsn, wait, &error)
-        self._calls -= 1
-        release(&content)
-        release(&span)
-        check_write(self, status, &error)
-        settle(self, lsn, waited, &error)
-        return lsn
+        return put_now(self, table, key, value, wait)
 
     def delete(self, TableHandle table, key, bint wait=False):
-        """Removes a key; whether it was there. The removal, or what was read, is durable when
-        `wait`.
-
-        Raises
-        ------
-        NeedsGroups
-            If the volume must grow first.
-        """
-        cdef aur_table *place
-        cdef aur_error error
-        cdef aur_status status
-        cdef aur_status waited = AUR_OK
-        cdef uint64_t lsn = 0
-        cdef Span span
-        require(self)
-        place = table_of(self, table)
-        take_key(key, &span)
-        error_clear(&error)
-        self._calls += 1
-        with nogil:
-            status = aur_engine_delete(self._engine, place, span.data, span.length, &lsn, &error)
-            if status == AUR_OK or status == AUR_NOT_FOUND:
-                waited = send(self._engine, lsn, wait, &error)
-        self._calls -= 1
-        release(&span)
-        check_write(self, status, &error)
-        settle(self, lsn, waited, &error)
-        return status == AUR_OK
+        """Removes a key; whether it was there. That is durable when `wait`; raises as `put`."""
+        return delete_now(self, table, key, wait)
 
 
 # Notes who is in a place now; returns who was.

@@ -1,8 +1,8 @@
-"""The hot verbs of a transaction, as `Lookup` has those of reading: no Python function stands
-between the caller and the core.
+"""The hot verbs of writing, as `Lookup` has those of reading: no Python function stands between the
+caller and the core.
 """
 
-from aurora_engine._ext.engine cimport table_of
+from aurora_engine._ext.engine cimport Engine, delete_now, put_now, table_of
 from aurora_engine._ext.lookup cimport Lookup
 from aurora_engine._ext.transaction cimport Txn, commit, engine_of, put_one
 
@@ -46,6 +46,72 @@ cdef class Update(Lookup):
 cdef int set_key(Update update, key, value) except -1:
     cdef Txn transaction = <Txn?>update._source
     return put_one(transaction, table_of(engine_of(transaction), update._handle), key, value)
+
+
+cdef class Upsert(Lookup):
+    """Writes single keys, each in a transaction of its own: in the engine `_source`, and there in
+    the table `_handle`.
+
+    `_volume` is where it is, `_waits` whether a write is durable when it returns. A subclass says
+    how a write goes on after a refusal (`_put_again`, `_delete_again`).
+    """
+
+    cdef public object _volume
+    cdef public bint _waits
+
+    def put(self, key, value):
+        """Sets a key.
+
+        Parameters
+        ----------
+        key : bytes-like
+            0 to 1024 bytes.
+        value : bytes-like
+            Up to 1 GiB.
+
+        Returns
+        -------
+        int
+            The commit's LSN. With ``durability="quorum"`` it is durable when the call returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one of them is no buffer of bytes, or too long.
+        QuorumLostError, FencedError
+            If a write quorum cannot be reached; with ``in_doubt`` set, the write may survive all
+            the same.
+        VolumeFullError
+            If there is no space left.
+        DatabaseClosedError
+            If the database is closed.
+        """
+        return put_alone(self, key, value)
+
+    def __setitem__(self, key, value):
+        put_alone(self, key, value)
+
+    def delete(self, key):
+        """Removes a key; whether it was there. Raises as `put` does."""
+        return delete_alone(self, key)
+
+    def __delitem__(self, key):
+        if not delete_alone(self, key):
+            raise KeyError(key)
+
+
+cdef object put_alone(Upsert upsert, key, value):
+    try:
+        return put_now(<Engine?>upsert._source, upsert._handle, key, value, upsert._waits)
+    except BaseException as refusal:
+        return upsert._put_again(refusal, key, value)
+
+
+cdef object delete_alone(Upsert upsert, key):
+    try:
+        return delete_now(<Engine?>upsert._source, upsert._handle, key, upsert._waits)
+    except BaseException as refusal:
+        return upsert._delete_again(refusal, key)
 
 
 cdef class Unit(Update):
