@@ -332,12 +332,17 @@ aur_lsn aur_log_end(aur_log *log) {
     if (log->is_ordered || log->open_bytes >= log->options.boxcar_bytes) {
         (void)auri_boxcar_order(log);
     }
+    atomic_store_explicit(&log->rests, log->flight_first == log->flight_end, memory_order_relaxed);
     const aur_lsn head = atomic_load_explicit(&log->head, memory_order_relaxed);
     auri_log_unlock(log);
     return head;
 }
 
 void aur_log_ship(aur_log *log) {
+    /* A boxcar that was in flight takes what was appended meanwhile along when it lands. */
+    if (!atomic_load_explicit(&log->rests, memory_order_relaxed)) {
+        return;
+    }
     auri_log_lock(log);
     (void)auri_boxcar_order(log);
     auri_log_unlock(log);

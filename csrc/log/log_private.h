@@ -104,6 +104,7 @@ struct aur_log {
     _Atomic aur_lsn vdl;
     _Atomic aur_lsn vcl;
     _Atomic aur_lsn head;
+    atomic_bool rests; /* at the newest end nothing was in flight: what is open waits for a ship */
     _Atomic aur_lsn lost_upto; /* end of the newest lost range */
     _Atomic aur_lsn first_lsn; /* what next_lsn was at the newest start */
     _Atomic uint64_t durable_time_us;

@@ -14,6 +14,7 @@ enum {
     IDLE_SHARE = 64,                /* while nothing is written, one part in so many is worth it */
     IDLE_LEAST = 32,                /* if it is not less than this part of a memtable */
     GARBAGE_SHARE = 4,              /* so may what could be collected, in a part */
+    GARBAGE_SHARE_IDLE = 16,        /* in a part, while nothing is written */
     CHRONICLE_BYTES_SMALL = 1 << 20 /* the newest chronicle is written anew while it is smaller */
 };
 
@@ -101,28 +102,16 @@ static aur_status retained_now(aur_segment *segment, const auri_view *view, reta
     return AUR_OK;
 }
 
-/* Which share of the LSNs in (from, end] lies at or below `upto`. */
-static double share_below(aur_lsn from, aur_lsn end, aur_lsn upto) {
-    const aur_lsn last = upto < end ? upto : end;
-    return last <= from ? 0.0 : (double)(last - from) / (double)(end - from);
-}
-
-/* Bytes of a part that could be collected, if its history is spread evenly over its LSNs: what the
- * horizon has passed since, or what was retained below it and is not any more. */
-static uint64_t garbage_bytes(const auri_layer_info *part, const retained_span *now) {
-    const uint64_t history = part->size_bytes - part->live_bytes;
-    const double passed = share_below(part->horizon, part->complete_lsn, now->horizon);
-    const double released = share_below(part->lowest_root, part->complete_lsn, now->lowest_root);
-    return (uint64_t)((passed > released ? passed : released) * (double)history);
-}
-
+/* Rewriting a part must be worth it; while nothing is written less is. */
 static bool has_garbage(const auri_layer_info *part, const retained_span *now,
-                        const auri_goal *goal) {
+                        const auri_goal *goal, auri_patience patience) {
     if (goal != NULL) {
         return part->size_bytes > part->live_bytes &&
                (goal->horizon > part->horizon || goal->lowest_root > part->lowest_root);
     }
-    return garbage_bytes(part, now) > part->size_bytes / GARBAGE_SHARE;
+    const uint64_t share = patience == AURI_IDLE ? GARBAGE_SHARE_IDLE : GARBAGE_SHARE;
+    return auri_segment_garbage_bytes(part, now->horizon, now->lowest_root) >
+           part->size_bytes / share;
 }
 
 static uint64_t base_bytes_of(const auri_view *view) {
@@ -169,7 +158,7 @@ static aur_lsn wanted_lsn(const aur_segment *segment, const auri_view *view, con
 
 /* Index of the part to compact; base_count when there is none to be. */
 static uint32_t choose_part(const auri_view *view, aur_lsn wanted, const retained_span *now,
-                            const auri_goal *goal) {
+                            const auri_goal *goal, auri_patience patience) {
     auri_layer *const *parts = view->layers + view->delta_count;
     uint32_t chosen = view->base_count;
     for (uint32_t at = 0; at < view->base_count; at++) {
@@ -180,7 +169,7 @@ static uint32_t choose_part(const auri_view *view, aur_lsn wanted, const retaine
         }
     }
     for (uint32_t at = 0; at < view->base_count && chosen == view->base_count; at++) {
-        if (has_garbage(&parts[at]->info, now, goal)) {
+        if (has_garbage(&parts[at]->info, now, goal, patience)) {
             chosen = at;
         }
     }
@@ -218,12 +207,14 @@ static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
 }
 
 /* A part above which no delta has a page of it is the same up to a later LSN. */
-static bool stays_as_it_is(const auri_compaction *compaction, const auri_goal *goal) {
+static bool stays_as_it_is(const auri_compaction *compaction, const auri_goal *goal,
+                           auri_patience patience) {
     const auri_layer *part = compaction->part;
     const uint32_t own = part != NULL && part->info.records > 0;
     const retained_span now = {auri_segment_collector_horizon(compaction->collector),
                                auri_segment_collector_lowest_root(compaction->collector)};
-    return part != NULL && compaction->input_count == own && !has_garbage(&part->info, &now, goal);
+    return part != NULL && compaction->input_count == own &&
+           !has_garbage(&part->info, &now, goal, patience);
 }
 
 static aur_status keep_output(auri_compaction *compaction, auri_layer *output) {
@@ -252,7 +243,7 @@ static aur_status open_output(aur_segment *segment, const auri_layer_info *info,
 }
 
 static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index,
-                        const auri_goal *goal, aur_error *error) {
+                        const auri_goal *goal, auri_patience patience, aur_error *error) {
     auri_compaction *compaction = calloc(1, sizeof *compaction);
     if (compaction == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
@@ -277,7 +268,7 @@ static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index,
         compaction_free(compaction);
         return status;
     }
-    compaction->stays = stays_as_it_is(compaction, goal);
+    compaction->stays = stays_as_it_is(compaction, goal, patience);
     segment->compaction = compaction;
     return AUR_OK;
 }
@@ -573,11 +564,12 @@ aur_status auri_segment_compact_step(aur_segment *segment, const auri_goal *goal
         aur_status status = retained_now(segment, view, &now, error);
         if (status == AUR_OK) {
             const aur_lsn wanted = wanted_lsn(segment, view, goal, patience);
-            const uint32_t index = choose_part(view, wanted, &now, goal);
+            const uint32_t index = choose_part(view, wanted, &now, goal, patience);
             /* Without a base its only part is one that does not exist yet. */
             const bool is_first = view->base_count == 0 && wanted > 0;
-            status = index < view->base_count || is_first ? begin(segment, view, index, goal, error)
-                                                          : AUR_NOT_FOUND;
+            status = index < view->base_count || is_first
+                         ? begin(segment, view, index, goal, patience, error)
+                         : AUR_NOT_FOUND;
         }
         auri_segment_view_release(view);
         if (status != AUR_OK) {

@@ -126,6 +126,20 @@ aur_status auri_segment_roots(aur_segment *segment, const auri_view *view, auri_
     return AUR_OK;
 }
 
+/* Which share of the LSNs in (from, end] lies at or below `upto`. */
+static double share_below(aur_lsn from, aur_lsn end, aur_lsn upto) {
+    const aur_lsn last = upto < end ? upto : end;
+    return last <= from ? 0.0 : (double)(last - from) / (double)(end - from);
+}
+
+uint64_t auri_segment_garbage_bytes(const auri_layer_info *part, aur_lsn horizon,
+                                    aur_lsn lowest_root) {
+    const uint64_t history = part->size_bytes - part->live_bytes;
+    const double passed = share_below(part->horizon, part->complete_lsn, horizon);
+    const double released = share_below(part->lowest_root, part->complete_lsn, lowest_root);
+    return (uint64_t)((passed > released ? passed : released) * (double)history);
+}
+
 /* ---- Rewinds ---- */
 
 size_t aur_segment_rewinds(aur_segment *segment, aur_rewind *out, size_t capacity) {

@@ -146,15 +146,16 @@ static uint64_t memory_bytes(const aur_segment *segment) {
 
 /* Adds up what the layers hold. Deltas count as history: what of them is live is live in the base
  * too, or will be when they are compacted. */
-static void add_layers(const auri_manifest *manifest, aur_segment_state *state) {
+static void add_layers(const auri_manifest *manifest, aur_lsn horizon, aur_segment_state *state) {
     for (uint32_t at = 0; at < manifest->layer_count; at++) {
         const auri_layer_info *info = &manifest->layers[at];
         state->layer_bytes += info->size_bytes;
         state->live_bytes += info->live_bytes;
         state->delta_bytes += info->kind == AURI_LAYER_DELTA ? info->size_bytes : 0;
         state->deltas += info->kind == AURI_LAYER_DELTA;
-        if (info->kind == AURI_LAYER_BASE && info->horizon > state->horizon) {
-            state->horizon = info->horizon;
+        if (info->kind == AURI_LAYER_BASE) {
+            state->horizon = info->horizon > state->horizon ? info->horizon : state->horizon;
+            state->garbage_bytes += auri_segment_garbage_bytes(info, horizon, info->lowest_root);
         }
     }
     state->history_bytes = state->layer_bytes - state->live_bytes;
@@ -189,7 +190,7 @@ void aur_segment_get_state(aur_segment *segment, aur_segment_state *state_out) {
         .unflushed_bytes = segment->active->padded_bytes,
         .damage = segment->damage,
     };
-    add_layers(&segment->manifest, state_out);
+    add_layers(&segment->manifest, segment->horizon, state_out);
     state_out->base_progress = base_progress(&segment->manifest);
     if (segment->frozen != NULL) {
         state_out->unflushed_bytes += segment->frozen->padded_bytes;

@@ -145,6 +145,11 @@ typedef struct auri_roots {
 aur_status auri_segment_roots(aur_segment *segment, const auri_view *view,
                               auri_roots *roots_out) AUR_CHECKED;
 
+/* Bytes of a part that could be collected, if its history is spread evenly over its LSNs: what the
+ * horizon has passed since, or what was retained below it and is not any more. */
+uint64_t auri_segment_garbage_bytes(const auri_layer_info *part, aur_lsn horizon,
+                                    aur_lsn lowest_root);
+
 /* Whether a read at `lsn` is refused where versions below `horizon` were collected. Holds `lock`.
  */
 bool auri_segment_is_collected(const aur_segment *segment, aur_lsn lsn, aur_lsn horizon);

@@ -11,7 +11,7 @@ from aurora_engine.volume.history import TRUNCATION, Bounds, History
 from aurora_engine.volume.retention import HISTORY_BYTES_FREE, CopyUsage, Decision, Retention, Usage
 
 COMMITS = FakeCommits([(n, START_US + n * SECOND) for n in range(1, 1001)])
-NOTHING = Usage(collected=1 << 60, live_bytes=0, history_bytes=0)
+NOTHING = Usage(live_bytes=0, history_bytes=0, retained_bytes=0)
 
 
 def bounds(now_s: float, horizon: int = 0, vdl: int = 1000) -> Bounds:
@@ -41,16 +41,16 @@ def test_no_window_keeps_only_the_present() -> None:
     assert horizon(Retention(timedelta(hours=1), 0), bounds(1000)) == 1000
 
 
-def test_a_limit_cuts_the_oldest_share_and_waits_for_what_that_gives() -> None:
+def test_a_limit_cuts_the_oldest_share_and_counts_on_what_that_gives() -> None:
     limited = Retention(timedelta(hours=72), 1 << 20)
-    full = Usage(collected=0, live_bytes=5, history_bytes=4 << 20)
+    full = Usage(live_bytes=5, history_bytes=4 << 20, retained_bytes=4 << 20)
     cut = horizon(limited, bounds(1000), full)
     assert 750 < cut < 800
-    waiting = Usage(collected=cut - 1, live_bytes=5, history_bytes=4 << 20)
+    waiting = Usage(live_bytes=5, history_bytes=4 << 20, retained_bytes=1 << 20)
     assert horizon(limited, bounds(1000, horizon=cut), waiting) == cut
-    still = Usage(collected=cut, live_bytes=5, history_bytes=3 << 20)
-    assert cut < horizon(limited, bounds(1000, horizon=cut), still) < 1000
-    enough = Usage(collected=cut, live_bytes=5, history_bytes=1 << 20)
+    gave_less = Usage(live_bytes=5, history_bytes=3 << 20, retained_bytes=3 << 20)
+    assert cut < horizon(limited, bounds(1000, horizon=cut), gave_less) < 1000
+    enough = Usage(live_bytes=5, history_bytes=1 << 20, retained_bytes=1 << 20)
     assert horizon(limited, bounds(1000, horizon=cut), enough) == cut
 
 
@@ -60,7 +60,7 @@ def test_a_cut_counts_records_and_not_what_recovery_cut_off() -> None:
         + [(n, START_US + n * SECOND) for n in range(10_000_501, 10_001_001)]
     )
     history = History([rewind(10_000_500, 500, TRUNCATION)])
-    usage = Usage(collected=0, live_bytes=0, history_bytes=90)
+    usage = Usage(live_bytes=0, history_bytes=90, retained_bytes=90)
     limited = Retention(timedelta(days=400), 50)
     decision = limited.decide(history, commits, bounds(1e7, vdl=10_001_000), usage)
     assert decision == Decision(500, "limit")
@@ -69,7 +69,7 @@ def test_a_cut_counts_records_and_not_what_recovery_cut_off() -> None:
 def test_a_cut_inside_of_a_large_commit_takes_it_whole() -> None:
     commits = FakeCommits([(n * 1000, START_US + n * SECOND) for n in range(1, 8)])
     limited = Retention(timedelta(days=400), 100)
-    usage = Usage(collected=1000, live_bytes=0, history_bytes=101)
+    usage = Usage(live_bytes=0, history_bytes=101, retained_bytes=101)
     decision = limited.decide(History([]), commits, bounds(8, horizon=1000, vdl=7000), usage)
     assert decision == Decision(2000, "limit")
     stays = limited.decide(History([]), commits, bounds(8, horizon=7000, vdl=7000), usage)
@@ -80,13 +80,13 @@ def test_a_cut_inside_of_a_large_commit_takes_it_whole() -> None:
 def test_the_default_limit_is_the_live_data_and_a_gibibyte(live: int) -> None:
     retention = Retention(timedelta(hours=72), None)
     assert retention.limit(live) == live + HISTORY_BYTES_FREE
-    below = Usage(collected=0, live_bytes=live, history_bytes=live + HISTORY_BYTES_FREE)
+    below = Usage(live, live + HISTORY_BYTES_FREE, live + HISTORY_BYTES_FREE)
     assert horizon(retention, bounds(1000), below) == 0
-    above = Usage(collected=0, live_bytes=live, history_bytes=live + HISTORY_BYTES_FREE + 1)
+    above = Usage(live, below.history_bytes + 1, below.retained_bytes + 1)
     assert horizon(retention, bounds(1000), above) > 0
 
 
 def test_usage_takes_the_largest_copy_of_each_group() -> None:
-    usage = Usage.of([CopyUsage(0, 5, 10, 100), CopyUsage(0, 7, 11, 90), CopyUsage(1, 6, 1, 2)])
-    assert usage == Usage(collected=5, live_bytes=12, history_bytes=102)
+    usage = Usage.of([CopyUsage(0, 10, 100, 50), CopyUsage(0, 11, 90, 0), CopyUsage(1, 1, 2, 1)])
+    assert usage == Usage(live_bytes=12, history_bytes=102, retained_bytes=91)
     assert Usage.of([]) == Usage(0, 0, 0)

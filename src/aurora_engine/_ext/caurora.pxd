@@ -463,6 +463,7 @@ cdef extern from "segment/segment.h" nogil:
         uint64_t live_bytes
         uint64_t history_bytes
         uint64_t delta_bytes
+        uint64_t garbage_bytes
         uint64_t memory_bytes
         uint64_t unflushed_bytes
         aur_error damage

@@ -64,6 +64,8 @@ class SegmentState(NamedTuple):
     history_bytes: int = 0
     delta_bytes: int = 0
     """The part of ``history_bytes`` that is not compacted yet."""
+    garbage_bytes: int = 0
+    """The part that the horizon has passed, by an estimate: it is going to be collected."""
     memory_bytes: int = 0
     unflushed_bytes: int = 0
 

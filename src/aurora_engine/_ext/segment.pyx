@@ -202,6 +202,7 @@ cdef class Segment(Handle):
             live_bytes=state.live_bytes,
             history_bytes=state.history_bytes,
             delta_bytes=state.delta_bytes,
+            garbage_bytes=state.garbage_bytes,
             memory_bytes=state.memory_bytes,
             unflushed_bytes=state.unflushed_bytes,
         )

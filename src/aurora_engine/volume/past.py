@@ -348,7 +348,9 @@ class Past:
     def _usage(self) -> Usage:
         states = [segment.state() for segment in self._keeper.segments.values()]
         return Usage.of(
-            CopyUsage(s.identity.group, s.horizon, s.live_bytes, s.history_bytes - s.delta_bytes)
+            CopyUsage(
+                s.identity.group, s.live_bytes, s.history_bytes - s.delta_bytes, s.garbage_bytes
+            )
             for s in states
         )
 
@@ -380,20 +382,28 @@ class Past:
         if decision is not None:
             self._engine.horizon = decision.horizon
             self._cause = decision.cause
+            self._retain()
+
+    def _retain(self) -> None:
+        """Tells the segments now, not when the storage worker comes by.
+
+        What they can collect counts when it is looked at the next time.
+        """
+        # In this order: nobody can pin a moment below a horizon that is passed.
+        horizon = self._engine.horizon
+        pins = self._engine.pins(horizon)
+        for segment in self._keeper.segments.values():
+            segment.retain(horizon, pins)
 
     def is_over_limit(self) -> bool:
         """Whether history takes more than it may, so that the horizon is going to move."""
         return self._retention.is_over_limit(self._usage())
 
     def tell_segments(self) -> None:
-        """Moves the horizon on and tells the segments now, not when the storage worker comes by."""
+        """Moves the horizon on and tells the segments, also of moments that are not pinned now."""
         with self._lock:
             self._move_horizon()
-            # In this order: nobody can pin a moment below a horizon that is passed.
-            horizon = self._engine.horizon
-            pins = self._engine.pins(horizon)
-            for segment in self._keeper.segments.values():
-                segment.retain(horizon, pins)
+            self._retain()
 
     @property
     def cause(self) -> Cause:

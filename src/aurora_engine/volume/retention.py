@@ -27,20 +27,20 @@ class CopyUsage:
     """What one copy holds."""
 
     group: int
-    horizon: int
-    """Up to where it has collected."""
     live_bytes: int
     history_bytes: int
+    garbage_bytes: int
+    """Of the history, what the horizon has passed, by an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one copy of the whole volume holds: of each group, the largest copy."""
 
-    collected: int
-    """Up to which horizon all of them have collected."""
     live_bytes: int
     history_bytes: int
+    retained_bytes: int
+    """The history without what the horizon has passed, which is going to be collected."""
 
     @classmethod
     def of(cls, copies: Iterable[CopyUsage]) -> Usage:
@@ -50,9 +50,9 @@ class Usage:
             by_group.setdefault(each.group, []).append(each)
         groups = by_group.values()
         return cls(
-            min((each.horizon for group in groups for each in group), default=0),
             sum(max(each.live_bytes for each in group) for group in groups),
             sum(max(each.history_bytes for each in group) for group in groups),
+            sum(max(each.history_bytes - each.garbage_bytes for each in group) for group in groups),
         )
 
 
@@ -115,15 +115,16 @@ class Retention:
     def _cut(self, history: History, commits: Commits, bounds: Bounds, usage: Usage) -> int:
         """How far the limit in bytes moves the horizon.
 
-        Bytes are known only for the whole, so the oldest share of the records goes, and then it is
-        seen what that gave: until every copy has collected up to the horizon, nothing more is cut.
+        Bytes are known only for the whole, so the oldest share of the records goes. What that gives
+        counts at once, by an estimate, and as it is where it was collected: less, if the pages have
+        changed since, as a version of each stays. Then some more is cut.
         """
         limit = self.limit(usage.live_bytes)
         if limit == 0:
             return bounds.vdl
-        if not self.is_over_limit(usage) or usage.collected < bounds.horizon:
+        if usage.retained_bytes <= limit:
             return 0
-        kept = KEPT_SHARE * limit / usage.history_bytes
+        kept = KEPT_SHARE * limit / usage.retained_bytes
         records = history.records_between(bounds.horizon, bounds.vdl)
         cut = history.lsn_after(bounds.horizon, records - int(records * kept))
         return _moment_past(history, commits, bounds, cut)

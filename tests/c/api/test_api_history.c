@@ -401,6 +401,6 @@ static void run_threads(uint64_t cache_bytes, unsigned backtracks) {
     stack_close(&world);
 }
 
-TEST(sums_hold_at_every_moment_while_history_goes_back_and_forward) { run_threads(16 << 20, 40); }
+TEST(sums_hold_at_every_moment_while_history_goes_back_and_forward) { run_threads(16 << 20, 16); }
 
 TEST(sums_hold_at_every_moment_in_a_tiny_pool) { run_threads(1 << 10, 30); }
