@@ -24,3 +24,8 @@ aur_status aur_transaction_begin(aur_engine *engine, bool read_only, aur_transac
                                  aur_error *error) {
     return aur_transactions_begin(engine->transactions, read_only, out, error);
 }
+
+aur_status aur_transaction_begin_blind(aur_engine *engine, aur_transaction **out,
+                                       aur_error *error) {
+    return aur_transactions_begin_blind(engine->transactions, out, error);
+}

@@ -38,9 +38,16 @@ void auri_ahead_step(auri_use *use, const aur_reader *reader) {
     }
 }
 
+/* No read point is registered, so only what is in the pool may be looked at. */
+static aur_reader unregistered_reader(const aur_transactions *transactions) {
+    return auri_reader(transactions, auri_reading_point(transactions), true);
+}
+
 void auri_ahead_begin(aur_transaction *transaction) {
     aur_transactions *transactions = transaction->transactions;
-    const aur_reader reader = auri_reader(transactions, transaction->read_point, false);
+    const aur_reader reader = auri_transaction_is_blind(transaction)
+                                  ? unregistered_reader(transactions)
+                                  : auri_reader(transactions, transaction->read_point, false);
     const bool announces = is_due(transactions);
     for (size_t at = 0; at < transaction->use_count; at++) {
         auri_use *use = &transaction->uses[at];
@@ -60,8 +67,7 @@ void auri_ahead_one(aur_transactions *transactions, aur_table *table, const uint
     if (!is_due(transactions)) {
         return;
     }
-    /* No read point is registered, so only what is in the pool may be looked at. */
-    const aur_reader reader = auri_reader(transactions, auri_reading_point(transactions), true);
+    const aur_reader reader = unregistered_reader(transactions);
     if (auri_tables_check(&transactions->tables, &reader, table, NULL) == AUR_OK) {
         aur_page_id announced = table->tree.root;
         aur_tree_will_read(&reader, &table->tree, key, key_bytes, &announced);

@@ -534,7 +534,8 @@ static aur_status commit_locked(aur_transaction *transaction, aur_lsn *lsn_out, 
         return status;
     }
     if (status == AUR_OK) {
-        *lsn_out = transaction->read_point;
+        *lsn_out = auri_transaction_is_blind(transaction) ? aur_log_head(transactions->options.log)
+                                                          : transaction->read_point;
         if (has_writes(transaction)) {
             auri_read_set_sort(&transaction->reads);
             auri_ahead_begin(transaction);

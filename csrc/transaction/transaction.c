@@ -1,4 +1,4 @@
-/* A transaction's life, and its reads and writes of single keys. */
+/* A transaction's life: how it begins and ends, and what every operation asks first. */
 #include "transaction/transaction_private.h"
 
 #include <stdlib.h>
@@ -17,8 +17,9 @@ static aur_transaction *create_transaction(aur_transactions *transactions) {
     return transaction;
 }
 
-aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read_only,
-                                       aur_lsn moment) {
+/* One that is not open yet, from the spare ones or new. The points' lock is held. NULL: out of
+ * memory. */
+static aur_transaction *take(aur_transactions *transactions) {
     aur_transaction *transaction = transactions->spare;
     if (transaction == NULL) {
         transaction = create_transaction(transactions);
@@ -31,6 +32,24 @@ aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read
     /* Before the read point: a loss of the head in between then shows as another generation. */
     transaction->generation = atomic_load_explicit(&transactions->generation, memory_order_acquire);
     transaction->rewinds = atomic_load_explicit(&transactions->rewinds, memory_order_acquire);
+    return transaction;
+}
+
+static void open_at(aur_transaction *transaction, bool read_only, auri_point *point,
+                    aur_lsn read_point) {
+    transaction->point = point;
+    transaction->read_point = read_point;
+    transaction->read_only = read_only;
+    transaction->is_durable = read_point <= aur_log_vdl(transaction->transactions->options.log);
+    atomic_store_explicit(&transaction->is_open, true, memory_order_relaxed);
+}
+
+aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read_only,
+                                       aur_lsn moment) {
+    aur_transaction *transaction = take(transactions);
+    if (transaction == NULL) {
+        return NULL;
+    }
     aur_lsn read_point = moment;
     if (read_only) {
         auri_note_reader(transactions);
@@ -39,18 +58,21 @@ aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read
         read_point =
             read_only ? auri_reading_point(transactions) : aur_log_head(transactions->options.log);
     }
-    transaction->point = auri_read_points_add(
+    auri_point *point = auri_read_points_add(
         &transactions->points, read_only ? AURI_POINT_READER : AURI_POINT_WRITER, read_point);
-    if (transaction->point == NULL) {
+    if (point == NULL) {
         transaction->next_spare = transactions->spare;
         transactions->spare = transaction;
         return NULL;
     }
-    transaction->read_point = read_point;
-    transaction->read_only = read_only;
-    transaction->is_durable = read_point <= aur_log_vdl(transactions->options.log);
-    atomic_store_explicit(&transaction->is_open, true, memory_order_relaxed);
+    open_at(transaction, read_only, point, read_point);
     return transaction;
+}
+
+static aur_status judge_open(const aur_transaction *transaction, aur_error *error) {
+    return transaction != NULL
+               ? AUR_OK
+               : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a transaction");
 }
 
 aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
@@ -71,9 +93,23 @@ aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only
     }
     *transaction_out = auri_transaction_open(transactions, read_only, AUR_LSN_MAX);
     (void)pthread_mutex_unlock(&transactions->points.lock);
-    return *transaction_out != NULL
-               ? AUR_OK
-               : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a transaction");
+    return judge_open(*transaction_out, error);
+}
+
+aur_status aur_transactions_begin_blind(aur_transactions *transactions,
+                                        aur_transaction **transaction_out, aur_error *error) {
+    *transaction_out = NULL;
+    const aur_status status = auri_check_open(transactions, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&transactions->points.lock);
+    *transaction_out = take(transactions);
+    (void)pthread_mutex_unlock(&transactions->points.lock);
+    if (*transaction_out != NULL) {
+        open_at(*transaction_out, false, NULL, 0);
+    }
+    return judge_open(*transaction_out, error);
 }
 
 /* Makes it as good as new, keeping the memory that the next transaction will want. */
@@ -270,328 +306,4 @@ auri_arena *auri_transaction_arena(aur_transaction *transaction) {
 
 auri_write *auri_use_find(const auri_use *use, const uint8_t *key, size_t key_bytes) {
     return use->has_writes ? auri_write_map_find(&use->writes, key, key_bytes) : NULL;
-}
-
-/* Checks transaction and key, and gives what is done with the table. */
-static aur_status begin_operation(aur_transaction *transaction, aur_table *table, size_t key_bytes,
-                                  bool is_write, bool cached_only, auri_use **use_out,
-                                  aur_error *error) {
-    aur_status status = auri_transaction_check(transaction, error);
-    if (status == AUR_OK && is_write && transaction->read_only) {
-        status = aur_fail(error, AUR_ERR_READ_ONLY, "a read-only transaction cannot write");
-    }
-    if (status == AUR_OK) {
-        status = auri_check_key(key_bytes, error);
-    }
-    return status == AUR_OK ? auri_transaction_use(transaction, table, cached_only, use_out, error)
-                            : status;
-}
-
-/* ---- reading ---- */
-
-/* Remembers that a key is read in the tree. */
-static aur_status note_read(aur_transaction *transaction, const aur_table *table,
-                            const uint8_t *key, size_t key_bytes) {
-    return transaction->read_only
-               ? AUR_OK
-               : auri_read_set_add(&transaction->reads,
-                                   auri_key_hash(table->tree.table, key, key_bytes));
-}
-
-/* Reads a key in the tree, and remembers that it was read. */
-static aur_status read_tree(aur_transaction *transaction, const aur_table *table,
-                            const uint8_t *key, size_t key_bytes, bool cached_only,
-                            aur_value *value_out, aur_error *error) {
-    if (auri_transaction_sees_no_tree(transaction, table)) {
-        return AUR_NOT_FOUND;
-    }
-    if (note_read(transaction, table, key, key_bytes) != AUR_OK) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
-    }
-    const aur_reader reader =
-        auri_reader(transaction->transactions, transaction->read_point, cached_only);
-    const aur_status status = aur_tree_get(&reader, &table->tree, key, key_bytes, value_out, error);
-    return auri_transaction_judge(transaction, status, error);
-}
-
-static aur_status get_locked(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                             size_t key_bytes, bool cached_only, aur_found *found_out,
-                             aur_error *error) {
-    auri_use *use;
-    aur_value value;
-    aur_status status =
-        begin_operation(transaction, table, key_bytes, false, cached_only, &use, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    const auri_write *write = auri_use_find(use, key, key_bytes);
-    if (write != NULL) {
-        if (write->is_delete) {
-            return AUR_NOT_FOUND;
-        }
-        auri_found_in_arena(transaction->arena, write, found_out);
-        return AUR_OK;
-    }
-    status = read_tree(transaction, use->table, key, key_bytes, cached_only, &value, error);
-    if (status == AUR_OK) {
-        auri_found_in_tree(transaction->transactions, &value, transaction->point, found_out);
-    }
-    return status;
-}
-
-aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                               size_t key_bytes, bool cached_only, aur_found *found_out,
-                               aur_error *error) {
-    (void)pthread_mutex_lock(&transaction->lock);
-    const aur_status status =
-        get_locked(transaction, table, key, key_bytes, cached_only, found_out, error);
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
-}
-
-/* What can be said without the tree. False: it has to be asked, and is about to be. */
-static bool look_aside(aur_transaction *transaction, const auri_use *use, aur_lookup *lookup) {
-    lookup->status = AUR_WOULD_BLOCK;
-    if (lookup->key_bytes > AUR_KEY_LIMIT) {
-        return true;
-    }
-    const auri_write *write = auri_use_find(use, lookup->key, lookup->key_bytes);
-    if (write != NULL && !write->is_delete) {
-        auri_found_in_arena(transaction->arena, write, &lookup->found);
-        lookup->status = AUR_OK;
-        return true;
-    }
-    if (write != NULL || auri_transaction_sees_no_tree(transaction, use->table)) {
-        lookup->status = AUR_NOT_FOUND;
-        return true;
-    }
-    return note_read(transaction, use->table, lookup->key, lookup->key_bytes) != AUR_OK;
-}
-
-static void look_up(aur_transaction *transaction, const auri_use *use, aur_lookup *lookups,
-                    size_t count) {
-    _Static_assert((int)AUR_LOOKUPS_LIMIT <= (int)AUR_TREE_LOOKUPS_MAX, "the tree takes them all");
-    aur_tree_lookup in_tree[AUR_LOOKUPS_LIMIT];
-    aur_lookup *asked[AUR_LOOKUPS_LIMIT];
-    size_t wanted = 0;
-    for (size_t at = 0; at < count; at++) {
-        if (!look_aside(transaction, use, &lookups[at])) {
-            in_tree[wanted].key = lookups[at].key;
-            in_tree[wanted].key_bytes = lookups[at].key_bytes;
-            asked[wanted++] = &lookups[at];
-        }
-    }
-    const aur_reader reader = auri_reader(transaction->transactions, transaction->read_point, true);
-    aur_tree_get_many(&reader, &use->table->tree, in_tree, wanted);
-    for (size_t at = 0; at < wanted; at++) {
-        asked[at]->status = in_tree[at].status;
-        if (in_tree[at].status == AUR_OK) {
-            auri_found_in_tree(transaction->transactions, &in_tree[at].value, transaction->point,
-                               &asked[at]->found);
-        }
-    }
-}
-
-aur_status aur_transaction_get_many(aur_transaction *transaction, aur_table *table,
-                                    aur_lookup *lookups, size_t count, aur_error *error) {
-    auri_use *use;
-    if (count > AUR_LOOKUPS_LIMIT) {
-        return aur_fail(error, AUR_ERR_INVALID, "%zu keys at once; the limit is %d", count,
-                        AUR_LOOKUPS_LIMIT);
-    }
-    (void)pthread_mutex_lock(&transaction->lock);
-    const aur_status status = begin_operation(transaction, table, 0, false, true, &use, error);
-    if (status == AUR_OK) {
-        look_up(transaction, use, lookups, count);
-    }
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
-}
-
-static void announce_missing(const aur_reader *reader, const aur_tree *tree,
-                             const aur_lookup *lookups, size_t count) {
-    aur_page_id announced = tree->root;
-    for (size_t at = 0; at < count; at++) {
-        if (lookups[at].status == AUR_WOULD_BLOCK && lookups[at].key_bytes <= AUR_KEY_LIMIT) {
-            aur_tree_will_read(reader, tree, lookups[at].key, lookups[at].key_bytes, &announced);
-        }
-    }
-}
-
-void aur_transaction_will_get(aur_transaction *transaction, aur_table *table,
-                              const aur_lookup *lookups, size_t count) {
-    auri_use *use;
-    aur_error ignored; /* aur_transaction_get finds it again */
-    aur_error_clear(&ignored);
-    (void)pthread_mutex_lock(&transaction->lock);
-    if (begin_operation(transaction, table, 0, false, true, &use, &ignored) == AUR_OK &&
-        !auri_transaction_sees_no_tree(transaction, use->table)) {
-        const aur_reader reader =
-            auri_reader(transaction->transactions, transaction->read_point, true);
-        announce_missing(&reader, &use->table->tree, lookups, count);
-    }
-    (void)pthread_mutex_unlock(&transaction->lock);
-}
-
-/* Whether the key of a write is in the tree at the read point. */
-static aur_status learn_existence(aur_transaction *transaction, const aur_table *table,
-                                  auri_write *write, aur_error *error) {
-    if (write->existence != AURI_EXISTENCE_UNKNOWN) {
-        return AUR_OK;
-    }
-    const aur_status status =
-        read_tree(transaction, table, auri_write_key(write), write->key_bytes, false, NULL, error);
-    if (status == AUR_OK || status == AUR_NOT_FOUND) {
-        write->existence = status == AUR_OK ? AURI_EXISTENCE_PRESENT : AURI_EXISTENCE_ABSENT;
-        return AUR_OK;
-    }
-    return status;
-}
-
-/* Adds what own writes change to the number of records. */
-static aur_status count_writes(aur_transaction *transaction, const auri_use *use, uint64_t *count,
-                               aur_error *error) {
-    aur_status status = AUR_OK;
-    auri_write *write = use->has_writes ? auri_write_map_first(&use->writes) : NULL;
-    for (; write != NULL && status == AUR_OK; write = auri_write_next(write)) {
-        status = learn_existence(transaction, use->table, write, error);
-        if (write->is_delete && write->existence == AURI_EXISTENCE_PRESENT) {
-            *count -= 1;
-        } else if (!write->is_delete && write->existence == AURI_EXISTENCE_ABSENT) {
-            *count += 1;
-        }
-    }
-    return status;
-}
-
-/* A count reads every key there is and every key there is not. */
-static aur_status note_whole_table(aur_transaction *transaction, uint32_t table, aur_error *error) {
-    size_t index;
-    if (transaction->read_only) {
-        return AUR_OK;
-    }
-    if (auri_read_set_add_range(&transaction->reads, table, &index) != AUR_OK) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory to remember what was read");
-    }
-    transaction->reads.ranges[index].end = AURI_RANGE_UNBOUNDED;
-    return AUR_OK;
-}
-
-static aur_status count_locked(aur_transaction *transaction, aur_table *table, uint64_t *count_out,
-                               aur_error *error) {
-    auri_use *use;
-    uint64_t count = 0;
-    aur_status status = begin_operation(transaction, table, 0, false, false, &use, error);
-    if (status == AUR_OK && !auri_transaction_sees_no_tree(transaction, use->table)) {
-        const aur_reader reader =
-            auri_reader(transaction->transactions, transaction->read_point, false);
-        status = note_whole_table(transaction, use->table->tree.table, error);
-        if (status == AUR_OK) {
-            status = auri_transaction_judge(
-                transaction, aur_tree_count(&reader, &use->table->tree, &count, error), error);
-        }
-    }
-    if (status == AUR_OK) {
-        status = count_writes(transaction, use, &count, error);
-    }
-    *count_out = count;
-    return status;
-}
-
-aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table,
-                                 uint64_t *count_out, aur_error *error) {
-    (void)pthread_mutex_lock(&transaction->lock);
-    const aur_status status = count_locked(transaction, table, count_out, error);
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
-}
-
-/* ---- writing ---- */
-
-/* Puts or deletes (value NULL and `is_delete`) in the write set. */
-static aur_status write_key(aur_transaction *transaction, auri_use *use, const uint8_t *key,
-                            size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
-                            bool is_delete, auri_write **write_out, aur_error *error) {
-    auri_arena *arena = auri_transaction_arena(transaction);
-    if (arena != NULL && !use->has_writes) {
-        auri_write_map_init(&use->writes, arena);
-        use->has_writes = true;
-    }
-    if (arena == NULL || auri_write_map_set(&use->writes, key, key_bytes, value, value_bytes,
-                                            is_delete, write_out) != AUR_OK) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory for another write of this transaction");
-    }
-    return AUR_OK;
-}
-
-aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                               size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
-                               aur_error *error) {
-    auri_use *use;
-    auri_write *write;
-    (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = begin_operation(transaction, table, key_bytes, true, false, &use, error);
-    if (status == AUR_OK) {
-        status = auri_check_value(value_bytes, error);
-    }
-    if (status == AUR_OK) {
-        status =
-            write_key(transaction, use, key, key_bytes, value, value_bytes, false, &write, error);
-    }
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
-}
-
-aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table,
-                                     const uint8_t *keys, size_t key_bytes, size_t key_stride,
-                                     const uint8_t *values, size_t value_bytes, size_t value_stride,
-                                     size_t count, aur_error *error) {
-    auri_use *use;
-    auri_write *write;
-    (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = begin_operation(transaction, table, key_bytes, true, false, &use, error);
-    if (status == AUR_OK) {
-        status = auri_check_value(value_bytes, error);
-    }
-    for (size_t at = 0; at < count && status == AUR_OK; at++) {
-        status = write_key(transaction, use, keys + at * key_stride, key_bytes,
-                           values + at * value_stride, value_bytes, false, &write, error);
-    }
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
-}
-
-static aur_status delete_locked(aur_transaction *transaction, aur_table *table, const uint8_t *key,
-                                size_t key_bytes, bool cached_only, aur_error *error) {
-    auri_use *use;
-    aur_status status =
-        begin_operation(transaction, table, key_bytes, true, cached_only, &use, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    auri_write *write = auri_use_find(use, key, key_bytes);
-    const bool is_own = write != NULL;
-    if (is_own && write->is_delete) {
-        return AUR_NOT_FOUND;
-    }
-    if (!is_own) {
-        status = read_tree(transaction, use->table, key, key_bytes, cached_only, NULL, error);
-        if (status != AUR_OK) {
-            return status;
-        }
-    }
-    status = write_key(transaction, use, key, key_bytes, NULL, 0, true, &write, error);
-    if (status == AUR_OK && !is_own) {
-        write->existence = AURI_EXISTENCE_PRESENT;
-    }
-    return status;
-}
-
-aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table,
-                                  const uint8_t *key, size_t key_bytes, bool cached_only,
-                                  aur_error *error) {
-    (void)pthread_mutex_lock(&transaction->lock);
-    const aur_status status = delete_locked(transaction, table, key, key_bytes, cached_only, error);
-    (void)pthread_mutex_unlock(&transaction->lock);
-    return status;
 }

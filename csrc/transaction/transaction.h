@@ -113,6 +113,9 @@ aur_status aur_transactions_delete(aur_transactions *transactions, aur_table *ta
                                    aur_error *error) AUR_CHECKED;
 aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
                                   aur_transaction **transaction_out, aur_error *error) AUR_CHECKED;
+aur_status aur_transactions_begin_blind(aur_transactions *transactions,
+                                        aur_transaction **transaction_out,
+                                        aur_error *error) AUR_CHECKED;
 
 /* After AUR_NEEDS_GROUPS: how many groups the volume must have. */
 uint32_t aur_transactions_groups_wanted(const aur_transactions *transactions);

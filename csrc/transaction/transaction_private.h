@@ -228,6 +228,11 @@ void auri_commit_publish(auri_commit *commit, aur_lsn lsn, auri_point *own,
 aur_transaction *auri_transaction_open(aur_transactions *transactions, bool read_only,
                                        aur_lsn moment);
 
+/* Whether it reads nothing: no read point is registered for it. Precondition: it is open. */
+static inline bool auri_transaction_is_blind(const aur_transaction *transaction) {
+    return transaction->point == NULL;
+}
+
 /* AUR_OK, or why it takes no more calls. Its lock held, here and below. */
 aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) AUR_CHECKED;
 

@@ -106,6 +106,9 @@ aur_status aur_transaction_table(aur_transaction *transaction, const char *name,
     if (status == AUR_OK) {
         status = find_table(transaction, name, name_bytes, table_out, error);
     }
+    if (status == AUR_NOT_FOUND && create && auri_transaction_is_blind(transaction)) {
+        status = aur_fail(error, AUR_ERR_INVALID, "a blind transaction makes no tables");
+    }
     if (status == AUR_NOT_FOUND && create) {
         status = create_table(transaction, name, name_bytes, table_out, error);
     }

@@ -82,12 +82,13 @@ class TableVerbs(Upsert, ReadVerbs):
             put_pairs(transaction._source, self._handle_in(transaction), pairs, values)
             return transaction.commit()
 
+    def _begin(self) -> Transaction:
+        """A transaction for `put_many`, blind: nothing is kept for it that it could read."""
+        return Transaction(Txn(self._source, blind=True), self._volume, self._waits)
+
     def _handle_in(self, transaction: Transaction) -> TableHandle | None:  # noqa: ARG002
         """The handle of what is written to, as the transaction sees it."""
         return self._handle
-
-    def _begin(self) -> Transaction:
-        return Transaction(Txn(self._source, False), self._volume, self._waits)
 
     def _put_again(self, refusal: BaseException, key: ReadableBuffer, value: ReadableBuffer) -> int:
         return self._overcome(
@@ -137,6 +138,10 @@ class Table(TableVerbs):
         self._handle = handle
         self._waits = waits
         self.name = name
+
+    def _begin(self) -> Transaction:
+        # It looks for the name.
+        return Transaction(Txn(self._source), self._volume, self._waits)
 
     def _handle_in(self, transaction: Transaction) -> TableHandle:
         handle = transaction._source.table(self.name, False)

@@ -78,6 +78,12 @@ AUR_API AUR_CHECKED aur_status aur_engine_delete(aur_engine *engine, aur_table *
 AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool read_only,
                                                      aur_transaction **out, aur_error *error);
 
+/* One for blind writes to the database itself: but for what it writes it sees nothing, as at LSN 0,
+ * and it makes no tables. So it never conflicts with another commit, and no commit has to keep for
+ * it what pages were like. Its commit without writes says where the head is. */
+AUR_API AUR_CHECKED aur_status aur_transaction_begin_blind(aur_engine *engine,
+                                                           aur_transaction **out, aur_error *error);
+
 /* AUR_NEEDS_GROUPS: grow the volume (aur_engine_groups_wanted), then commit again; the transaction
  * is untouched. Any other failure ends the transaction (rolled back). */
 AUR_API AUR_CHECKED aur_status aur_transaction_commit(aur_transaction *transaction,

@@ -198,6 +198,8 @@ cdef extern from "aurora/transaction.h" nogil:
 
     aur_status aur_transaction_begin(aur_engine *engine, bint read_only, aur_transaction **out,
                                      aur_error *error)  # waits
+    aur_status aur_transaction_begin_blind(aur_engine *engine, aur_transaction **out,
+                                           aur_error *error)
     aur_status aur_transaction_commit(
         aur_transaction *transaction, uint64_t *lsn_out, aur_error *error
     )  # waits

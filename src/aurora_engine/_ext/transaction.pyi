@@ -10,7 +10,11 @@ _T = TypeVar("_T")
 @final
 class Txn(Handle):
     def __new__(
-        cls, engine: Engine, read_only: bool = False, moment: int | None = None
+        cls,
+        engine: Engine,
+        read_only: bool = False,
+        moment: int | None = None,
+        blind: bool = False,
     ) -> Self: ...
     @property
     def read_only(self) -> bool: ...

@@ -45,6 +45,7 @@ from aurora_engine._ext.caurora cimport (
     aur_table,
     aur_transaction,
     aur_transaction_begin,
+    aur_transaction_begin_blind,
     aur_transaction_commit,
     aur_transaction_count,
     aur_transaction_delete,
@@ -108,17 +109,21 @@ cdef aur_status begin(
 @cython.final
 @cython.no_gc
 cdef class Txn(Handle):
-    """A transaction of an engine: now, or, read-only, at the moment of an LSN. To be used by one
-    thread at a time.
+    """A transaction of an engine: now, or, read-only, at the moment of an LSN; or a blind one,
+    which only puts into the database itself. To be used by one thread at a time.
     """
 
-    def __cinit__(self, Engine engine not None, bint read_only=False, moment=None):
+    def __cinit__(
+        self, Engine engine not None, bint read_only=False, moment=None, bint blind=False
+    ):
         cdef aur_error error
         cdef aur_status status
         cdef uint64_t lsn
         require(engine)
         error_clear(&error)
-        if moment is None:
+        if blind:
+            status = aur_transaction_begin_blind(engine._engine, &self._transaction, &error)
+        elif moment is None:
             status = begin(engine, read_only, &self._transaction, &error)
         else:
             if not read_only:

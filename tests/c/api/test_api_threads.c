@@ -240,22 +240,37 @@ enum { STEPS = 8, STEP_BYTES = 900, FILLERS = 4000, FILLER_BYTES = 900, STEP_REA
 
 static atomic_bool is_over;
 
+/* A step and a filler, in one commit or in two. */
+static void put_two(const uint8_t *step, const uint8_t *filler, const uint8_t *value,
+                    bool together) {
+    aur_transaction *blind = NULL;
+    aur_error error;
+    uint64_t lsn;
+    if (!together) {
+        CHECK_OK(
+            aur_engine_put(world.engine, NULL, step, KEY_BYTES, value, STEP_BYTES, &lsn, &error));
+        CHECK_OK(aur_engine_put(world.engine, NULL, filler, KEY_BYTES, value, FILLER_BYTES, &lsn,
+                                &error));
+        return;
+    }
+    CHECK_OK(aur_transaction_begin_blind(world.engine, &blind, &error));
+    CHECK_OK(aur_transaction_put(blind, NULL, step, KEY_BYTES, value, STEP_BYTES, &error));
+    CHECK_OK(aur_transaction_put(blind, NULL, filler, KEY_BYTES, value, FILLER_BYTES, &error));
+    CHECK_OK(commit(blind));
+}
+
 /* Writes the round's number into one key after the other, few of them on a page, and fills the
  * pool. Between two looks of the readers there are many commits. */
 static void climb(uint64_t *random) {
     static uint8_t value[STEP_BYTES];
-    uint8_t key[KEY_BYTES];
-    aur_error error;
-    uint64_t lsn;
+    uint8_t step_key[KEY_BYTES];
+    uint8_t filler_key[KEY_BYTES];
     for (uint64_t round = START_BALANCE + 1; round <= START_BALANCE + rounds; round++) {
         aur_put64(value, round);
         for (unsigned step = 0; step < STEPS; step++) {
-            key_of(step, key);
-            CHECK_OK(aur_engine_put(world.engine, NULL, key, KEY_BYTES, value, STEP_BYTES, &lsn,
-                                    &error));
-            key_of(ACCOUNTS + harness_random_next(random) % FILLERS, key);
-            CHECK_OK(aur_engine_put(world.engine, NULL, key, KEY_BYTES, value, FILLER_BYTES, &lsn,
-                                    &error));
+            key_of(step, step_key);
+            key_of(ACCOUNTS + harness_random_next(random) % FILLERS, filler_key);
+            put_two(step_key, filler_key, value, harness_random_next(random) % 2 == 0);
         }
     }
 }

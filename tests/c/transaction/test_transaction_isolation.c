@@ -141,6 +141,46 @@ TEST(what_does_not_touch_commits) {
     stack_close(&world);
 }
 
+static aur_transaction *begin_blind(void) {
+    aur_transaction *transaction = NULL;
+    aur_error error;
+    CHECK_OK(aur_transaction_begin_blind(world.engine, &transaction, &error));
+    return transaction;
+}
+
+TEST(a_blind_transaction_sees_nothing_and_conflicts_with_nobody) {
+    open_world();
+    uint64_t count;
+    aur_table *table = NULL;
+    aur_engine_status status;
+    aur_error error;
+    const uint64_t first = put_now(&world, NULL, "a", "1");
+    aur_transaction *blind = begin_blind();
+    CHECK(reads(blind, NULL, "a", NULL));
+    CHECK_OK(scan_sum(blind, "a", "z", &count));
+    CHECK_EQ_U64(count, 0);
+    put(blind, NULL, "a", "blind");
+    CHECK(reads(blind, NULL, "a", "blind"));
+    CHECK_STATUS(aur_transaction_table(blind, "t", 1, true, &table, &error), AUR_ERR_INVALID);
+    aur_engine_get_status(world.engine, &status);
+    CHECK_EQ_U64(status.snapshots, 0);
+    aur_transaction *reader = begin(&world, false);
+    CHECK(reads(reader, NULL, "a", "1"));
+    put(reader, NULL, "b", "1");
+    (void)put_now(&world, NULL, "a", "2");
+    CHECK_OK(commit(blind));
+    CHECK_STATUS(commit(reader), AUR_ERR_CONFLICT);
+    aur_transaction *after = begin(&world, false);
+    CHECK(reads(after, NULL, "a", "blind"));
+    CHECK_OK(commit(after));
+    aur_transaction *empty = begin_blind();
+    uint64_t lsn = 0;
+    CHECK_OK(aur_transaction_commit(empty, &lsn, &error));
+    aur_transaction_destroy(empty);
+    CHECK(lsn > first);
+    stack_close(&world);
+}
+
 TEST(a_scan_conflicts_only_where_it_has_walked) {
     open_world();
     char key[16];
