@@ -19,6 +19,8 @@ EXTENT_MAGIC = b"AUREXTNT"
 EXTENT = struct.Struct("<8sII16sIIQQQQ")
 EXTENT_SUM_AT = 64
 
+NOTHING_THERE = "no frame is there, but later ones are"
+
 
 @dataclass
 class StoredFrame:
@@ -56,6 +58,17 @@ class Extent:
     def file(self) -> str:
         """The file's name for people."""
         return str(self.path)
+
+    @property
+    def hurt(self) -> dict[int, str]:
+        """What is wrong where a frame should be that is no leftover, by the place."""
+        found = {at: problem.what for at, problem in self.broken.items()}
+        for at, frame in self.frames.items():
+            if frame.problem is not None:
+                found[at] = frame.problem.what
+        if self.live and ALIGN not in self.frames:
+            found.setdefault(ALIGN, NOTHING_THERE)
+        return dict(sorted(found.items()))
 
     @property
     def live(self) -> list[StoredFrame]:
@@ -204,7 +217,7 @@ def read_log(folder: Path, manifest: Manifest, findings: Findings) -> HotLog:
     _check_end(log, manifest, folder, findings)
     _check_flushed(log, manifest, findings)
     for extent in extents:
-        _check_extent(extent, log, findings)
+        _check_extent(extent, log, manifest, findings)
     return log
 
 
@@ -270,7 +283,7 @@ def _break_behind(log: HotLog, file: str, offset: int) -> tuple[str, int | None,
         if at in extent.broken:
             return extent.file, at, extent.broken[at].what
         if at not in extent.frames and extent.sequence > here and extent.live:
-            return extent.file, at, "no frame is there, but later ones are"
+            return extent.file, at, NOTHING_THERE
     return file, offset, "no frame is there"
 
 
@@ -309,14 +322,21 @@ def _check_flushed(log: HotLog, manifest: Manifest, findings: Findings) -> None:
         )
 
 
-def _check_extent(extent: Extent, log: HotLog, findings: Findings) -> None:
+def _check_extent(extent: Extent, log: HotLog, manifest: Manifest, findings: Findings) -> None:
     used = bool(extent.live)
     if extent.problem is not None and (used or not extent.unborn):
         findings.damage.append(extent.problem)
     elif extent.problem is not None:
         findings.notes.append(f"{extent.file}: an extent that was being made when it was cut short")
+    if any(found.file == extent.file for found in findings.damage):
+        return
     torn = [offset for offset in extent.broken if extent.file == log.end_file]
-    if torn and not any(found.file == extent.file for found in findings.damage):
+    replay = (manifest.replay_sequence, manifest.replay_offset)
+    spent = [(at, what) for at, what in extent.hurt.items() if (extent.sequence, at) < replay]
+    if spent:
+        at, what = spent[0]
+        findings.notes.append(f"{extent.file} at {at}: {what}; what was there is in layers")
+    elif torn:
         findings.notes.append(
             f"{extent.file} at {torn[0]}: the torn end of writes that nobody was told of"
         )
