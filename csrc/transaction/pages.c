@@ -38,7 +38,7 @@ aur_status aur_transactions_view_head(aur_transactions *transactions, aur_transa
         return status;
     }
     (void)pthread_mutex_lock(&points->lock);
-    auri_read_points_await_head(points);
+    auri_await_head(transactions);
     *view_out = auri_transaction_open(transactions, true, aur_log_head(transactions->options.log));
     (void)pthread_mutex_unlock(&points->lock);
     return *view_out != NULL ? AUR_OK

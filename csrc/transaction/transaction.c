@@ -89,7 +89,7 @@ aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only
     if (read_only) {
         auri_await_reading_point(transactions);
     } else {
-        auri_read_points_await_head(&transactions->points);
+        auri_await_head(transactions);
     }
     *transaction_out = auri_transaction_open(transactions, read_only, AUR_LSN_MAX);
     (void)pthread_mutex_unlock(&transactions->points.lock);

@@ -134,6 +134,11 @@ aur_status auri_await_own_commits(aur_transactions *transactions, bool cached_on
 /* Where readers read now. */
 aur_lsn auri_reading_point(const aur_transactions *transactions);
 
+/* Waits until the head is not claimed. The next commits do not claim it then: else they could do so
+ * one after the other, always before the waiter is awake. The read points' lock held, released
+ * meanwhile. */
+void auri_await_head(aur_transactions *transactions);
+
 /* Waits until a reader may begin there: the head may be claimed, VDL never is. The read points'
  * lock held, released meanwhile. */
 void auri_await_reading_point(aur_transactions *transactions);

@@ -202,9 +202,16 @@ aur_lsn auri_reading_point(const aur_transactions *transactions) {
                                                : aur_log_vdl(transactions->options.log);
 }
 
+void auri_await_head(aur_transactions *transactions) {
+    if (transactions->points.head_is_claimed) {
+        auri_note_reader(transactions);
+    }
+    auri_read_points_await_head(&transactions->points);
+}
+
 void auri_await_reading_point(aur_transactions *transactions) {
     if (transactions->options.read_volatile) {
-        auri_read_points_await_head(&transactions->points);
+        auri_await_head(transactions);
     }
 }
 
