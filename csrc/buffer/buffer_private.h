@@ -94,7 +94,7 @@ typedef struct auri_memory {
     uint64_t budget_bytes;
     uint64_t slots_max; /* resident slots that the budget allows */
     uint64_t resident;
-    atomic_bool is_over; /* more are resident than that; read without the lock */
+    atomic_bool is_over; /* resident > slots_max; read without the lock */
     uint64_t in_use;
     aur_version *warm;       /* free and resident */
     aur_version *cold;       /* free, memory given back */

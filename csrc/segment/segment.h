@@ -76,7 +76,7 @@ typedef struct aur_segment_state {
     uint64_t live_bytes;      /* what the newest version of each page takes */
     uint64_t history_bytes;   /* the rest: older versions, and deltas */
     uint64_t delta_bytes;     /* the part of history_bytes that is not compacted yet */
-    uint64_t garbage_bytes;   /* the part of it that the horizon has passed, by an estimate */
+    uint64_t garbage_bytes;   /* the part that the horizon has passed, by an estimate */
     uint64_t memory_bytes;    /* memtables, indexes */
     uint64_t unflushed_bytes; /* log not yet in layers: the backlog that back-pressure bounds */
     aur_error damage;         /* first damage found; status AUR_OK when none */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USES_MIN = 4, USES_KEPT = 16 };
+enum { USES_KEPT = 16 };
 
 /* ---- begin and end ---- */
 
@@ -228,6 +228,13 @@ aur_status auri_transaction_check(const aur_transaction *transaction, aur_error 
     return status == AUR_OK ? check_head(transaction, error) : status;
 }
 
+aur_status auri_transaction_check_tables(const aur_transaction *transaction, aur_error *error) {
+    const aur_status status = auri_transaction_check(transaction, error);
+    return status != AUR_OK || !auri_transaction_is_blind(transaction)
+               ? status
+               : aur_fail(error, AUR_ERR_INVALID, "a blind transaction knows no tables");
+}
+
 aur_status auri_transaction_judge(const aur_transaction *transaction, aur_status status,
                                   aur_error *error) {
     if (status >= AUR_OK) {
@@ -235,75 +242,4 @@ aur_status auri_transaction_judge(const aur_transaction *transaction, aur_status
     }
     const aur_status head_status = check_head(transaction, error);
     return head_status == AUR_OK ? status : head_status;
-}
-
-static aur_status add_use(aur_transaction *transaction, aur_table *table, aur_error *error) {
-    if (transaction->use_count == transaction->use_capacity) {
-        const size_t capacity =
-            transaction->use_capacity == 0 ? USES_MIN : transaction->use_capacity * 2;
-        auri_use *uses = realloc(transaction->uses, capacity * sizeof *uses);
-        if (uses == NULL) {
-            return aur_fail(error, AUR_ERR_MEMORY, "no memory to use another table");
-        }
-        transaction->uses = uses;
-        transaction->use_capacity = capacity;
-    }
-    auri_use *use = &transaction->uses[transaction->use_count++];
-    use->table = table;
-    use->is_dropped = false;
-    use->has_writes = false;
-    return AUR_OK;
-}
-
-static bool is_own_creation(const aur_transaction *transaction, const aur_table *table) {
-    return atomic_load_explicit(&table->creator, memory_order_acquire) == transaction;
-}
-
-static aur_status check_exists(const aur_transaction *transaction, aur_table *table,
-                               bool cached_only, aur_error *error) {
-    aur_transactions *transactions = transaction->transactions;
-    if (table == transactions->tables.database || is_own_creation(transaction, table)) {
-        return AUR_OK;
-    }
-    const aur_reader reader = auri_reader(transactions, transaction->read_point, cached_only);
-    return auri_transaction_judge(transaction,
-                                  auri_check_table(transactions, &reader, table, error), error);
-}
-
-aur_status auri_transaction_use(aur_transaction *transaction, aur_table *table, bool cached_only,
-                                auri_use **use_out, aur_error *error) {
-    table = auri_table_or_database(transaction->transactions, table);
-    size_t at = transaction->last_use;
-    if (at >= transaction->use_count || transaction->uses[at].table != table) {
-        for (at = 0; at < transaction->use_count && transaction->uses[at].table != table; at++) {
-        }
-    }
-    if (at == transaction->use_count) {
-        aur_status status = check_exists(transaction, table, cached_only, error);
-        if (status == AUR_OK) {
-            status = add_use(transaction, table, error);
-        }
-        if (status != AUR_OK) {
-            return status;
-        }
-    }
-    transaction->last_use = at;
-    *use_out = &transaction->uses[at];
-    return (*use_out)->is_dropped ? auri_no_table(table, error) : AUR_OK;
-}
-
-bool auri_transaction_sees_no_tree(const aur_transaction *transaction, const aur_table *table) {
-    const bool is_database = table == transaction->transactions->tables.database;
-    return is_own_creation(transaction, table) || (is_database && transaction->read_point == 0);
-}
-
-auri_arena *auri_transaction_arena(aur_transaction *transaction) {
-    if (transaction->arena == NULL) {
-        transaction->arena = auri_arena_create();
-    }
-    return transaction->arena;
-}
-
-auri_write *auri_use_find(const auri_use *use, const uint8_t *key, size_t key_bytes) {
-    return use->has_writes ? auri_write_map_find(&use->writes, key, key_bytes) : NULL;
 }

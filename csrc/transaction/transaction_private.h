@@ -240,6 +240,9 @@ static inline bool auri_transaction_is_blind(const aur_transaction *transaction)
 
 /* AUR_OK, or why it takes no more calls. Its lock held, here and below. */
 aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) AUR_CHECKED;
+/* The same before it looks for a table: a blind one may not, as it sees no catalog. */
+aur_status auri_transaction_check_tables(const aur_transaction *transaction,
+                                         aur_error *error) AUR_CHECKED;
 
 /* What it does with a table (NULL: the database), valid until it uses another one. Checks that the
  * table exists for it: AUR_NO_TABLE; that may take a look at the catalog. */

@@ -99,15 +99,12 @@ static aur_status create_table(aur_transaction *transaction, const char *name, s
 aur_status aur_transaction_table(aur_transaction *transaction, const char *name, size_t name_bytes,
                                  bool create, aur_table **table_out, aur_error *error) {
     (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = auri_transaction_check(transaction, error);
+    aur_status status = auri_transaction_check_tables(transaction, error);
     if (status == AUR_OK) {
         status = check_name(name, name_bytes, error);
     }
     if (status == AUR_OK) {
         status = find_table(transaction, name, name_bytes, table_out, error);
-    }
-    if (status == AUR_NOT_FOUND && create && auri_transaction_is_blind(transaction)) {
-        status = aur_fail(error, AUR_ERR_INVALID, "a blind transaction makes no tables");
     }
     if (status == AUR_NOT_FOUND && create) {
         status = create_table(transaction, name, name_bytes, table_out, error);
@@ -120,7 +117,7 @@ static aur_status drop_locked(aur_transaction *transaction, const char *name, si
                               aur_error *error) {
     aur_table *table;
     auri_use *use;
-    aur_status status = auri_transaction_check(transaction, error);
+    aur_status status = auri_transaction_check_tables(transaction, error);
     if (status == AUR_OK && transaction->read_only) {
         status = aur_fail(error, AUR_ERR_READ_ONLY, "a read-only transaction cannot drop a table");
     }
@@ -223,7 +220,7 @@ static aur_status note_listing(aur_transaction *transaction, aur_error *error) {
 aur_status aur_transaction_table_name(aur_transaction *transaction, size_t index, char *name_out,
                                       size_t *name_bytes_out, aur_error *error) {
     (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = auri_transaction_check(transaction, error);
+    aur_status status = auri_transaction_check_tables(transaction, error);
     /* Callers ask for 0, 1, 2 and so on: only another order starts over. */
     if (status == AUR_OK && (index == 0 || index < transaction->listed_index)) {
         transaction->listed_index = 0;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from aurora_engine._ext.records import NeedsGroups, NoTable
 from aurora_engine._ext.transaction import Txn
-from aurora_engine._ext.update import Upsert
+from aurora_engine._ext.update import Autocommit
 from aurora_engine.errors import QuorumLostError
 from aurora_engine.transaction import Transaction
 from aurora_engine.verbs import ReadVerbs, put_pairs
@@ -28,10 +28,10 @@ REFUSALS_MAX = 3
 """How often one write overcomes a refusal before it gives up; growth ends by itself."""
 
 
-class TableVerbs(Upsert, ReadVerbs):
+class TableVerbs(Autocommit, ReadVerbs):
     """Reading and writing where each call is its own transaction.
 
-    `Upsert` has the writes of one key.
+    `Autocommit` has the writes of one key.
     """
 
     __slots__ = ()

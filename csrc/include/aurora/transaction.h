@@ -79,8 +79,8 @@ AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool re
                                                      aur_transaction **out, aur_error *error);
 
 /* One for blind writes to the database itself: but for what it writes it sees nothing, as at LSN 0,
- * and it makes no tables. So it never conflicts with another commit, and no commit has to keep for
- * it what pages were like. Its commit without writes says where the head is. */
+ * and it uses no tables (AUR_ERR_INVALID). So it never conflicts with another commit, and no commit
+ * has to keep for it what pages were like. Its commit without writes says where the head is. */
 AUR_API AUR_CHECKED aur_status aur_transaction_begin_blind(aur_engine *engine,
                                                            aur_transaction **out, aur_error *error);
 

@@ -13,7 +13,7 @@ class Update(Lookup):
     def __delitem__(self, key: ReadableBuffer, /) -> None: ...
 
 @disjoint_base
-class Upsert(Lookup):
+class Autocommit(Lookup):
     _volume: Any
     _waits: bool
     def put(self, key: ReadableBuffer, value: ReadableBuffer) -> int: ...

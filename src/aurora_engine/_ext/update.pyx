@@ -48,7 +48,7 @@ cdef int set_key(Update update, key, value) except -1:
     return put_one(transaction, table_of(engine_of(transaction), update._handle), key, value)
 
 
-cdef class Upsert(Lookup):
+cdef class Autocommit(Lookup):
     """Writes single keys, each in a transaction of its own: in the engine `_source`, and there in
     the table `_handle`.
 
@@ -100,18 +100,18 @@ cdef class Upsert(Lookup):
             raise KeyError(key)
 
 
-cdef object put_alone(Upsert upsert, key, value):
+cdef object put_alone(Autocommit writes, key, value):
     try:
-        return put_now(<Engine?>upsert._source, upsert._handle, key, value, upsert._waits)
+        return put_now(<Engine?>writes._source, writes._handle, key, value, writes._waits)
     except BaseException as refusal:
-        return upsert._put_again(refusal, key, value)
+        return writes._put_again(refusal, key, value)
 
 
-cdef object delete_alone(Upsert upsert, key):
+cdef object delete_alone(Autocommit writes, key):
     try:
-        return delete_now(<Engine?>upsert._source, upsert._handle, key, upsert._waits)
+        return delete_now(<Engine?>writes._source, writes._handle, key, writes._waits)
     except BaseException as refusal:
-        return upsert._delete_again(refusal, key)
+        return writes._delete_again(refusal, key)
 
 
 cdef class Unit(Update):

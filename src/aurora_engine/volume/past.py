@@ -400,7 +400,7 @@ class Past:
         return self._retention.is_over_limit(self._usage())
 
     def tell_segments(self) -> None:
-        """Moves the horizon on and tells the segments, also of moments that are not pinned now."""
+        """Moves the horizon on, and tells the segments also when it stays: pins come and go."""
         with self._lock:
             self._move_horizon()
             self._retain()

@@ -321,6 +321,35 @@ TEST(history_keeps_what_is_needed_and_no_more) {
     }
 }
 
+/* The limit of history is kept with it: half of the LSNs passed, half of the history; and nothing
+ * is left to be collected where a compaction has been. */
+TEST(garbage_is_the_share_that_the_horizon_has_passed) {
+    history_world world;
+    aur_segment_state all;
+    aur_segment_state passed;
+    aur_segment_state collected;
+    aur_error error;
+    create_world(&world);
+    for (unsigned step = 0; step < 150; step++) {
+        write_some(&world);
+    }
+    CHECK_OK(aur_segment_compact(world.segments[0], &error));
+    aur_segment_get_state(world.segments[0], &all);
+    CHECK_LE_U64(1, all.history_bytes);
+    CHECK_EQ_U64(all.garbage_bytes, 0);
+    world.horizon = world.model->vdl / 2;
+    tell_retention(&world);
+    aur_segment_get_state(world.segments[0], &passed);
+    CHECK_EQ_U64(passed.history_bytes, all.history_bytes);
+    CHECK_LE_U64(passed.history_bytes / 4, passed.garbage_bytes);
+    CHECK_LE_U64(passed.garbage_bytes, passed.history_bytes / 4 * 3);
+    CHECK_OK(aur_segment_compact(world.segments[0], &error));
+    aur_segment_get_state(world.segments[0], &collected);
+    CHECK_EQ_U64(collected.garbage_bytes, 0);
+    CHECK(collected.history_bytes < all.history_bytes);
+    destroy_world(&world);
+}
+
 /* A clone of a past moment sees that moment at its head, and the parent's history before it. */
 TEST(history_of_a_clone) {
     for (unsigned round = 0; round < 8; round++) {

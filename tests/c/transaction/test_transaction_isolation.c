@@ -154,14 +154,20 @@ TEST(a_blind_transaction_sees_nothing_and_conflicts_with_nobody) {
     aur_table *table = NULL;
     aur_engine_status status;
     aur_error error;
+    aur_transaction *maker = begin(&world, false);
+    CHECK_OK(aur_transaction_table(maker, "t", 1, true, &table, &error));
+    CHECK_OK(commit(maker));
     const uint64_t first = put_now(&world, NULL, "a", "1");
     aur_transaction *blind = begin_blind();
+    CHECK_STATUS(aur_transaction_put(blind, table, as_bytes("k"), 1, as_bytes("v"), 1, &error),
+                 AUR_ERR_INVALID);
     CHECK(reads(blind, NULL, "a", NULL));
     CHECK_OK(scan_sum(blind, "a", "z", &count));
     CHECK_EQ_U64(count, 0);
     put(blind, NULL, "a", "blind");
     CHECK(reads(blind, NULL, "a", "blind"));
-    CHECK_STATUS(aur_transaction_table(blind, "t", 1, true, &table, &error), AUR_ERR_INVALID);
+    CHECK_STATUS(aur_transaction_table(blind, "u", 1, true, &table, &error), AUR_ERR_INVALID);
+    CHECK_STATUS(aur_transaction_drop_table(blind, "t", 1, &error), AUR_ERR_INVALID);
     aur_engine_get_status(world.engine, &status);
     CHECK_EQ_U64(status.snapshots, 0);
     aur_transaction *reader = begin(&world, false);
