@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from aurora_engine._ext.records import SqlState
+from aurora_engine._ext.verbs import CursorVerbs, StatementVerbs
 from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 
     from aurora_engine.types import At
 
-    # The verbs are mixed into the classes of a driver, all of which are like these.
-    _DriverCursor = sqlite3.Cursor
+    # The verbs are mixed into the class of a driver, all of which are like this.
     _DriverConnection = sqlite3.Connection
 else:
-    _DriverCursor = _DriverConnection = object
+    _DriverConnection = object
 
 __all__ = ["Connection", "Cursor", "connect"]
 
@@ -40,68 +40,10 @@ NAME_BYTES_MAX = 254
 Target = Database | str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-class CursorVerbs(_DriverCursor):
-    """What cursors do on top of a driver's own: errors say what really happened."""
-
-    __slots__ = ()
-
-    connection: Any
-    failure_class: type[Exception]
-
-    def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        """Runs a statement; see `sqlite3.Cursor.execute`."""
-        try:
-            return super().execute(sql, parameters)
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
-        """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
-        try:
-            return super().executemany(sql, parameters)
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def executescript(self, sql_script: str, /) -> Self:
-        """Runs several statements; see `sqlite3.Cursor.executescript`."""
-        try:
-            return cast("Self", super().executescript(sql_script))
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def fetchone(self) -> Any:
-        """The next row; see `sqlite3.Cursor.fetchone`."""
-        try:
-            return super().fetchone()
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        """The next rows; see `sqlite3.Cursor.fetchmany`."""
-        sizes = () if size is None else (size,)
-        try:
-            return super().fetchmany(*sizes)
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def fetchall(self) -> list[Any]:
-        """The rows that are left; see `sqlite3.Cursor.fetchall`."""
-        try:
-            return super().fetchall()
-        except self.failure_class as failure:
-            raise self._explained(failure) from failure.__cause__
-
-    def _explained(self, failure: Exception) -> Exception:
-        # A cursor that was never initialized has no connection.
-        connection = getattr(self, "connection", None)
-        return failure if connection is None else _explained_by(connection, failure)
-
-
-class ConnectionVerbs(_DriverConnection):
+class ConnectionVerbs(StatementVerbs, _DriverConnection):
     """What connections do on top of a driver's own."""
 
     driver: ModuleType
-    cursor_class: type[Any]
     _uri_options = ""
 
     _database: Database
@@ -267,26 +209,6 @@ class ConnectionVerbs(_DriverConnection):
         except self.driver.DatabaseError as failure:
             raise self.explain(failure) from failure.__cause__
 
-    # ---- statements ----
-
-    def cursor(self, *factory: Any, **keyword_factory: Any) -> Any:
-        """A cursor; see `sqlite3.Connection.cursor`."""
-        if not factory and not keyword_factory:
-            factory = (self.cursor_class,)
-        return super().cursor(*factory, **keyword_factory)
-
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Runs a statement in a new cursor; see `sqlite3.Connection.execute`."""
-        return self.cursor().execute(sql, parameters)
-
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
-        """Runs a statement for each set of parameters; see `sqlite3.Connection.executemany`."""
-        return self.cursor().executemany(sql, parameters)
-
-    def executescript(self, sql_script: str, /) -> Any:
-        """Runs several statements; see `sqlite3.Connection.executescript`."""
-        return self.cursor().executescript(sql_script)
-
     # ---- whole databases ----
 
     def backup(self, target: Any, **options: Any) -> None:
@@ -298,8 +220,9 @@ class ConnectionVerbs(_DriverConnection):
         try:
             super().backup(target, **options)
         except self.driver.DatabaseError as failure:
-            told = _explained_by(target, self.explain(failure))
-            raise told from failure.__cause__
+            # A target of the driver itself has nothing to say.
+            told = self.explain(failure)
+            raise getattr(target, "explain", lambda as_it_is: as_it_is)(told) from failure.__cause__
 
     def deserialize(self, data: Any, /, *, name: str = "main") -> None:
         """Puts bytes in the place of a database; see `sqlite3.Connection.deserialize`.
@@ -345,6 +268,7 @@ class Cursor(CursorVerbs, sqlite3.Cursor):
 
     __slots__ = ()
 
+    driver_class = sqlite3.Cursor
     failure_class = sqlite3.DatabaseError
 
 
@@ -355,6 +279,7 @@ class Connection(ConnectionVerbs, sqlite3.Connection):
     """
 
     driver = sqlite3
+    driver_class = sqlite3.Connection
     cursor_class = Cursor
 
 
@@ -366,12 +291,12 @@ def classes_of(driver: ModuleType) -> type[Connection]:
     cursor = type(
         "Cursor",
         (CursorVerbs, driver.Cursor),
-        {"__slots__": (), "failure_class": driver.DatabaseError},
+        {"__slots__": (), "driver_class": driver.Cursor, "failure_class": driver.DatabaseError},
     )
     return type(
         "Connection",
         (ConnectionVerbs, driver.Connection),
-        {"driver": driver, "cursor_class": cursor},
+        {"driver": driver, "driver_class": driver.Connection, "cursor_class": cursor},
     )
 
 
@@ -473,12 +398,6 @@ def check_name(name: str) -> None:
         )
     if name == ":memory:":
         raise ValueError("a database in a volume is not in memory: give it another name")
-
-
-def _explained_by(connection: Any, failure: Exception) -> Exception:
-    # One that comes from the driver itself has nothing to say.
-    told: Exception = getattr(connection, "explain", lambda as_it_is: as_it_is)(failure)
-    return told
 
 
 def database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:

@@ -1,0 +1,84 @@
+"""What a program asks of a database driver all the time, with what the driver raises explained.
+
+Mixed into classes of a driver, whose own one is their `driver_class`: as functions of Python that
+ask for super() they took a quarter of a short SELECT.
+"""
+
+
+class CursorVerbs:
+    """What cursors do on top of a driver's own: errors say what really happened."""
+
+    __slots__ = ()
+
+    def execute(self, sql, parameters=(), /):
+        """Runs a statement; see `sqlite3.Cursor.execute`."""
+        try:
+            return self.driver_class.execute(self, sql, parameters)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+    def executemany(self, sql, parameters, /):
+        """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
+        try:
+            return self.driver_class.executemany(self, sql, parameters)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+    def executescript(self, sql_script, /):
+        """Runs several statements; see `sqlite3.Cursor.executescript`."""
+        try:
+            return self.driver_class.executescript(self, sql_script)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+    def fetchone(self):
+        """The next row; see `sqlite3.Cursor.fetchone`."""
+        try:
+            return self.driver_class.fetchone(self)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+    def fetchmany(self, size=None):
+        """The next rows; see `sqlite3.Cursor.fetchmany`."""
+        sizes = () if size is None else (size,)
+        try:
+            return self.driver_class.fetchmany(self, *sizes)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+    def fetchall(self):
+        """The rows that are left; see `sqlite3.Cursor.fetchall`."""
+        try:
+            return self.driver_class.fetchall(self)
+        except self.failure_class as failure:
+            raise explained(self, failure) from failure.__cause__
+
+
+class StatementVerbs:
+    """A connection whose cursors are its `cursor_class`, also those that its statements make."""
+
+    __slots__ = ()
+
+    def cursor(self, *factory, **keyword_factory):
+        """A cursor; see `sqlite3.Connection.cursor`."""
+        if not factory and not keyword_factory:
+            return self.driver_class.cursor(self, self.cursor_class)
+        return self.driver_class.cursor(self, *factory, **keyword_factory)
+
+    def execute(self, sql, parameters=(), /):
+        """Runs a statement in a new cursor; see `sqlite3.Connection.execute`."""
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql, parameters, /):
+        """Runs a statement for each set of parameters; see `sqlite3.Connection.executemany`."""
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, sql_script, /):
+        """Runs several statements; see `sqlite3.Connection.executescript`."""
+        return self.cursor().executescript(sql_script)
+
+
+# A cursor that was never initialized has no connection, and that of a user's own may be a stranger.
+cdef object explained(cursor, failure):
+    explain = getattr(getattr(cursor, "connection", None), "explain", None)
+    return failure if explain is None else explain(failure)
