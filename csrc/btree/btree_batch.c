@@ -76,7 +76,7 @@ static aur_status begin_run(batch *many, const aur_tree_write *write, uint32_t c
 static bool joins_run(const batch *many, auri_key key, uint64_t cell_bytes) {
     return many->run_cells > 0 &&
            cell_bytes + AUR_CELL_HEADER_BYTES + AUR_SLOT_BYTES <= many->room &&
-           (!many->has_end || auri_key_compare(key, many->end) < 0);
+           (!many->has_end || auri_key_compare_page(key, many->end) < 0);
 }
 
 static aur_status put(batch *many, const aur_tree_write *write, aur_error *error) {

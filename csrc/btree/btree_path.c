@@ -63,7 +63,7 @@ aur_status auri_path_move(aur_writer *writer, const aur_tree *tree, auri_key key
         if (!auri_inner_key(page, path->node[at].position, &end)) {
             return auri_node_corrupt(page, "an inner cell breaks the format", error);
         }
-        if (auri_key_compare(key, end) >= 0) {
+        if (auri_key_compare_page(key, end) >= 0) {
             cut(writer, path, at + 1);
         }
     }
