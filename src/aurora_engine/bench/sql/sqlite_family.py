@@ -121,9 +121,13 @@ def _pragmas(cache_bytes: int) -> dict[str, str]:
     return {
         "journal_mode": "WAL",
         "synchronous": "FULL",
-        # Negative: KiB. Half of what the others get, since each connection has a cache of its own.
-        "cache_size": str(-(cache_bytes // 2 >> 10)),
+        "cache_size": _own_cache(cache_bytes),
     }
+
+
+def _own_cache(cache_bytes: int) -> str:
+    """Half of what others get, since each connection has a cache of its own; negative: KiB."""
+    return str(-(cache_bytes // 2 >> 10))
 
 
 class SixCopies(_SqliteFamily):
@@ -134,12 +138,15 @@ class SixCopies(_SqliteFamily):
     topology: ClassVar[aurora.Topology] = aurora.Topology()
 
     def __init__(self, folder: Path, *, cache_bytes: int) -> None:
-        self.db = aurora.open(folder, topology=self.topology, cache_bytes=cache_bytes)
+        self._cache_bytes = cache_bytes
+        self.db = aurora.open(folder, topology=self.topology, cache_bytes=cache_bytes // 2)
 
     def _connect(self) -> sqlite3.Connection:
-        return aurora.connect(
+        connection = aurora.connect(
             self.db, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
         )
+        connection.execute(f"PRAGMA cache_size = {_own_cache(self._cache_bytes)}")
+        return connection
 
     @classmethod
     def version(cls) -> str:
@@ -150,7 +157,8 @@ class SixCopies(_SqliteFamily):
     def settings(cls, cache_bytes: int) -> dict[str, str]:
         return {
             "topology": f"{len(cls.topology.zones)} zones, {cls.topology.copies} in all",
-            "cache_bytes": str(cache_bytes),
+            "cache_bytes": str(cache_bytes // 2),
+            "cache_size": _own_cache(cache_bytes),
             "durability": '"quorum"',
             "busy timeout": f"{BUSY_TIMEOUT_S} s",
             "connections": "one a thread; BEGIN IMMEDIATE",
