@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from aurora_engine._ext.records import SqlState
-from aurora_engine._ext.verbs import CursorVerbs, StatementVerbs
+from aurora_engine._ext.sql_verbs import CursorVerbs, StatementVerbs
 from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment

@@ -139,6 +139,7 @@ class SixCopies(_SqliteFamily):
 
     def __init__(self, folder: Path, *, cache_bytes: int) -> None:
         self._cache_bytes = cache_bytes
+        # The other half is what a connection has for itself, as much as one of stock SQLite.
         self.db = aurora.open(folder, topology=self.topology, cache_bytes=cache_bytes // 2)
 
     def _connect(self) -> sqlite3.Connection:
