@@ -4,6 +4,7 @@
  * at is pinned, and a complaint about an extent counts only if the extent is still in use
  * afterwards.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "segment/segment_private.h"
@@ -305,8 +306,15 @@ static aur_status check_manifest(aur_segment *segment, aur_error *error) {
     if (status == AUR_ERR_MEMORY || ours) {
         return status;
     }
-    return aur_fail(error, AUR_ERR_IO, "the manifest of %s is gone or was changed from outside",
-                    aur_disk_path(segment->disk));
+    const aur_status failed =
+        aur_fail(error, AUR_ERR_IO, "the manifest of %s is %s", aur_disk_path(segment->disk),
+                 status == AUR_ERR_CORRUPT ? "damaged" : "gone or was changed from outside");
+    if (status == AUR_ERR_CORRUPT && error != NULL) {
+        /* Unlike a folder that is away, it does not come back whole; and a compaction that is under
+         * way may yet write a good one over it, for files that were damaged with it. */
+        error->system_errno = EIO;
+    }
+    return failed;
 }
 
 aur_status aur_segment_check(aur_segment *segment, aur_error *error) {

@@ -1,4 +1,6 @@
 /* Rebuilding a copy, verification, and the look whether the files are still there. */
+#include <errno.h>
+
 #include "../harness.h"
 #include "volume_model.h"
 
@@ -108,6 +110,30 @@ TEST(segment_notices_a_truncated_layer) {
         model_check_page(model, segment, page, model->prev_lsn);
     aur_segment_close(segment);
     model_destroy(model);
+}
+
+/* Who may take a copy back as it is tells the two apart by the errno. */
+TEST(segment_tells_a_damaged_manifest_from_one_that_is_away) {
+    const struct {
+        const char *hurt;
+        int system_errno;
+    } cases[] = {{"truncate -s 40 '%s'/manifest", EIO}, {"rm '%s'/manifest", 0}};
+    for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
+        volume_model *model = model_create();
+        char name[20];
+        snprintf(name, sizeof name, "manifest %zu", at);
+        aur_segment *segment = build(model, name);
+        aur_error error;
+        char path[600];
+        char command[700];
+        aur_error_clear(&error);
+        snprintf(command, sizeof command, cases[at].hurt, temp_path(path, sizeof path, name));
+        CHECK(system(command) == 0);
+        CHECK_STATUS(aur_segment_check(segment, &error), AUR_ERR_IO);
+        CHECK_EQ_U64(error.system_errno, cases[at].system_errno);
+        aur_segment_close(segment);
+        model_destroy(model);
+    }
 }
 
 static void check_opening(const volume_model *model, const aur_segment_identity *expected,
