@@ -73,7 +73,7 @@ static void settle(void) {
 static void load_records(uint64_t first, uint64_t end) {
     aur_transaction *transaction = NULL;
     uint64_t lsn = 0;
-    EXPECT_OK(aur_transaction_begin(engine, false, &transaction, &error), &error);
+    EXPECT_OK(aur_transaction_begin(engine, false, false, &transaction, &error), &error);
     for (uint64_t number = first; number < end; number++) {
         uint8_t key[SCENARIO_KEY_BYTES];
         scenario_key(number, key);
@@ -197,7 +197,7 @@ static void get_one_shot(void) {
 static void get_many(void) {
     aur_transaction *transaction = NULL;
     aur_lookup lookups[AUR_LOOKUPS_LIMIT];
-    EXPECT_OK(aur_transaction_begin(engine, true, &transaction, &error), &error);
+    EXPECT_OK(aur_transaction_begin(engine, true, false, &transaction, &error), &error);
     for (size_t first = 0; first < OPERATIONS; first += AUR_LOOKUPS_LIMIT) {
         const size_t left = OPERATIONS - first;
         const size_t count = left < AUR_LOOKUPS_LIMIT ? left : AUR_LOOKUPS_LIMIT;
@@ -236,7 +236,7 @@ static void commit_many_rows(void) {
     uint64_t lsn = 0;
     uint8_t key[SCENARIO_KEY_BYTES];
     memset(key, UINT8_MAX, sizeof key);
-    EXPECT_OK(aur_transaction_begin(engine, false, &transaction, &error), &error);
+    EXPECT_OK(aur_transaction_begin(engine, false, false, &transaction, &error), &error);
     for (uint32_t at = 0; at < OPERATIONS; at++) {
         key[sizeof key - 2] = (uint8_t)(at >> 8);
         key[sizeof key - 1] = (uint8_t)at;
@@ -266,7 +266,7 @@ static void scan_records(const uint8_t *start) {
     aur_cursor *cursor = NULL;
     aur_entry entries[SCAN_BATCH];
     size_t count = SCAN_BATCH;
-    EXPECT_OK(aur_transaction_begin(engine, true, &transaction, &error), &error);
+    EXPECT_OK(aur_transaction_begin(engine, true, false, &transaction, &error), &error);
     EXPECT_OK(aur_cursor_open(transaction, NULL, start, SCENARIO_KEY_BYTES, NULL, 0, false, &cursor,
                               &error),
               &error);

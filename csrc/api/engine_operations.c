@@ -20,9 +20,9 @@ aur_status aur_engine_delete(aur_engine *engine, aur_table *table, const uint8_t
     return aur_transactions_delete(engine->transactions, table, key, key_bytes, lsn_out, error);
 }
 
-aur_status aur_transaction_begin(aur_engine *engine, bool read_only, aur_transaction **out,
-                                 aur_error *error) {
-    return aur_transactions_begin(engine->transactions, read_only, out, error);
+aur_status aur_transaction_begin(aur_engine *engine, bool read_only, bool cached_only,
+                                 aur_transaction **out, aur_error *error) {
+    return aur_transactions_begin(engine->transactions, read_only, cached_only, out, error);
 }
 
 aur_status aur_transaction_begin_blind(aur_engine *engine, aur_transaction **out,

@@ -201,8 +201,9 @@ static aur_status take_view(aur_sql_connection *connection, bool at_head, aur_er
     aur_transactions *transactions = connection->sql->options.transactions;
     aur_status status;
     do {
-        status = at_head ? aur_transactions_view_head(transactions, &connection->view, error)
-                         : aur_transactions_begin(transactions, true, &connection->view, error);
+        status = at_head
+                     ? aur_transactions_view_head(transactions, &connection->view, error)
+                     : aur_transactions_begin(transactions, true, false, &connection->view, error);
         if (status == AUR_OK &&
             !aur_era_is(aur_view_era(connection->view), aur_transactions_era(transactions))) {
             aur_transaction_destroy(connection->view);

@@ -139,7 +139,7 @@ static aur_status next_name(aur_sql *sql, const char *after, char *name_out, aur
     const size_t after_bytes = strnlen(after, AUR_SQL_NAME_LIMIT);
     aur_status status;
     do {
-        status = aur_transactions_begin(sql->options.transactions, true, &view, error);
+        status = aur_transactions_begin(sql->options.transactions, true, false, &view, error);
     } while (status == AUR_TIMEOUT);
     if (status == AUR_OK) {
         status = aur_view_next_name(view, after, after_bytes, name_out, &bytes, error);

@@ -75,17 +75,21 @@ static aur_status judge_open(const aur_transaction *transaction, aur_error *erro
                : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a transaction");
 }
 
-aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
+aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only, bool cached_only,
                                   aur_transaction **transaction_out, aur_error *error) {
     *transaction_out = NULL;
     aur_status status = auri_check_open(transactions, error);
     if (status == AUR_OK && read_only) {
-        status = auri_await_own_commits(transactions, false, error);
+        status = auri_await_own_commits(transactions, cached_only, error);
     }
     if (status != AUR_OK) {
         return status;
     }
     (void)pthread_mutex_lock(&transactions->points.lock);
+    if (cached_only && transactions->points.head_is_claimed) {
+        (void)pthread_mutex_unlock(&transactions->points.lock);
+        return AUR_WOULD_BLOCK;
+    }
     if (read_only) {
         auri_await_reading_point(transactions);
     } else {
@@ -172,7 +176,9 @@ void aur_transaction_destroy(aur_transaction *transaction) {
         return;
     }
     aur_transactions *transactions = transaction->transactions;
-    aur_transaction_rollback(transaction);
+    if (aur_transaction_is_open(transaction)) {
+        aur_transaction_rollback(transaction);
+    }
     (void)pthread_mutex_lock(&transactions->points.lock);
     transaction->next_spare = transactions->spare;
     transactions->spare = transaction;

@@ -111,7 +111,7 @@ aur_status aur_transactions_put(aur_transactions *transactions, aur_table *table
 aur_status aur_transactions_delete(aur_transactions *transactions, aur_table *table,
                                    const uint8_t *key, size_t key_bytes, aur_lsn *lsn_out,
                                    aur_error *error) AUR_CHECKED;
-aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only,
+aur_status aur_transactions_begin(aur_transactions *transactions, bool read_only, bool cached_only,
                                   aur_transaction **transaction_out, aur_error *error) AUR_CHECKED;
 aur_status aur_transactions_begin_blind(aur_transactions *transactions,
                                         aur_transaction **transaction_out,

@@ -218,7 +218,7 @@ class Database(TableVerbs, PastVerbs):
         DatabaseClosedError
             If the database is closed.
         """
-        return Transaction(Txn(self._source, read_only), self._volume, self._waits)
+        return Transaction(self, read_only)
 
     def transact(
         self, work: Callable[[Transaction], _T], *, attempts: int = ATTEMPTS_DEFAULT

@@ -84,7 +84,7 @@ class TableVerbs(Autocommit, ReadVerbs):
 
     def _begin(self) -> Transaction:
         """A transaction for `put_many`, blind: nothing is kept for it that it could read."""
-        return Transaction(Txn(self._source, blind=True), self._volume, self._waits)
+        return Transaction(self, False, True)
 
     def _handle_in(self, transaction: Transaction) -> TableHandle | None:  # noqa: ARG002
         """The handle of what is written to, as the transaction sees it."""
@@ -141,7 +141,7 @@ class Table(TableVerbs):
 
     def _begin(self) -> Transaction:
         # It looks for the name.
-        return Transaction(Txn(self._source), self._volume, self._waits)
+        return Transaction(self)
 
     def _handle_in(self, transaction: Transaction) -> TableHandle:
         handle = transaction._source.table(self.name, False)
@@ -150,7 +150,7 @@ class Table(TableVerbs):
         return handle
 
     def _find_again(self, gone: NoTable) -> None:
-        with Transaction(Txn(self._source, True), self._volume, False) as transaction:
+        with Transaction(self, True) as transaction:
             handle = transaction._source.table(self.name, False)
         if handle is None or handle is self._handle:
             raise gone

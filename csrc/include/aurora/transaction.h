@@ -74,9 +74,10 @@ AUR_API AUR_CHECKED aur_status aur_engine_delete(aur_engine *engine, aur_table *
 
 /* ---- transactions ---- */
 
-/* Read-only: AUR_TIMEOUT as above. */
+/* AUR_WOULD_BLOCK with cached_only; read-only without it: AUR_TIMEOUT as above. */
 AUR_API AUR_CHECKED aur_status aur_transaction_begin(aur_engine *engine, bool read_only,
-                                                     aur_transaction **out, aur_error *error);
+                                                     bool cached_only, aur_transaction **out,
+                                                     aur_error *error);
 
 /* One for blind writes to the database itself: but for what it writes it sees nothing, as at LSN 0,
  * and it uses no tables (AUR_ERR_INVALID). So it never conflicts with another commit, and no commit

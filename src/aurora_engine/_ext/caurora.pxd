@@ -196,8 +196,8 @@ cdef extern from "aurora/transaction.h" nogil:
         uint64_t *lsn_out, aur_error *error
     )  # waits
 
-    aur_status aur_transaction_begin(aur_engine *engine, bint read_only, aur_transaction **out,
-                                     aur_error *error)  # waits
+    aur_status aur_transaction_begin(aur_engine *engine, bint read_only, bint cached_only,
+                                     aur_transaction **out, aur_error *error)  # waits
     aur_status aur_transaction_begin_blind(aur_engine *engine, aur_transaction **out,
                                            aur_error *error)
     aur_status aur_transaction_commit(

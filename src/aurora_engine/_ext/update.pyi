@@ -3,7 +3,6 @@ from typing import Any
 from typing_extensions import disjoint_base
 
 from aurora_engine._ext.lookup import Lookup
-from aurora_engine._ext.transaction import Txn
 from aurora_engine.types import ReadableBuffer
 
 class Update(Lookup):
@@ -26,5 +25,7 @@ class Unit(Update):
     _volume: Any
     _waits: bool
     _ended: bool
-    def __init__(self, transaction: Txn, volume: object, waits: bool, /) -> None: ...
+    def __init__(
+        self, writes: Autocommit, read_only: bool = False, blind: bool = False, /
+    ) -> None: ...
     def commit(self, *, wait: bool | None = None) -> int: ...

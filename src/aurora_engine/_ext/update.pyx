@@ -115,7 +115,8 @@ cdef object delete_alone(Autocommit writes, key):
 
 
 cdef class Unit(Update):
-    """What is committed whole: a transaction, where it is, and whether commits wait for the disk.
+    """What is committed whole: a transaction of the database that `writes` belongs to, or a blind
+    one, which reads nothing; where it is, and whether commits wait for the disk, as there.
 
     A subclass says how it goes on after a refusal (`_refused`).
     """
@@ -124,10 +125,10 @@ cdef class Unit(Update):
     cdef public bint _waits
     cdef public bint _ended
 
-    def __init__(self, Txn transaction not None, volume, bint waits, /):
-        self._source = transaction
-        self._volume = volume
-        self._waits = waits
+    def __init__(self, Autocommit writes not None, bint read_only=False, bint blind=False, /):
+        self._source = Txn(<Engine?>writes._source, read_only, None, blind)
+        self._volume = writes._volume
+        self._waits = writes._waits
         self._ended = False
 
     def commit(self, *, wait=None):

@@ -87,8 +87,11 @@ TEST(a_thread_reads_its_own_commits_and_nobody_reads_what_may_go) {
                  AUR_WOULD_BLOCK);
     CHECK_STATUS(aur_engine_get(world.engine, NULL, as_bytes("k"), 1, false, &found, &error),
                  AUR_TIMEOUT);
-    CHECK_STATUS(aur_transaction_begin(world.engine, true, &transaction, &error), AUR_TIMEOUT);
-    CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+    CHECK_STATUS(aur_transaction_begin(world.engine, true, true, &transaction, &error),
+                 AUR_WOULD_BLOCK);
+    CHECK_STATUS(aur_transaction_begin(world.engine, true, false, &transaction, &error),
+                 AUR_TIMEOUT);
+    CHECK_OK(aur_transaction_begin(world.engine, false, true, &transaction, &error));
     CHECK(reads(transaction, NULL, "k", "v"));
     uint64_t read_lsn;
     CHECK_OK(aur_transaction_commit(transaction, &read_lsn, &error));
@@ -112,7 +115,7 @@ TEST(readers_of_an_async_engine_see_the_head) {
     CHECK(status_now().vdl < lsn);
     CHECK_OK(aur_engine_get(world.engine, NULL, as_bytes("k"), 1, true, &found, &error));
     aur_found_release(&found);
-    CHECK_OK(aur_transaction_begin(world.engine, true, &view, &error));
+    CHECK_OK(aur_transaction_begin(world.engine, true, false, &view, &error));
     CHECK_EQ_U64(aur_transaction_read_point(view), lsn);
     CHECK(reads(view, NULL, "k", "v"));
     stack_recover(&world); /* the commit is gone, and with it the moment of the view */
@@ -140,7 +143,7 @@ TEST(recovery_in_place_drops_the_volatile_head) {
     CHECK_OK(commit(creator));
     const uint64_t lsn = put_now(&world, NULL, "k", "volatile");
     aur_transaction *writer = NULL;
-    CHECK_OK(aur_transaction_begin(world.engine, false, &writer, &error));
+    CHECK_OK(aur_transaction_begin(world.engine, false, false, &writer, &error));
     CHECK(reads(writer, NULL, "k", "volatile"));
     put(writer, NULL, "k", "built on sand");
     stack_recover(&world);
@@ -289,7 +292,7 @@ TEST(close_wakes_waiters_and_ends_every_call) {
     aur_transaction *transaction = NULL;
     aur_transaction *open = NULL;
     stack_open(&world, AUR_ENGINE_DRIVE_MANUAL);
-    CHECK_OK(aur_transaction_begin(world.engine, false, &open, &error));
+    CHECK_OK(aur_transaction_begin(world.engine, false, false, &open, &error));
     lsn = put_now(&world, NULL, "k", "v");
     CHECK(pthread_create(&waiter, NULL, wait_for_ever, &lsn) == 0);
     aur_engine_close(world.engine);
@@ -299,7 +302,8 @@ TEST(close_wakes_waiters_and_ends_every_call) {
     CHECK_STATUS(aur_engine_put(world.engine, NULL, NULL, 0, NULL, 0, &lsn, &error),
                  AUR_ERR_CLOSED);
     CHECK_STATUS(aur_engine_delete(world.engine, NULL, NULL, 0, &lsn, &error), AUR_ERR_CLOSED);
-    CHECK_STATUS(aur_transaction_begin(world.engine, true, &transaction, &error), AUR_ERR_CLOSED);
+    CHECK_STATUS(aur_transaction_begin(world.engine, true, false, &transaction, &error),
+                 AUR_ERR_CLOSED);
     CHECK_STATUS(aur_transaction_put(open, NULL, NULL, 0, NULL, 0, &error), AUR_ERR_CLOSED);
     CHECK_STATUS(aur_transaction_commit(open, &lsn, &error), AUR_ERR_CLOSED);
     aur_transaction_destroy(open);

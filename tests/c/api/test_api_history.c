@@ -301,7 +301,7 @@ static aur_status transfer(uint64_t *random, uint64_t *lsn) {
     aur_error error;
     uint64_t left = 0;
     uint64_t right = 0;
-    CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+    CHECK_OK(aur_transaction_begin(world.engine, false, false, &transaction, &error));
     aur_status status = read_balance(transaction, from, &left);
     status = status == AUR_OK ? read_balance(transaction, to, &right) : status;
     status = status == AUR_OK ? write_balance(transaction, from, left - amount) : status;

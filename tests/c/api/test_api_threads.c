@@ -45,7 +45,7 @@ static aur_transaction *begin_view(void) {
     aur_error error;
     aur_status status;
     do {
-        status = aur_transaction_begin(world.engine, true, &view, &error);
+        status = aur_transaction_begin(world.engine, true, false, &view, &error);
     } while (status == AUR_TIMEOUT);
     CHECK_MSG(status == AUR_OK, "begin: %d %s", (int)status, error.message);
     return view;
@@ -82,7 +82,7 @@ static void transfer(uint64_t *random) {
         aur_transaction *transaction = NULL;
         aur_error error;
         uint64_t balance;
-        CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+        CHECK_OK(aur_transaction_begin(world.engine, false, false, &transaction, &error));
         (void)read_number(transaction, from, &balance);
         write_number(transaction, from, balance - amount);
         (void)read_number(transaction, to, &balance);
@@ -161,7 +161,7 @@ static void *run_increments(void *context) {
         while (status == AUR_ERR_CONFLICT) {
             aur_transaction *transaction = NULL;
             uint64_t number;
-            CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+            CHECK_OK(aur_transaction_begin(world.engine, false, false, &transaction, &error));
             (void)read_number(transaction, 0, &number);
             write_number(transaction, 0, number + 1);
             status = commit(transaction);
@@ -201,7 +201,7 @@ static void *run_tables(void *context) {
         const bool is_drop = harness_random_next(&random) % 2 == 0;
         aur_transaction *transaction = NULL;
         aur_table *table = NULL;
-        CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+        CHECK_OK(aur_transaction_begin(world.engine, false, false, &transaction, &error));
         aur_status status = is_drop
                                 ? aur_transaction_drop_table(transaction, name, 1, &error)
                                 : aur_transaction_table(transaction, name, 1, true, &table, &error);

@@ -227,7 +227,8 @@ HARNESS_SHARED aur_transaction *begin(stack *stack, bool read_only) {
     aur_transaction *transaction = NULL;
     aur_error error;
     stack_settle(stack);
-    const aur_status status = aur_transaction_begin(stack->engine, read_only, &transaction, &error);
+    const aur_status status =
+        aur_transaction_begin(stack->engine, read_only, false, &transaction, &error);
     CHECK_MSG(status == AUR_OK, "begin: %d %s", (int)status, error.message);
     return transaction;
 }

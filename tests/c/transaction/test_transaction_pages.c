@@ -83,7 +83,8 @@ TEST(views_at_vdl_and_at_the_head) {
     CHECK_EQ_U64(aur_transaction_read_point(head), lsn);
     CHECK_EQ_I64(size_at(head, "db"), 11);
     aur_transaction *durable = NULL;
-    CHECK_STATUS(aur_transactions_begin(transactions(), true, &durable, &error), AUR_TIMEOUT);
+    CHECK_STATUS(aur_transactions_begin(transactions(), true, false, &durable, &error),
+                 AUR_TIMEOUT);
     stack_settle(&world);
     durable = begin(&world, true);
     CHECK_EQ_I64(size_at(durable, "db"), 11);

@@ -30,7 +30,7 @@ static void *commit_next(void *context) {
     static uint8_t value[VALUE_BYTES];
     aur_transaction *transaction = NULL;
     aur_error error;
-    CHECK_OK(aur_transaction_begin(world.engine, false, &transaction, &error));
+    CHECK_OK(aur_transaction_begin(world.engine, false, false, &transaction, &error));
     for (uint64_t writes = 1 + random_below(5); writes > 0; writes--) {
         const unsigned index = (unsigned)random_below(KEYS);
         uint8_t key[4];
@@ -125,10 +125,10 @@ static void recover_randomly(void) {
 static aur_transaction *begin_view(void) {
     aur_transaction *view = NULL;
     aur_error error;
-    aur_status status = aur_transaction_begin(world.engine, true, &view, &error);
+    aur_status status = aur_transaction_begin(world.engine, true, false, &view, &error);
     if (status == AUR_TIMEOUT) { /* both threads share a slot of own commits */
         stack_settle(&world);
-        status = aur_transaction_begin(world.engine, true, &view, &error);
+        status = aur_transaction_begin(world.engine, true, false, &view, &error);
     }
     CHECK_OK(status);
     return view;
