@@ -1,5 +1,6 @@
 /* Nodes: what a page of a tree must look like, its cells, and searching among them. Every cell is
  * checked when it is looked at, because a page that is sound for `format` may hold any cells. */
+#include "base/prefetch.h"
 #include "btree/btree_private.h"
 
 enum {
@@ -8,6 +9,7 @@ enum {
     WINDOW_SLOTS = 4,       /* to either side of where a key is expected in a leaf */
     INNER_WINDOW_SLOTS = 3, /* ... in an inner node, at the second try */
     AIM_AT_LEAST = 32,      /* slots; in a smaller inner node one more probe is no better */
+    ROOM_BYTES = 128,       /* asked for at the heap's end for a cell to come */
 };
 
 /* Separators whose numbers are so far apart tell the keys of a leaf from each other. */
@@ -144,6 +146,13 @@ void auri_leaf_prefetch(const uint8_t *page, double part) {
     const uint32_t slots = aur_page_slots(page);
     if (part >= 0 && slots > 0) {
         prefetch_window(page, window_around(slot_at(slots, part), slots, WINDOW_SLOTS));
+    }
+}
+
+void auri_leaf_prefetch_room(const uint8_t *page) {
+    const uint32_t heap = aur_get32(page + AUR_PAGE_HEAP_AT);
+    if (heap >= ROOM_BYTES) {
+        aur_prefetch_for_write(page + heap - ROOM_BYTES, ROOM_BYTES);
     }
 }
 

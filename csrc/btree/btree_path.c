@@ -19,6 +19,7 @@ static aur_status descend(aur_writer *writer, const aur_tree *tree, auri_key key
         if (level < 0) {
             const double part = auri_span_part(&span, key);
             auri_leaf_prefetch(page, part);
+            auri_leaf_prefetch_room(page);
             return auri_leaf_search(page, key, part, position, found_out, error);
         }
         status = auri_inner_search(page, key, false, &span, position, error);

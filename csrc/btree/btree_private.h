@@ -230,6 +230,8 @@ double auri_span_part(const auri_span *span, auri_key key);
 
 /* Asks for the cells of a leaf around that place, ahead of the search. */
 void auri_leaf_prefetch(const uint8_t *page, double part);
+/* Asks for the place that a new cell of usual length gets. */
+void auri_leaf_prefetch_room(const uint8_t *page);
 
 /* First slot whose key is >= `key`; *found_out when it is equal. `part` makes it quick when it is
  * about right, and may be AURI_NOWHERE. AUR_ERR_CORRUPT. */

@@ -3,9 +3,8 @@
  * done for all of them before the next one: it asks for the memory that the next one looks at, so
  * the keys wait for it together.
  */
+#include "base/prefetch.h"
 #include "btree/btree_private.h"
-
-enum { CACHE_LINE_BYTES = 64 };
 
 /* One key on its way down. */
 typedef struct traveller {
@@ -97,8 +96,8 @@ static size_t arrive(const aur_reader *reader, const aur_tree *tree, int level,
 
 /* The rest of a value: its first line has been looked at with the key. */
 static void prefetch_value(const auri_leaf_cell *cell) {
-    for (uint64_t at = 0; cell->value != NULL && at < cell->value_bytes; at += CACHE_LINE_BYTES) {
-        __builtin_prefetch(cell->value + at);
+    if (cell->value != NULL) {
+        aur_prefetch(cell->value, (size_t)cell->value_bytes);
     }
 }
 

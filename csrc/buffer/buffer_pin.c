@@ -1,8 +1,9 @@
 /* Pins, and reading a page from the source on a miss (B4). */
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "buffer/buffer_private.h"
 
-enum { LINES_PREFETCHED = 3, CACHE_LINE_BYTES = 64 };
+enum { HEAD_BYTES = 3 * AUR_CACHE_LINE_BYTES };
 
 static void set_ref(aur_page_ref *ref, aur_version *version) {
     ref->page = version->page;
@@ -11,11 +12,7 @@ static void set_ref(aur_page_ref *ref, aur_version *version) {
 
 /* Asks for the page's header and first slots, which every user looks at first, so that they arrive
  * while the pin is taken. */
-static void prefetch_head(const uint8_t *page) {
-    for (uint32_t line = 0; line < LINES_PREFETCHED; line++) {
-        __builtin_prefetch(page + line * CACHE_LINE_BYTES);
-    }
-}
+static void prefetch_head(const uint8_t *page) { aur_prefetch(page, HEAD_BYTES); }
 
 void aur_buffer_prefetch_way(const aur_buffer *buffer, aur_page_id page_id) {
     __builtin_prefetch(auri_hint_of(buffer, page_id));
