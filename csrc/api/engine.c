@@ -2,6 +2,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/api_private.h"
 
@@ -35,9 +36,18 @@ static aur_status source_harden(void *context, aur_error *error) {
 
 /* ---- create and destroy ---- */
 
+/* Whoever removed the file of the lock, or put another in its place, let others in. */
+static bool has_lock(void *context) {
+    const aur_engine *engine = context;
+    struct stat found;
+    return fstat(engine->options.lock_descriptor, &found) != 0 || found.st_nlink > 0;
+}
+
 static aur_status create_quorum(aur_engine *engine) {
     const aur_engine_options *options = &engine->options;
     const aur_quorum_options quorum_options = {
+        .is_ours = options->lock_descriptor > 0 ? has_lock : NULL,
+        .owner = engine,
         .copies = options->copies,
         .drive = options->drive,
         .group_pages = options->group_pages,

@@ -252,8 +252,10 @@ void auri_copy_check(auri_copy *copy) {
     aur_error error;
     aur_error_clear(&error);
     auri_quorum_lock(quorum);
-    if (copy->failed || !auri_copy_pin(copy)) {
+    auri_watermarks_fence_if_taken(quorum);
+    if (quorum->fenced || copy->failed || !auri_copy_pin(copy)) {
         auri_quorum_unlock(quorum);
+        auri_quorum_announce(quorum);
         return;
     }
     auri_quorum_unlock(quorum);

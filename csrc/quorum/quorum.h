@@ -60,6 +60,11 @@ typedef struct aur_quorum_options {
     uint64_t group_pages;   /* pages per protection group */
     uint32_t page_bytes;
     uint32_t planted_bugs;
+    /* Whether nobody else can have taken the volume meanwhile; asked with the quorum's lock held,
+     * before anything is written, and again before it is acknowledged, when it is on disk. NULL:
+     * nobody can. */
+    bool (*is_ours)(void *context);
+    void *owner;
 } aur_quorum_options;
 
 /* What is shipped at one moment. frames[i] is one group's part, sealed; the quorum takes over the
@@ -79,7 +84,8 @@ typedef struct aur_watermarks {
     uint64_t bytes_in_flight;
     uint64_t changes;  /* how often a copy failed, turned out damaged or was replaced */
     aur_status status; /* AUR_OK; AUR_ERR_QUORUM: some group has fewer healthy segments than a write
-                        * needs; AUR_ERR_FENCED: a segment has promised a newer epoch */
+                        * needs; AUR_ERR_FENCED: a segment has promised a newer epoch, or the
+                        * volume is no longer ours */
 } aur_watermarks;
 
 enum aur_copy_state {

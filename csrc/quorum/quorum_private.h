@@ -186,6 +186,8 @@ void auri_copy_check(auri_copy *copy);
 bool auri_flights_reserve(aur_quorum *quorum);
 void auri_watermarks_advance(auri_group *group);
 void auri_watermarks_judge(aur_quorum *quorum);
+/* Ends the writer if another may have taken the volume. */
+void auri_watermarks_fence_if_taken(aur_quorum *quorum);
 uint64_t auri_group_healthy(const auri_group *group);
 
 /* background.c: the storage worker and the watch over deleted files. Start and stop without the

@@ -71,10 +71,28 @@ static void move_to(aur_quorum *quorum, const auri_flight *flight) {
     }
 }
 
+void auri_watermarks_fence_if_taken(aur_quorum *quorum) {
+    if (!quorum->fenced && quorum->options.is_ours != NULL &&
+        !quorum->options.is_ours(quorum->options.owner)) {
+        quorum->fenced = true;
+        auri_watermarks_judge(quorum);
+    }
+}
+
+/* Who took the volume meanwhile may have read the log before this was in it: it is asked for only
+ * now that it is. */
 static void complete_flights(aur_quorum *quorum) {
+    bool is_asked = false;
     while (quorum->flight_first < quorum->flight_end) {
         const auri_flight *flight = flight_at(quorum, quorum->flight_first);
         if (flight->remaining != 0) {
+            break;
+        }
+        if (!is_asked) {
+            auri_watermarks_fence_if_taken(quorum);
+            is_asked = true;
+        }
+        if (quorum->fenced) {
             break;
         }
         move_to(quorum, flight);
@@ -175,7 +193,8 @@ static void queue(aur_quorum *quorum, const aur_boxcar *boxcar) {
 void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar) {
     AUR_ASSERT(boxcar->frame_count > 0);
     auri_quorum_lock(quorum);
-    if (!quorum->running || quorum->out_of_memory) {
+    auri_watermarks_fence_if_taken(quorum); /* nothing is written into logs that are another's */
+    if (!quorum->running || quorum->out_of_memory || quorum->fenced) {
         forget(boxcar);
     } else if (!reserve(quorum, boxcar)) {
         forget(boxcar);
@@ -269,7 +288,8 @@ aur_status aur_quorum_explain(aur_quorum *quorum, aur_error *error) {
     const aur_status status = quorum->status;
     if (status == AUR_ERR_FENCED) {
         (void)aur_fail(error, AUR_ERR_FENCED,
-                       "a newer writer has taken over the volume: reopen the database");
+                       "a newer writer has taken over the volume, or its LOCK file was removed: "
+                       "reopen the database");
     } else if (status != AUR_OK) {
         explain_loss(quorum, error);
     }

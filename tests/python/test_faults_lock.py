@@ -47,6 +47,41 @@ def test_second_open_in_another_process(tmp_path: Path) -> None:
         db.put(b"k", b"v")
 
 
+TAKE = """
+import sys, aurora_engine as aurora
+with aurora.open(sys.argv[1]) as db:
+    db[b"second"] = b"writer"
+"""
+
+
+@pytest.mark.parametrize("patience_s", [0, 0.5])
+def test_who_lost_the_file_of_the_lock_gives_way(tmp_path: Path, patience_s: float) -> None:
+    with aurora.open(tmp_path) as first:
+        first[b"first"] = b"writer"
+        (tmp_path / "LOCK").unlink()
+        time.sleep(patience_s)  # so that it notices by itself, or at its next write
+        subprocess.run([sys.executable, "-c", TAKE, str(tmp_path)], check=True)
+        with pytest.raises(aurora.FencedError, match="LOCK"):
+            first.put(b"late", b"write")
+        with pytest.raises(aurora.AuroraError):
+            first.backtrack(to=first.durable_lsn)
+        with pytest.raises(aurora.AuroraError):
+            first.repair()
+        with pytest.raises(aurora.FencedError):
+            first.delete(b"first")
+    with aurora.open(tmp_path) as db:
+        assert dict(db.scan()) == {b"first": b"writer", b"second": b"writer"}
+        assert db.verify().ok
+        assert {segment.state for segment in db.status().segments} == {"ok"}
+
+
+def test_an_open_that_fails_late_gives_the_lock_back(tmp_path: Path) -> None:
+    aurora.open(tmp_path).close()
+    with pytest.raises(MemoryError):
+        aurora.open(tmp_path, cache_bytes=1 << 62)
+    aurora.open(tmp_path).close()
+
+
 def test_a_link_leads_to_the_same_lock(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "volume")
     with (

@@ -40,6 +40,9 @@ typedef struct aur_engine_options {
     bool ungated;          /* one thread plays many clients (simulator): its reads do not wait for
                             * its own commits */
     uint32_t planted_bugs; /* 0 outside tests */
+    int lock_descriptor;   /* of the locked file that makes the volume this process's: once it has
+                            * no name, another process may have it, and nothing is acknowledged.
+                            * 0: there is none */
     uint64_t (*wall_us)(void *context); /* NULL: the system's clock */
     void *clock_context;
 } aur_engine_options;

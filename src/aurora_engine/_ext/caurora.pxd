@@ -81,6 +81,7 @@ cdef extern from "aurora/engine.h" nogil:
         bint read_volatile
         bint ungated
         uint32_t planted_bugs
+        int lock_descriptor
         uint64_t (*wall_us)(void *context) noexcept nogil
         void *clock_context
 

@@ -28,6 +28,7 @@ class Engine(EngineHistory):
         ungated: bool = False,
         planted_bugs: int = 0,
         clock: VirtualClock | None = None,
+        lock_descriptor: int = 0,
     ) -> Self: ...
     def add_group(self, segments: Iterable[Segment | None]) -> None: ...
     def start(

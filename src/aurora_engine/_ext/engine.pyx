@@ -252,7 +252,7 @@ cdef class Engine(EngineHistory):
         self, bytes volume_id not None, uint32_t page_bytes, uint32_t copies, uint64_t group_pages,
         uint64_t cache_bytes, uint64_t volume_pages, str drive not None="ring",
         bint read_volatile=False, bint ungated=False, uint32_t planted_bugs=0,
-        VirtualClock clock=None
+        VirtualClock clock=None, int lock_descriptor=0
     ):
         cdef aur_engine_options options
         cdef aur_error error
@@ -271,6 +271,7 @@ cdef class Engine(EngineHistory):
         options.read_volatile = read_volatile
         options.ungated = ungated
         options.planted_bugs = planted_bugs
+        options.lock_descriptor = lock_descriptor
         if clock is not None:
             options.wall_us = read_clock
             options.clock_context = &clock._now_us

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.segment import Segment
-from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError, VolumeFullError
+from aurora_engine.errors import (
+    AuroraError,
+    CorruptionError,
+    FencedError,
+    QuorumLostError,
+    VolumeFullError,
+)
 from aurora_engine.volume.layout import Layout
 from aurora_engine.volume.lineage import Lineage, lineage_of
 from aurora_engine.volume.members import has_room, joined, may_return, open_segment, surveyed
@@ -152,6 +158,14 @@ class Copies:
             segment.fail("the copy was taken out of service")
             self._retired.append((place, segment))
         self.close_retired()
+
+    def give_way(self, fenced: FencedError) -> None:
+        """The volume is another writer's now: nothing is done to its files any more.
+
+        Neither is it recovered in place, which would take it from the writer that followed.
+        """
+        for segment in self.in_service.values():
+            segment.fail(str(fenced))
 
     def close_retired(self) -> None:
         """Closes what was retired and is neither in use nor, perhaps, about to be copied."""

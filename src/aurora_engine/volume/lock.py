@@ -67,6 +67,11 @@ class WriterLock:
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 
+    @property
+    def descriptor(self) -> int:
+        """Of the file that is locked. Once the file has no name, others may lock another one."""
+        return self._descriptor
+
     def release(self) -> None:
         """Gives the lock up. Idempotent."""
         if self._descriptor >= 0:

@@ -81,6 +81,7 @@ class Volume:
             VOLUME_BYTES_MAX // metadata.page_bytes,
             "ring",
             options.durability == "async",
+            lock_descriptor=found.lock.descriptor,
         )
         self._copies = Copies(found.layout, self.engine)
         self._options = options
@@ -100,7 +101,12 @@ class Volume:
         DatabaseLockedError, CorruptionError, VersionError, StorageIOError, ValueError
             As `find_or_create` says.
         """
-        volume = cls(find_or_create(Path(os.fsdecode(path)).absolute(), options), options)
+        found = find_or_create(Path(os.fsdecode(path)).absolute(), options)
+        try:
+            volume = cls(found, options)
+        except BaseException:
+            found.lock.release()
+            raise
         try:
             volume._start()
         except BaseException:
@@ -277,15 +283,15 @@ class Volume:
             if self._closed:
                 return []
             seen = self._copies.observe()
+            stopped = self.engine.status().write_error
+            if isinstance(stopped, FencedError):
+                self._copies.give_way(stopped)
+                return []
             if any(observation.condition is CopyCondition.LOST for observation in seen.values()):
                 self._copies.bring_back(self.past.history.rewinds)
                 seen = self._copies.observe()
-            stopped = self.engine.status().write_error
-            # A fenced writer stays fenced: recovering in place would take the volume from the
-            # writer that followed it.
-            serving = isinstance(stopped, FencedError) or (
-                self._copies.serving_writes and stopped is None
-            )
+                stopped = self.engine.status().write_error
+            serving = self._copies.serving_writes and stopped is None
             return self._repair.observe(
                 time.monotonic(), seen, serving_writes=serving, at_once=at_once, refused=refused
             )
@@ -361,12 +367,11 @@ class Volume:
             if self._closed:
                 return False
             self._copies.observe()
-            self._copies.bring_back(self.past.history.rewinds)
-            refused = self.engine.status().write_error
-            if self._copies.serving_writes and refused is None:
-                return True
-            if isinstance(refused, FencedError):
+            if isinstance(self.engine.status().write_error, FencedError):
                 return False
+            self._copies.bring_back(self.past.history.rewinds)
+            if self._copies.serving_writes and self.engine.status().write_error is None:
+                return True
             full = [o for o in self._copies.observe().values() if o.condition is CopyCondition.FULL]
             if full:
                 error = VolumeFullError(
