@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -202,7 +202,12 @@ def test_before_the_creation() -> None:
 
 
 def test_after_the_creation_and_before_the_first_commit() -> None:
-    assert History([]).resolve(at(0.5), COMMITS, bounds()) == 0
+    made = replace(bounds(horizon=10), creation=10)
+    assert History([]).resolve(at(0.5), COMMITS, made) == 10
+    for lsn in (0, 9):
+        with pytest.raises(SnapshotTooOldError, match=r"before the volume was created.*LSN 10"):
+            History([]).resolve(lsn, COMMITS, made)
+    assert History([]).resolve(10, COMMITS, made) == 10
     kept = FakeCommits(COMMITS.commits, first=40)
     with pytest.raises(SnapshotTooOldError, match="no longer retained"):
         History([]).resolve(at(0.5), kept, bounds(horizon=40))

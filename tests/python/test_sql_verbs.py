@@ -92,3 +92,23 @@ def test_cursors_of_other_kinds(conn: sql.Connection) -> None:
         conn.cursor(None)
     assert conn.execute("SELECT x FROM t").fetchmany() == [(0,)]
     assert conn.execute("SELECT x FROM t").fetchmany(2) == [(0,), (1,)]
+
+
+def test_where_a_connection_stands_between_transactions(db: aurora.Database) -> None:
+    one, other = aurora.connect(db), aurora.connect(db)
+    one.execute("CREATE TABLE t (x)")
+    one.execute("INSERT INTO t VALUES (1)")
+    one.commit()
+    other.execute("INSERT INTO t VALUES (2)")
+    other.commit()
+    (before,) = one.execute("SELECT aurora_lsn()").fetchone()
+    assert before == one.execute("SELECT aurora_lsn() FROM t").fetchone()[0]
+    other.execute("DELETE FROM t")
+    other.commit()
+    db.backtrack(before)
+    assert one.execute("SELECT count(*) FROM t").fetchone() == (2,)
+    (now_lsn,) = one.execute("SELECT aurora_lsn()").fetchone()
+    with one.at(now_lsn) as now:
+        assert now.execute("SELECT count(*) FROM t").fetchone() == (2,)
+    one.close()
+    other.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -82,6 +83,28 @@ def test_moments_that_cannot_be_seen(db: aurora.Database) -> None:
         db.at(datetime(2001, 1, 1, tzinfo=UTC))
     with pytest.raises(aurora.SnapshotTooOldError, match="oldest moment"):
         db.at(timedelta(days=10_000))
+
+
+def test_there_is_no_moment_before_the_volume_was_made(db: aurora.Database) -> None:
+    oldest = db.status().oldest_lsn
+    db.put(b"k", b"v")
+    assert 0 < oldest == db.status().oldest_lsn
+    for lsn in (0, 1, oldest - 1):
+        for go in (db.at, db.backtrack, lambda lsn: aurora.connect(db, as_of=lsn)):
+            with pytest.raises(aurora.SnapshotTooOldError, match="before the volume") as refused:
+                go(lsn)
+            assert refused.value.lsn == oldest
+    with db.at(oldest) as view, db.at(db.status().oldest_time) as same:
+        assert (view.lsn, list(view.scan())) == (same.lsn, []) == (oldest, [])
+    with aurora.connect(db, as_of=oldest) as past, pytest.raises(sqlite3.OperationalError):
+        past.execute("CREATE TABLE t (x)")
+    undo = db.backtrack(oldest).undo_lsn
+    assert list(db.scan()) == []
+    db.put(b"other", b"v")
+    assert list(db.scan()) == [(b"other", b"v")]
+    db.backtrack(undo)
+    assert list(db.scan()) == [(b"k", b"v")]
+    assert db.verify().ok
 
 
 def test_a_commit_of_ones_own_need_not_be_durable_yet(db: aurora.Database, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ class SqlDatabases:
         state = self._sql.take_state(connection)
         return state if state.error else state._replace(error=self._sql.open_error())
 
+    def moment(self, connection: int) -> int:
+        """The LSN that a connection reads at, or, between transactions, the newest it could."""
+        state = self._sql.take_state(connection)
+        return state.read_point or max(state.last_commit, self._engine.durable_lsn)
+
     def open_error(self) -> Exception | None:
         """Why this thread could not open a database last."""
         return self._sql.open_error()

@@ -19,8 +19,7 @@ def install_functions(connection: ConnectionVerbs) -> None:
     database, number = connection.database, connection._id
 
     def lsn() -> int:
-        state = database.sql.state(number)
-        return state.read_point or state.last_commit or database.durable_lsn
+        return database.sql.moment(number)
 
     def time() -> str:
         then = database.moment_time(lsn()).astimezone(UTC)

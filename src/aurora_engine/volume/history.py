@@ -52,6 +52,8 @@ class Bounds:
     created_us: int
     pins: tuple[int, ...] = ()
     """Moments below the horizon that open views keep."""
+    creation: int = 0
+    """LSN of the commit that made the volume, if it is the oldest retained moment, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,8 @@ class History:
             )
         if lsn in bounds.pins:
             return lsn
+        if lsn < bounds.creation:
+            raise self._before_creation(f"LSN {lsn}", commits, bounds)
         if lsn < bounds.horizon:
             raise self.too_old(f"LSN {lsn}", commits, bounds)
         # An LSN inside of a commit would show half of it (I2).
@@ -219,9 +223,9 @@ class History:
         if time_us < bounds.created_us:
             raise self._before_creation(named, commits, bounds)
         moment = self.at_time(commits, time_us)
-        if moment is None and bounds.horizon == 0:
-            # Nothing was committed yet.
-            return 0
+        if moment is None and bounds.creation > 0:
+            # The volume was being made.
+            return bounds.creation
         if moment is None:
             raise self.too_old(named, commits, bounds)
         if moment.lsn >= bounds.horizon:

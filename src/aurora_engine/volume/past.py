@@ -92,9 +92,8 @@ class Past:
         self._cause: Cause = "window"
         metadata = keeper.metadata
         self._oldest = Moment(0, metadata.created_us)
-        self._retention = Retention(
-            timedelta(seconds=metadata.backtrack_window_s), metadata.history_bytes
-        )
+        self._creation = 0
+        self._retention = Retention(metadata.backtrack_window, metadata.history_bytes)
 
     def served(self, rewinds: Lineage) -> None:
         """The engine was started, or started again, with these rewinds."""
@@ -106,13 +105,40 @@ class Past:
     def bounds(self) -> Bounds:
         """What can be asked for now."""
         horizon = self._engine.horizon
+        vdl = self._engine.status().vdl
+        creation = self._creation_below(vdl) if horizon == 0 else 0
         return Bounds(
-            horizon,
-            self._engine.status().vdl,
+            max(horizon, creation),
+            vdl,
             time.time_ns() // 1000,
             self._keeper.metadata.created_us,
             tuple(self._engine.pins(horizon)),
+            creation,
         )
+
+    def _creation_below(self, vdl: int) -> int:
+        """The LSN of the first commit of all, by which the volume was made; 0 when none is known.
+
+        Before it there is no moment to be seen: pages that every volume has are not there.
+        """
+        if self._creation == 0:
+            try:
+                self._creation = self._first_commit(vdl)
+            except AuroraError as error:
+                # No copy can tell just now.
+                _log.warning("when the volume was made cannot be read: %s", error)
+        return self._creation
+
+    def _first_commit(self, upto: int) -> int:
+        below, found = 0, 0
+        while below < upto:
+            middle = (below + upto) // 2
+            commit = self._engine.commit_at_lsn(middle + 1)
+            if commit is None:
+                below = middle + 1
+            else:
+                found, upto = commit[0], min(commit[0] - 1, middle)
+        return found
 
     # ---- looking ----
 
@@ -127,7 +153,16 @@ class Past:
         return Moment(lsn, bounds.created_us if found is None else found.time_us)
 
     def time(self, lsn: int) -> datetime:
-        """Since when a moment was the present, in UTC."""
+        """Since when a moment was the present, in UTC.
+
+        Raises
+        ------
+        ValueError
+            If the LSN is negative, or no commit has got it yet.
+        """
+        head = self._engine.status().head
+        if not 0 <= lsn <= head:
+            raise ValueError(f"no commit has LSN {lsn}; the newest one has {head}")
         return time_of(self.moment(lsn).time_us)
 
     def _await_moment(self, at: At) -> None:
