@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 import os
 import sys
@@ -376,6 +377,10 @@ class Database(TableVerbs, PastVerbs):
             raise ValueError(f"no commit has LSN {lsn}; the newest one has {head}")
         if timeout is not None and not isinstance(timeout, int | float):
             raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+        if timeout is not None and not timeout < threading.TIMEOUT_MAX:
+            if math.isnan(timeout):
+                raise ValueError("timeout must be a number of seconds, not nan")
+            timeout = None
         if not self._source.wait_durable(lsn, timeout):
             raise TimeoutError(
                 f"LSN {lsn} was not durable within {timeout} s; durable is {self.durable_lsn}"

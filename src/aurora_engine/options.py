@@ -15,6 +15,7 @@ __all__ = ["Topology"]
 
 CACHE_BYTES_DEFAULT = 128 << 20
 CACHE_BYTES_MIN = 1 << 20
+CACHE_BYTES_MAX = (1 << 63) - 1
 PAGE_BYTES_DEFAULT = 8192
 PAGE_BYTES_MIN = 4096
 PAGE_BYTES_MAX = 65536
@@ -229,4 +230,4 @@ def checked_cache_bytes(cache_bytes: object) -> int:
     TypeError, ValueError
         If it is no int or below 1 MiB.
     """
-    return _whole("cache_bytes", cache_bytes, CACHE_BYTES_MIN)
+    return _whole("cache_bytes", cache_bytes, CACHE_BYTES_MIN, CACHE_BYTES_MAX)

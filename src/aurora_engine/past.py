@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -92,9 +93,15 @@ class PastVerbs(ABC):
         return self._volume.past.pinned(at)
 
     def moment_time(self, lsn: int) -> datetime:
-        """Since when a moment was the present, in UTC."""
+        """Since when a moment was the present, in UTC.
+
+        Raises
+        ------
+        ValueError
+            If the LSN is negative, or no commit has got it yet.
+        """
         self._require_open()
-        return self._volume.past.time(lsn)
+        return self._volume.past.time(operator.index(lsn))
 
     def backtrack(self, to: At, *, dry_run: bool = False) -> Rewind:
         """Makes a moment of the past the present again, in place, whatever the distance.

@@ -90,6 +90,9 @@ class Snapshot(ViewVerbs):
         self._source.rollback()
 
     def __enter__(self) -> Self:
+        if self._source.closed:
+            # Raises what the end was.
+            self._source.read_point  # noqa: B018
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -102,7 +103,11 @@ class FakeKeeper:
 
     def __init__(self, failing: int) -> None:
         self.metadata = SimpleNamespace(
-            groups=1, copies=COPIES, created_us=1, backtrack_window_s=3600.0, history_bytes=None
+            groups=1,
+            copies=COPIES,
+            created_us=1,
+            backtrack_window=timedelta(hours=72),
+            history_bytes=None,
         )
         self.segments = {(0, copy): FakeCopy(fails=copy < failing) for copy in range(COPIES)}
         self.engine = FakeEngine()

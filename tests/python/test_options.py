@@ -17,6 +17,7 @@ import aurora_engine as aurora
         ("create", 1, TypeError),
         ("topology", ("a", "b"), TypeError),
         ("cache_bytes", 1000, ValueError),
+        ("cache_bytes", 1 << 64, ValueError),
         ("cache_bytes", 1e9, TypeError),
         ("cache_bytes", True, TypeError),
         ("page_bytes", 2048, ValueError),
@@ -131,3 +132,24 @@ def test_create_false_needs_a_database(tmp_path: Path) -> None:
     with pytest.raises(aurora.StorageIOError):
         aurora.open(tmp_path / "missing", create=False)
     assert not (tmp_path / "missing").exists()
+
+
+def test_times_at_the_end_of_what_can_be_told(tmp_path: Path) -> None:
+    with aurora.open(tmp_path, backtrack_window=timedelta.max) as db:
+        lsn = db.put(b"k", b"v")
+        db.set_backtrack_window(timedelta.max)
+        assert db.status().backtrack_window > timedelta(days=999_999_998)
+        for timeout in (float("inf"), 1e300):
+            db.wait_durable(lsn, timeout=timeout)
+        with pytest.raises(ValueError, match="timeout"):
+            db.wait_durable(lsn, timeout=float("nan"))
+        for never in (-1, lsn + 1):
+            with pytest.raises(ValueError, match="no commit has LSN"):
+                db.moment_time(never)
+        view = db.snapshot()
+        view.close()
+        with pytest.raises(aurora.DatabaseClosedError), view:
+            pass
+    with aurora.open(tmp_path) as db:
+        assert db[b"k"] == b"v"
+        assert db.status().backtrack_window > timedelta(days=999_999_998)

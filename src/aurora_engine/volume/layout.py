@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ METADATA_NAME = "volume.json"
 CREATING_NAME = "volume.creating"
 CLONING_NAME = "volume.cloning"
 LOCK_NAME = "LOCK"
+
+WINDOW_S_MAX = timedelta(days=timedelta.max.days).total_seconds()
+"""The longest timedelta of all, as a number of seconds, is rounded up to one that is none."""
 
 _SEGMENT_NAME = re.compile(r"group-(\d{5,})-copy-(\d+)")
 
@@ -56,6 +60,11 @@ class Metadata:
     def copies(self) -> int:
         """Copies of each protection group."""
         return len(self.zones) * self.copies_per_zone
+
+    @property
+    def backtrack_window(self) -> timedelta:
+        """How far back every moment is kept; the longest ones end with a whole day."""
+        return timedelta(seconds=min(self.backtrack_window_s, WINDOW_S_MAX))
 
     def changed(self, **changes: Any) -> Metadata:
         """The next revision, with ``changes``."""

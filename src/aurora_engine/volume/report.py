@@ -105,7 +105,7 @@ def volume_status(
         data_bytes=status.pages_used * metadata.page_bytes,
         disk_bytes=sum(copy.log_bytes + copy.layer_bytes for copy in copies),
         own_bytes=sum(copy.own_bytes for copy in copies),
-        backtrack_window=timedelta(seconds=metadata.backtrack_window_s),
+        backtrack_window=metadata.backtrack_window,
         actual_backtrack_window=_window(kept),
         oldest_lsn=kept.oldest.lsn,
         oldest_time=oldest,
