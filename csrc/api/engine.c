@@ -45,8 +45,10 @@ static bool has_lock(void *context) {
 
 static aur_status create_quorum(aur_engine *engine) {
     const aur_engine_options *options = &engine->options;
+    /* A file system that does not count names has nothing to tell. */
+    const bool can_tell = options->lock_descriptor > 0 && has_lock(engine);
     const aur_quorum_options quorum_options = {
-        .is_ours = options->lock_descriptor > 0 ? has_lock : NULL,
+        .is_ours = can_tell ? has_lock : NULL,
         .owner = engine,
         .copies = options->copies,
         .drive = options->drive,
