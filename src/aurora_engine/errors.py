@@ -75,6 +75,11 @@ class StorageIOError(AuroraError, OSError):
 
     status_name = "AUR_ERR_IO"
 
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        if isinstance(self.filename, str):
+            self.file = self.filename
+
 
 class VolumeFullError(AuroraError):
     """No space is left on the disks that a write quorum needs, or a volume is at its largest."""
@@ -95,7 +100,7 @@ class QuorumLostError(AuroraError):
 
 
 class FencedError(AuroraError):
-    """A newer writer has taken over the volume; this handle can never write again."""
+    """Another writer has the volume, or may have it; this handle can never write again."""
 
     status_name = "AUR_ERR_FENCED"
 

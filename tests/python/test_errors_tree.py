@@ -37,6 +37,14 @@ def test_every_class_is_public() -> None:
         assert cls.__doc__
 
 
+def test_a_refused_path_is_the_file_concerned(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(aurora.StorageIOError) as refused:
+        aurora.open(tmp_path / "file")
+    assert refused.value.file == refused.value.filename == str(tmp_path / "file")
+    assert pickle.loads(pickle.dumps(refused.value)).file == refused.value.file
+
+
 def test_an_error_carries_its_place() -> None:
     error = exception_for(
         STATUSES["AUR_ERR_CORRUPT"],
