@@ -120,6 +120,18 @@ aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeo
     return status;
 }
 
+void aur_sql_interrupt(aur_sql *sql, uint64_t connection) {
+    aur_sql_connection *found;
+    if (lock_connection(sql, connection, &found, NULL) == AUR_OK) {
+        for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+            if (is_together(at, found)) {
+                auri_ticket_interrupt(&at->database->ticket, at);
+            }
+        }
+        (void)pthread_mutex_unlock(&sql->lock);
+    }
+}
+
 aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *error) {
     aur_sql_connection *found;
     aur_status status = lock_connection(sql, connection, &found, error);

@@ -179,10 +179,13 @@ static aur_status take_ticket(aur_sql_connection *connection, aur_error *error) 
     if (status != AUR_OK) {
         return status;
     }
-    status = auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection));
+    const auri_watch watch = {auri_sql_call_goes_on, connection->sql};
+    status =
+        auri_ticket_take(&connection->database->ticket, connection, timeout_ns(connection), &watch);
     connection->has_ticket = status == AUR_OK;
     if (status != AUR_OK) {
-        connection->was_refused = !connection->has_handler; /* it may get it in its sleep */
+        /* It may get it in its sleep. */
+        connection->was_refused = status == AUR_TIMEOUT && !connection->has_handler;
         return aur_fail(error, status, "another connection writes database '%s'",
                         connection->database->name);
     }

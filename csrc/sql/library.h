@@ -39,6 +39,8 @@ void auri_vfs_fill(auri_sql_library *library);
  * again at once, because it has the ticket. */
 void auri_vfs_expect_retry(const aur_sql_connection *connection, aur_status status);
 bool auri_vfs_was_refused(void);
+/* Whether SQLite's own busy handler slept when the wait was called off; told once. */
+bool auri_vfs_take_interruption(void);
 
 /* The libraries of a volume that is closed: nobody opens files through them any more; and of one
  * that is gone. Their memory is kept until the next volume goes, because SQLite may be in the

@@ -90,7 +90,7 @@ void aur_sql_close(aur_sql *sql) {
 }
 
 void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past) {
-    static const aur_sql_past unknown = {NULL, NULL, NULL};
+    static const aur_sql_past unknown = {.context = NULL};
     (void)pthread_mutex_lock(&sql->lock);
     sql->past = past == NULL ? unknown : *past;
     (void)pthread_mutex_unlock(&sql->lock);
@@ -101,6 +101,19 @@ aur_sql_past auri_sql_past(aur_sql *sql) {
     const aur_sql_past past = sql->past;
     (void)pthread_mutex_unlock(&sql->lock);
     return past;
+}
+
+bool auri_sql_goes_on(aur_sql *sql) {
+    const aur_sql_past past = auri_sql_past(sql);
+    return past.goes_on == NULL || past.goes_on(past.context);
+}
+
+bool auri_sql_call_goes_on(void *context) {
+    aur_sql *sql = context;
+    auri_sql_leave(sql);
+    const bool goes_on = auri_sql_goes_on(sql);
+    atomic_fetch_add_explicit(&sql->calls, 1, memory_order_seq_cst);
+    return goes_on && !atomic_load_explicit(&sql->is_closed, memory_order_seq_cst);
 }
 
 /* ---- databases ---- */

@@ -135,6 +135,12 @@ auri_sql_database *auri_sql_database_of(aur_sql *sql, const char *name, size_t n
 /* What is known of the past: a copy, all zero when nobody knows it. */
 aur_sql_past auri_sql_past(aur_sql *sql);
 
+/* Whether a wait goes on, by whoever drives SQL. */
+bool auri_sql_goes_on(aur_sql *sql);
+/* The same in the middle of a call, which does not count meanwhile: whoever is asked may close the
+ * volume, and then the wait is over. */
+bool auri_sql_call_goes_on(void *sql);
+
 /* ---- connection.c ---- */
 
 /* `moment` 0: the present. Counted as a reference of `sql`. */
@@ -142,11 +148,12 @@ aur_status auri_connection_open(aur_sql *sql, const char *name, size_t name_byte
                                 aur_sql_connection **connection_out, aur_error *error) AUR_CHECKED;
 void auri_connection_close(aur_sql_connection *connection);
 
-/* Takes a view, and before that the ticket for a statement that will write: AUR_TIMEOUT.
- * AUR_ERR_CLOSED and others. */
+/* Takes a view, and before that the ticket for a statement that will write: AUR_TIMEOUT,
+ * AUR_INTERRUPTED. AUR_ERR_CLOSED and others. */
 aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
-/* Takes the ticket and begins to stage. AUR_TIMEOUT: somebody else has it. AUR_ERR_CONFLICT: the
- * view is old. AUR_ERR_READ_ONLY, AUR_ERR_QUORUM, AUR_ERR_FENCED. */
+/* Takes the ticket and begins to stage. AUR_TIMEOUT: somebody else has it. AUR_INTERRUPTED: the
+ * wait for it was called off. AUR_ERR_CONFLICT: the view is old. AUR_ERR_READ_ONLY, AUR_ERR_QUORUM,
+ * AUR_ERR_FENCED. */
 aur_status auri_connection_reserve(aur_sql_connection *connection, aur_error *error) AUR_CHECKED;
 /* Drops what is staged and gives the ticket up. */
 void auri_connection_abandon(aur_sql_connection *connection);

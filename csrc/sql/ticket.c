@@ -7,6 +7,7 @@ struct auri_ticket_waiter {
     const void *who;
     uint64_t since_ns;
     bool is_called; /* told that the ticket is free, and has not looked yet */
+    bool is_interrupted;
     pthread_cond_t is_given;
 };
 
@@ -69,47 +70,88 @@ static void wake_first(auri_ticket *ticket) {
     }
 }
 
-/* In line until it is given, deserted in front of the first, or the time is over. Locked. */
-static aur_status stand_in_line(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
-    uint64_t now = aur_monotonic_ns();
-    auri_ticket_waiter waiter = {.who = who, .since_ns = now};
+static void init_condition(pthread_cond_t *condition) {
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&waiter.is_given, &attributes);
+    (void)pthread_cond_init(condition, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    enqueue(ticket, &waiter);
-    const uint64_t until = now + timeout_ns;
-    while (ticket->holder != who && now < until) {
-        if (ticket->first == &waiter && is_deserted(ticket, now)) {
-            give(ticket, who);
+}
+
+static uint64_t earlier(uint64_t left, uint64_t right) { return left < right ? left : right; }
+
+/* Keeps its place in line meanwhile, and may be given the ticket. Locked, but for the question. */
+static void ask(auri_ticket *ticket, auri_ticket_waiter *waiter, const auri_watch *watch) {
+    (void)pthread_mutex_unlock(&ticket->lock);
+    const bool goes_on = watch->goes_on(watch->context);
+    (void)pthread_mutex_lock(&ticket->lock);
+    waiter->is_interrupted = waiter->is_interrupted || !goes_on;
+}
+
+/* Until it is given, deserted in front of the first, called off, or the time is over. Locked. */
+static void stand_in_line(auri_ticket *ticket, auri_ticket_waiter *waiter, uint64_t until,
+                          const auri_watch *watch) {
+    uint64_t now = waiter->since_ns;
+    uint64_t asked_ns = now;
+    while (ticket->holder != waiter->who && now < until && !waiter->is_interrupted) {
+        if (ticket->first == waiter && is_deserted(ticket, now)) {
+            give(ticket, waiter->who);
             break;
         }
-        waiter.is_called = false;
-        wait_until(ticket, &waiter,
-                   ticket->is_idle && ticket->idle_until_ns < until ? ticket->idle_until_ns
-                                                                    : until);
+        waiter->is_called = false;
+        uint64_t wake_ns = ticket->is_idle ? earlier(ticket->idle_until_ns, until) : until;
+        wake_ns = watch != NULL ? earlier(asked_ns + AURI_TICKET_WATCH_NS, wake_ns) : wake_ns;
+        wait_until(ticket, waiter, wake_ns);
         now = aur_monotonic_ns();
+        if (watch != NULL && now - asked_ns >= AURI_TICKET_WATCH_NS && now < until) {
+            ask(ticket, waiter, watch);
+            now = aur_monotonic_ns();
+            asked_ns = now;
+        }
     }
+}
+
+/* Locked. */
+static aur_status await(auri_ticket *ticket, const void *who, uint64_t timeout_ns,
+                        const auri_watch *watch) {
+    auri_ticket_waiter waiter = {.who = who, .since_ns = aur_monotonic_ns()};
+    init_condition(&waiter.is_given);
+    enqueue(ticket, &waiter);
+    stand_in_line(ticket, &waiter, waiter.since_ns + timeout_ns, watch);
     dequeue(ticket, &waiter);
     if (ticket->is_idle || ticket->holder == NULL) {
         wake_first(ticket); /* another is first now, and has to look what that means */
     }
     (void)pthread_cond_destroy(&waiter.is_given);
-    return ticket->holder == who ? AUR_OK : AUR_TIMEOUT;
+    if (ticket->holder == who) {
+        return AUR_OK;
+    }
+    return waiter.is_interrupted ? AUR_INTERRUPTED : AUR_TIMEOUT;
 }
 
-aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) {
+aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns,
+                            const auri_watch *watch) {
     aur_status status = AUR_OK;
     (void)pthread_mutex_lock(&ticket->lock);
     const uint64_t now = aur_monotonic_ns();
     if (ticket->holder == who || (is_deserted(ticket, now) && !is_owed(ticket, now))) {
         give(ticket, who);
     } else {
-        status = timeout_ns == 0 ? AUR_TIMEOUT : stand_in_line(ticket, who, timeout_ns);
+        status = timeout_ns == 0 ? AUR_TIMEOUT : await(ticket, who, timeout_ns, watch);
     }
     (void)pthread_mutex_unlock(&ticket->lock);
     return status;
+}
+
+void auri_ticket_interrupt(auri_ticket *ticket, const void *who) {
+    (void)pthread_mutex_lock(&ticket->lock);
+    for (auri_ticket_waiter *at = ticket->first; at != NULL; at = at->next) {
+        if (at->who == who) {
+            at->is_interrupted = true;
+            (void)pthread_cond_signal(&at->is_given);
+        }
+    }
+    (void)pthread_mutex_unlock(&ticket->lock);
 }
 
 void auri_ticket_give_up(auri_ticket *ticket, const void *who) {

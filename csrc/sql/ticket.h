@@ -25,6 +25,15 @@
 
 #define AURI_TICKET_TURN_NS UINT64_C(1000000)
 
+/* A wait is looked after this often. */
+#define AURI_TICKET_WATCH_NS UINT64_C(100000000)
+
+/* Who is asked in the middle of a wait, without the ticket's lock, whether it goes on. */
+typedef struct auri_watch {
+    bool (*goes_on)(void *context);
+    void *context;
+} auri_watch;
+
 typedef struct auri_ticket_waiter auri_ticket_waiter;
 
 typedef struct auri_ticket {
@@ -40,8 +49,12 @@ typedef struct auri_ticket {
 void auri_ticket_init(auri_ticket *ticket);
 void auri_ticket_destroy(auri_ticket *ticket);
 
-/* Waits at most timeout_ns: AUR_OK, AUR_TIMEOUT. */
-aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns) AUR_CHECKED;
+/* Waits at most timeout_ns: AUR_OK, AUR_TIMEOUT. AUR_INTERRUPTED: `watch`, which may be NULL, has
+ * called the wait off, or auri_ticket_interrupt has. */
+aur_status auri_ticket_take(auri_ticket *ticket, const void *who, uint64_t timeout_ns,
+                            const auri_watch *watch) AUR_CHECKED;
+/* Ends the wait of `who`, if it waits now. */
+void auri_ticket_interrupt(auri_ticket *ticket, const void *who);
 void auri_ticket_give_up(auri_ticket *ticket, const void *who);
 
 /* The holder goes away for a moment; who waits may take it after `grace_ns`. */

@@ -12,6 +12,7 @@ static const auri_sql_library *library_of(const sqlite3_vfs *vfs) { return vfs->
  * it does not sleep before; or it waits for the ticket. `who` is an address only. */
 static _Thread_local struct {
     bool at_once;
+    bool is_interrupted; /* it is the last time: that handler would go on sleeping */
     auri_sql_database *database;
     const void *who;
 } retry;
@@ -122,6 +123,19 @@ static int current_time_ms(sqlite3_vfs *vfs, int64_t *out) {
     return system->xCurrentTimeInt64(system, out);
 }
 
+static void sleep_in_line(aur_sql *sql, int microseconds) {
+    auri_ticket *ticket = &retry.database->ticket;
+    const uint64_t timeout_ns = (uint64_t)microseconds * NS_PER_US;
+    retry.database = NULL;
+    const aur_status status = auri_sql_goes_on(sql)
+                                  ? auri_ticket_take(ticket, retry.who, timeout_ns, NULL)
+                                  : AUR_INTERRUPTED;
+    if (status == AUR_OK) {
+        auri_ticket_leave(ticket, retry.who, AURI_TICKET_GRACE_NS);
+    }
+    retry.is_interrupted = status == AUR_INTERRUPTED;
+}
+
 /* SQLite's own busy handler sleeps before it tries again, which would be with the ticket in hand,
  * or out of line. */
 static int sleep_us(sqlite3_vfs *vfs, int microseconds) {
@@ -131,11 +145,7 @@ static int sleep_us(sqlite3_vfs *vfs, int microseconds) {
         return microseconds;
     }
     if (retry.database != NULL && microseconds > 0) {
-        auri_ticket *ticket = &retry.database->ticket;
-        retry.database = NULL;
-        if (auri_ticket_take(ticket, retry.who, (uint64_t)microseconds * NS_PER_US) == AUR_OK) {
-            auri_ticket_leave(ticket, retry.who, AURI_TICKET_GRACE_NS);
-        }
+        sleep_in_line(library_of(vfs)->sql, microseconds);
         return microseconds;
     }
     return system->xSleep(system, microseconds);
@@ -157,6 +167,12 @@ void auri_vfs_expect_retry(const aur_sql_connection *connection, aur_status stat
 }
 
 bool auri_vfs_was_refused(void) { return retry.at_once; }
+
+bool auri_vfs_take_interruption(void) {
+    const bool is_interrupted = retry.is_interrupted;
+    retry.is_interrupted = false;
+    return is_interrupted;
+}
 
 void auri_vfs_fill(auri_sql_library *library) {
     const int system_bytes = library->system->szOsFile;

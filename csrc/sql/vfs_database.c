@@ -22,6 +22,8 @@ int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_c
         return SQLITE_OK;
     case AUR_TIMEOUT:
         return SQLITE_BUSY;
+    case AUR_INTERRUPTED:
+        return SQLITE_INTERRUPT;
     case AUR_ERR_CONFLICT:
         return SQLITE_BUSY_SNAPSHOT;
     case AUR_ERR_READ_ONLY:
@@ -162,8 +164,8 @@ static int file_size(sqlite3_file *file, int64_t *size_out) {
 /* ---- locks ---- */
 
 static aur_status lock_to(aur_sql_connection *connection, int level) {
-    aur_status status = AUR_OK;
-    if (connection->lock == AURI_SQL_UNLOCKED) {
+    aur_status status = auri_vfs_take_interruption() ? AUR_INTERRUPTED : AUR_OK;
+    if (status == AUR_OK && connection->lock == AURI_SQL_UNLOCKED) {
         status = auri_connection_begin(connection, &connection->error);
     }
     if (status == AUR_OK && level >= SQLITE_LOCK_RESERVED && connection->lock == AURI_SQL_SHARED) {

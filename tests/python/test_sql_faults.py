@@ -213,6 +213,103 @@ def test_a_child_process_cannot_use_connections(db: aurora.Database, conn: Conn)
     assert rows(conn) == [(1, 1), (2, 2)]
 
 
+WAITS = """
+import os, signal, sqlite3, sys, threading, time
+import aurora_engine as aurora
+from aurora_engine.sql.drivers import vfs_of
+
+db = aurora.open(sys.argv[1])
+holder, conn = aurora.connect(db), aurora.connect(db, timeout=30)
+holder.execute("CREATE TABLE t (a)")
+holder.commit()
+stock = sqlite3.connect(f"file:main?vfs={vfs_of(db.sql, sqlite3)}", uri=True, timeout=30)
+
+def stock_insert():
+    try:
+        stock.execute("INSERT INTO t VALUES (3)")
+    except sqlite3.OperationalError:  # what happened to it is told by the interpreter
+        for _ in range(1000):
+            time.time()
+        raise
+
+waits = {
+    "execute": lambda: conn.execute("INSERT INTO t VALUES (1)"),
+    "executemany": lambda: conn.executemany("INSERT INTO t VALUES (?)", [(2,)]),
+    "script": lambda: conn.executescript("BEGIN IMMEDIATE; COMMIT"),
+    "deferred": lambda: conn.executescript("BEGIN; SELECT * FROM t; DELETE FROM t; COMMIT"),
+    "stock": stock_insert,
+    "drop": lambda: db.sql.drop("main", timeout=30),
+}
+seen = []
+signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+holder.execute("INSERT INTO t VALUES (0)")
+for name, wait in waits.items():
+    for after, number in ((0.2, signal.SIGUSR1), (0.5, signal.SIGINT)):
+        threading.Timer(after, os.kill, (os.getpid(), number)).start()
+    begun = time.monotonic()
+    try:
+        wait()
+    except KeyboardInterrupt:
+        waited = time.monotonic() - begun
+        assert 0.45 < waited < 5, (name, waited)
+    else:
+        raise AssertionError(name)
+    assert not conn.in_transaction and not stock.in_transaction
+assert len(seen) == len(waits)  # a handler that raises nothing ends no wait
+holder.commit()
+for each in (conn, stock):
+    each.execute("INSERT INTO t VALUES (9)")
+    each.commit()
+assert conn.execute("SELECT a FROM t").fetchall() == [(0,), (9,), (9,)]
+
+holder.execute("INSERT INTO t VALUES (0)")
+signal.signal(signal.SIGALRM, lambda number, frame: db.close())
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+begun = time.monotonic()
+try:
+    conn.execute("INSERT INTO t VALUES (1)")
+except aurora.DatabaseClosedError:
+    assert time.monotonic() - begun < 5
+    print("all waits ended")
+"""
+
+
+def test_signals_end_the_wait_for_the_right_to_write(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS, str(tmp_path / "db")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.stdout, done.returncode) == ("all waits ended\n", 0), done.stderr
+
+
+def test_interrupt_ends_the_wait_for_the_right_to_write(db: aurora.Database, conn: Conn) -> None:
+    """Of one connection, with what is attached to it, and only while it waits."""
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    with (
+        closing(aurora.connect(db, name="second", timeout=60)) as other,
+        closing(aurora.connect(db, timeout=60, check_same_thread=False)) as patient,
+    ):
+        other.execute("ATTACH 'file:main' AS m")
+        other.interrupt()  # it does not wait yet
+        waiting = threading.Thread(target=patient.execute, args=("BEGIN IMMEDIATE",))
+        waiting.start()
+        threading.Timer(0.2, other.interrupt).start()
+        begun = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            other.execute("INSERT INTO m.t VALUES (2, 2)")
+        assert 0.15 < time.monotonic() - begun < 10
+        assert waiting.is_alive()
+        conn.commit()
+        waiting.join(30)
+        patient.rollback()
+        other.execute("INSERT INTO m.t VALUES (3, 3)")
+        other.commit()
+    assert rows(conn) == [(1, 1), (3, 3)]
+
+
 def test_a_second_process_is_told_who_has_the_volume(db: aurora.Database, tmp_path: Path) -> None:
     program = "import sys, aurora_engine as aurora; aurora.connect(sys.argv[1])"
     done = subprocess.run(

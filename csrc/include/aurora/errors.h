@@ -34,7 +34,8 @@
     X(AUR_TIMEOUT, 3, "the time slice is over")                                                    \
     X(AUR_GAP, 4, "the frame does not link to the segment's last record")                          \
     X(AUR_NEEDS_GROUPS, 5, "the volume must grow by protection groups first")                      \
-    X(AUR_NO_TABLE, 6, "no such table")
+    X(AUR_NO_TABLE, 6, "no such table")                                                            \
+    X(AUR_INTERRUPTED, 7, "the wait was called off")
 
 #define AUR_DEFINE_STATUS(name, value, text) name = value,
 typedef enum aur_status {

@@ -23,7 +23,8 @@ typedef struct aur_sql aur_sql;
 AUR_API AUR_CHECKED aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out,
                                               aur_error *error);
 
-/* What SQL asks of whoever knows the volume's past, in the thread that runs the statement. */
+/* What SQL asks of whoever drives it, in the thread that runs the statement: about the volume's
+ * past, and about the time. */
 typedef struct aur_sql_past {
     void *context;
     /* The LSN of the moment that the text of an `as_of` names. */
@@ -31,6 +32,9 @@ typedef struct aur_sql_past {
     /* The backtracks that were made, oldest first: stores at most `capacity`, returns how many
      * there are. */
     size_t (*backtracks)(void *context, aur_rewind *out, size_t capacity);
+    /* Whether a wait for the right to write goes on; asked every 100 ms of it. May be NULL: it
+     * does. May use, and close, the volume; not the connection that waits. */
+    bool (*goes_on)(void *context);
 } aur_sql_past;
 /* NULL: nobody knows it any more. */
 AUR_API void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past);
@@ -66,6 +70,9 @@ AUR_API AUR_CHECKED aur_status aur_sql_set_wait(aur_sql *sql, uint64_t connectio
  * retries at once when the connection has that right already, and else has waited long enough. */
 AUR_API AUR_CHECKED aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection,
                                                    uint64_t timeout_ms, aur_error *error);
+
+/* Ends the wait of a connection for the right to write, if it waits now: SQLITE_INTERRUPT. */
+AUR_API void aur_sql_interrupt(aur_sql *sql, uint64_t connection);
 
 typedef struct aur_sql_state {
     uint64_t last_commit; /* of this connection; 0: none */

@@ -313,6 +313,7 @@ cdef extern from "aurora/sql.h" nogil:
             void *context, const char *text, uint64_t *lsn_out, aur_error *error
         ) noexcept nogil
         size_t (*backtracks)(void *context, aur_rewind *out, size_t capacity) noexcept nogil
+        c_bool (*goes_on)(void *context) noexcept nogil
     ctypedef struct aur_sql_state:
         uint64_t last_commit
         uint64_t read_point
@@ -340,6 +341,7 @@ cdef extern from "aurora/sql.h" nogil:
     aur_status aur_sql_set_timeout(
         aur_sql *sql, uint64_t connection, uint64_t timeout_ms, aur_error *error
     )
+    void aur_sql_interrupt(aur_sql *sql, uint64_t connection)
     aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection, aur_error *error)
     aur_status aur_sql_take_state(
         aur_sql *sql, uint64_t connection, aur_sql_state *out, aur_error *error

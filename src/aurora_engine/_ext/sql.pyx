@@ -1,6 +1,8 @@
 """The SQL databases of a volume: a VFS for the SQLite libraries of this process (aurora/sql.h)."""
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
@@ -20,6 +22,7 @@ from aurora_engine._ext.caurora cimport (
     aur_sql_counts,
     aur_sql_drop,
     aur_sql_get_counts,
+    aur_sql_interrupt,
     aur_sql_next_name,
     aur_sql_opened,
     aur_sql_register,
@@ -35,12 +38,17 @@ from aurora_engine._ext.caurora cimport (
 )
 from aurora_engine._ext.engine cimport Engine
 from aurora_engine._ext.handle cimport forked, require
-from aurora_engine._ext.history cimport fill_rewind
+from aurora_engine._ext.history cimport SLICE_NS, fill_rewind
 from aurora_engine._ext.status cimport check, error_clear, stored_exception
 
 from aurora_engine._ext.records import SqlCounts, SqlState
 from aurora_engine._ext.status import STATUSES as _STATUSES
 from aurora_engine.errors import AuroraError
+
+cdef extern from "Python.h":
+    int Py_AddPendingCall(int (*call)(void *) except -1, void *argument)
+
+cdef uint64_t SLICE_MS = SLICE_NS // 1_000_000
 
 
 @cython.final
@@ -70,6 +78,7 @@ cdef class Sql:
         past.context = <void *>self
         past.resolve = resolve_moment
         past.backtracks = list_backtracks
+        past.goes_on = goes_on
         aur_sql_set_past(self._sql, &past)
 
     def __dealloc__(self):
@@ -126,6 +135,11 @@ cdef class Sql:
         status = aur_sql_set_timeout(self._sql, connection, timeout_ms, &error)
         check(status, &error)
 
+    def interrupt(self, uint64_t connection):
+        """Ends the wait of a connection for the right to write, if it waits now."""
+        require(self._engine)
+        aur_sql_interrupt(self._sql, connection)
+
     def add_tables(self, uint64_t connection):
         """Adds the table-valued function aurora_history() to a connection."""
         cdef aur_error error
@@ -176,15 +190,22 @@ cdef class Sql:
         cdef aur_error error
         cdef aur_status status
         cdef uint64_t lsn = 0
+        cdef uint64_t slice_ms = min(timeout_ms, SLICE_MS)
         cdef bytes text = name.encode()
         cdef const char *start = text
-        require(self._engine)
-        error_clear(&error)
-        self._engine._calls += 1
-        with nogil:
-            status = aur_sql_drop(self._sql, start, timeout_ms, &lsn, &error)
-        self._engine._calls -= 1
-        check(status, &error)
+        while True:
+            require(self._engine)
+            error_clear(&error)
+            self._engine._calls += 1
+            with nogil:
+                status = aur_sql_drop(self._sql, start, slice_ms, &lsn, &error)
+            self._engine._calls -= 1
+            check(status, &error)
+            timeout_ms -= slice_ms
+            slice_ms = min(timeout_ms, SLICE_MS)
+            if status != AUR_TIMEOUT or slice_ms == 0:
+                break
+            PyErr_CheckSignals()
         if status == AUR_TIMEOUT:
             raise TimeoutError(f"another connection writes database {name!r}")
         return None if status == AUR_NOT_FOUND else lsn
@@ -222,6 +243,27 @@ cdef size_t list_backtracks(void *context, aur_rewind *out, size_t capacity) noe
             return len(records)
         except Exception:
             return 0
+
+
+# In the middle of a wait inside of SQLite, which can hand no exception on: what a signal's handler
+# raises is kept until the interpreter runs this thread again. Signals are for the main thread, and
+# so are pending calls.
+cdef c_bool goes_on(void *context) noexcept nogil:
+    with gil:
+        try:
+            PyErr_CheckSignals()
+            return True
+        except BaseException as raised:
+            Py_INCREF(raised)
+            if Py_AddPendingCall(raise_kept, <void *>raised) != 0:
+                Py_DECREF(raised)
+            return False
+
+
+cdef int raise_kept(void *kept) except -1:
+    raised = <object>kept
+    Py_DECREF(raised)
+    raise raised
 
 
 cdef aur_status tell(failure, aur_error *error) noexcept:

@@ -209,6 +209,11 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
         except self.driver.DatabaseError as failure:
             raise self.explain(failure) from failure.__cause__
 
+    def interrupt(self) -> None:
+        """Ends what the connection runs, and its wait for its turn to write; from any thread."""
+        super().interrupt()
+        self._database.sql.interrupt(self._id)
+
     # ---- whole databases ----
 
     def backup(self, target: Any, **options: Any) -> None:

@@ -89,6 +89,10 @@ class SqlDatabases:
         """How long a connection waits for the right to write."""
         self._sql.set_timeout(connection, timeout_ms)
 
+    def interrupt(self, connection: int) -> None:
+        """Ends a connection's wait for the right to write, if it waits now."""
+        self._sql.interrupt(connection)
+
     def add_tables(self, connection: int) -> None:
         """Adds ``aurora_history()`` to a connection."""
         self._sql.add_tables(connection)

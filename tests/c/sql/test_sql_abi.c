@@ -23,6 +23,7 @@
     X(SQLITE_OK)                                                                                   \
     X(SQLITE_BUSY)                                                                                 \
     X(SQLITE_READONLY)                                                                             \
+    X(SQLITE_INTERRUPT)                                                                            \
     X(SQLITE_IOERR)                                                                                \
     X(SQLITE_NOTFOUND)                                                                             \
     X(SQLITE_FULL)                                                                                 \

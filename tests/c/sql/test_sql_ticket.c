@@ -24,6 +24,7 @@ static uint64_t now_ns(void) {
 typedef struct asker {
     pthread_t thread;
     uint64_t timeout_ns;
+    const auri_watch *watch;
     aur_status status;
     int place; /* order of being given it */
 } asker;
@@ -32,7 +33,7 @@ static atomic_int given;
 
 static void *ask(void *context) {
     asker *who = context;
-    who->status = auri_ticket_take(&ticket, who, who->timeout_ns);
+    who->status = auri_ticket_take(&ticket, who, who->timeout_ns, who->watch);
     if (who->status == AUR_OK) {
         who->place = atomic_fetch_add(&given, 1);
         auri_ticket_give_up(&ticket, who);
@@ -48,17 +49,19 @@ static bool is_in_line(const void *last_before) {
 }
 
 /* Returns when it stands in line. */
-static void start(asker *who, uint64_t timeout_ns) {
+static void start_watched(asker *who, uint64_t timeout_ns, const auri_watch *watch) {
     pthread_mutex_lock(&ticket.lock);
     const void *last = ticket.last;
     pthread_mutex_unlock(&ticket.lock);
-    *who = (asker){.timeout_ns = timeout_ns, .place = -1};
+    *who = (asker){.timeout_ns = timeout_ns, .watch = watch, .place = -1};
     CHECK(pthread_create(&who->thread, NULL, ask, who) == 0);
     while (!is_in_line(last)) {
         const struct timespec pause = {0, 100000};
         nanosleep(&pause, NULL);
     }
 }
+
+static void start(asker *who, uint64_t timeout_ns) { start_watched(who, timeout_ns, NULL); }
 
 static void finish(asker *who) { CHECK(pthread_join(who->thread, NULL) == 0); }
 
@@ -72,11 +75,11 @@ TEST(it_is_given_in_the_order_of_asking_to_those_who_have_waited) {
     asker askers[THREADS];
     auri_ticket_init(&ticket);
     atomic_store(&given, 0);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0)); /* it has it already */
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL)); /* it has it already */
     for (int at = 0; at < THREADS; at++)
         start(&askers[at], long_ns);
-    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
+    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0, NULL), AUR_TIMEOUT);
     auri_ticket_give_up(&ticket, "other"); /* of who has it not: nothing */
     CHECK_EQ_U64((uint64_t)atomic_load(&given), 0);
     sleep_ns(AURI_TICKET_PATIENCE_NS);
@@ -96,13 +99,13 @@ TEST(who_waits_is_overtaken_for_a_while_only) {
     asker patient;
     auri_ticket_init(&ticket);
     atomic_store(&given, 0);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     start(&patient, long_ns);
     const uint64_t begin = now_ns();
     uint64_t overtakings = 0;
     auri_ticket_give_up(&ticket, &ticket);
     while (atomic_load(&given) == 0 && now_ns() - begin < 30000 * ms) {
-        if (auri_ticket_take(&ticket, "hasty", 0) == AUR_OK) {
+        if (auri_ticket_take(&ticket, "hasty", 0, NULL) == AUR_OK) {
             auri_ticket_give_up(&ticket, "hasty");
             overtakings++;
         }
@@ -120,7 +123,7 @@ TEST(who_waits_too_long_leaves_the_line) {
     asker hasty[3];
     auri_ticket_init(&ticket);
     atomic_store(&given, 0);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     const uint64_t begin = now_ns();
     start(&hasty[0], 200 * ms);
     start(&patient[0], long_ns);
@@ -145,12 +148,12 @@ TEST(who_waits_too_long_leaves_the_line) {
 TEST(who_comes_back_in_time_has_it_still) {
     asker other;
     auri_ticket_init(&ticket);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     auri_ticket_leave(&ticket, &ticket, long_ns);
-    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0), AUR_TIMEOUT);
+    CHECK_STATUS(auri_ticket_take(&ticket, "other", 0, NULL), AUR_TIMEOUT);
     start(&other, 50 * ms);
     CHECK(auri_ticket_is_held(&ticket, &ticket));
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     finish(&other);
     CHECK_STATUS(other.status, AUR_TIMEOUT);
     CHECK(!auri_ticket_is_held(&ticket, "other"));
@@ -164,7 +167,7 @@ TEST(it_is_taken_over_from_who_stays_away) {
     for (int before = 0; before < 2; before++) {
         asker other;
         auri_ticket_init(&ticket);
-        CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+        CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
         const uint64_t begin = now_ns();
         if (before == 0)
             auri_ticket_leave(&ticket, &ticket, 100 * ms);
@@ -178,9 +181,9 @@ TEST(it_is_taken_over_from_who_stays_away) {
         auri_ticket_destroy(&ticket);
     }
     auri_ticket_init(&ticket);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     auri_ticket_leave(&ticket, &ticket, 0);
-    CHECK_OK(auri_ticket_take(&ticket, "other", 0)); /* nobody in line: at once */
+    CHECK_OK(auri_ticket_take(&ticket, "other", 0, NULL)); /* nobody in line: at once */
     auri_ticket_destroy(&ticket);
 }
 
@@ -189,7 +192,7 @@ TEST(the_next_in_line_takes_over_as_well) {
     asker first;
     asker second;
     auri_ticket_init(&ticket);
-    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0));
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
     auri_ticket_leave(&ticket, &ticket, 150 * ms);
     start(&first, 50 * ms);
     start(&second, long_ns);
@@ -197,6 +200,48 @@ TEST(the_next_in_line_takes_over_as_well) {
     finish(&second);
     CHECK_STATUS(first.status, AUR_TIMEOUT);
     CHECK_OK(second.status);
+    auri_ticket_destroy(&ticket);
+}
+
+static bool count_down(void *context) {
+    CHECK(pthread_mutex_trylock(&ticket.lock) == 0); /* nobody else uses it */
+    pthread_mutex_unlock(&ticket.lock);
+    return --*(int *)context > 0;
+}
+
+/* The watch is asked again and again, without the lock; who is called off leaves the line. */
+TEST(a_wait_is_called_off_by_its_watch) {
+    int left = 3;
+    const auri_watch watch = {count_down, &left};
+    asker other;
+    auri_ticket_init(&ticket);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
+    const uint64_t begin = now_ns();
+    start_watched(&other, long_ns, &watch);
+    finish(&other);
+    CHECK_STATUS(other.status, AUR_INTERRUPTED);
+    CHECK_EQ_I64(left, 0);
+    CHECK(now_ns() - begin >= 3 * AURI_TICKET_WATCH_NS && now_ns() - begin < 30000 * ms);
+    CHECK(ticket.first == NULL && auri_ticket_is_held(&ticket, &ticket));
+    auri_ticket_destroy(&ticket);
+}
+
+/* Only the one that is meant, at once, and only while it waits. */
+TEST(a_wait_is_called_off_from_outside) {
+    asker first;
+    asker second;
+    auri_ticket_init(&ticket);
+    CHECK_OK(auri_ticket_take(&ticket, &ticket, 0, NULL));
+    auri_ticket_interrupt(&ticket, &second);
+    auri_ticket_interrupt(&ticket, &ticket);
+    start(&first, long_ns);
+    start(&second, long_ns);
+    auri_ticket_interrupt(&ticket, &second);
+    finish(&second);
+    CHECK_STATUS(second.status, AUR_INTERRUPTED);
+    auri_ticket_give_up(&ticket, &ticket);
+    finish(&first);
+    CHECK_OK(first.status);
     auri_ticket_destroy(&ticket);
 }
 
@@ -208,12 +253,12 @@ static void *run(void *context) {
     uint64_t *random = context;
     for (int round = 0; round < ROUNDS; round++) {
         const uint64_t kind = harness_random_next(random) % 8;
-        if (auri_ticket_take(&ticket, context, kind == 0 ? 20000 : long_ns) != AUR_OK)
+        if (auri_ticket_take(&ticket, context, kind == 0 ? 20000 : long_ns, NULL) != AUR_OK)
             continue;
         inside++;
         if (kind == 1) {
             auri_ticket_leave(&ticket, context, harness_random_next(random) % 50000);
-            if (auri_ticket_take(&ticket, context, 0) != AUR_OK)
+            if (auri_ticket_take(&ticket, context, 0, NULL) != AUR_OK)
                 continue;
             inside++;
         }
