@@ -150,11 +150,26 @@ static int truncate_file(sqlite3_file *file, int64_t size) {
     return SQLITE_OK;
 }
 
+/* VACUUM INTO asks for the size of its target without a lock, and nothing else does so with a file
+ * that is attached. It would take the page size that an empty database has here for a lack of
+ * memory. */
+static int refuse_vacuum_into(aur_sql_connection *connection) {
+    const aur_status status =
+        aur_fail(&connection->error, AUR_ERR_INVALID,
+                 "VACUUM INTO makes ordinary files, and '%.100s' is a name in the volume: say "
+                 "'file:/path?vfs=unix', or copy by export-sqlite and import-sqlite",
+                 connection->database->name);
+    return auri_sqlite_code(connection, status, SQLITE_IOERR_READ);
+}
+
 static int file_size(sqlite3_file *file, int64_t *size_out) {
     aur_sql_connection *connection = connection_of(file);
     bool is_brief;
-    const int code = begin_call(connection, &is_brief, SQLITE_IOERR_READ);
+    int code = begin_call(connection, &is_brief, SQLITE_IOERR_READ);
     if (code == SQLITE_OK) {
+        if (is_brief && connection->has_company && !connection->exists && !connection->is_blank) {
+            code = refuse_vacuum_into(connection);
+        }
         *size_out = (int64_t)pages_of(connection) * connection->sql->options.page_bytes;
         end_call(connection, is_brief);
     }

@@ -282,6 +282,25 @@ def test_the_cache_is_dropped_only_for_what_others_wrote(db: aurora.Database, co
     assert conn.execute("PRAGMA data_version").fetchone() != version
 
 
+@pytest.mark.parametrize("target", ["file:other", "x", "/nonexistent/dir/x.db"])
+def test_vacuum_into_makes_no_database_of_the_volume(
+    db: aurora.Database, conn: Conn, tmp_path: Path, target: str
+) -> None:
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.commit()
+    with pytest.raises(sqlite3.OperationalError) as refusal:
+        conn.execute("VACUUM INTO ?", (target,))
+    [note] = refusal.value.__notes__
+    assert note.startswith("VACUUM INTO makes ordinary files")
+    assert target.removeprefix("file:").removeprefix("/") in note
+    with closing(stock(db)) as other, pytest.raises(sqlite3.OperationalError):
+        other.execute("VACUUM INTO ?", (target,))
+    assert db.sql.names() == ["main"]
+    conn.execute("VACUUM INTO ?", (f"file:{tmp_path / 'file.db'}?vfs=unix",))
+    with closing(sqlite3.connect(tmp_path / "file.db")) as file:
+        assert rows(file) == rows(conn) == [(1, 1)]
+
+
 def test_backup_goes_both_ways(db: aurora.Database, conn: Conn) -> None:
     conn.execute("INSERT INTO t VALUES (1, 'x')")
     conn.commit()
