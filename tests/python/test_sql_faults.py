@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,17 +198,49 @@ def test_the_database_is_closed_under_connections(tmp_path: Path) -> None:
         assert conn.execute("SELECT * FROM t").fetchall() == []
 
 
-def test_a_child_process_cannot_use_connections(db: aurora.Database, conn: Conn) -> None:
-    conn.execute("INSERT INTO t VALUES (1, 1)")
-    conn.commit()
+def refused_in_a_child(uses: list[Callable[[], Any]]) -> int:
+    """How many of the uses are refused in a child, with the reason."""
     child = os.fork()
     if child == 0:
-        try:
-            conn.execute("SELECT * FROM t").fetchall()
-        except Exception:
-            os._exit(7)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        refused = 0
+        for use in uses:
+            try:
+                use()
+            except sqlite3.OperationalError as refusal:
+                told = "does not survive a fork into process" in str(refusal)
+                refused += told and isinstance(refusal, aurora.DatabaseClosedError)
+            except Exception:
+                pass
+        os._exit(refused)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_child_process_cannot_use_connections(db: aurora.Database, conn: Conn) -> None:
+    """Not even to read what SQLite has in its own cache, where it asks nobody."""
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.commit()
+    select = "SELECT * FROM t"
+    reader = aurora.connect(db, isolation_level=None)
+    reader.set_trace_callback(lambda statement: None)
+    for begin in ("", "BEGIN", "BEGIN IMMEDIATE"):
+        reader.executescript(begin)
+        cursor = reader.execute(select)
+        uses: list[Callable[[], Any]] = [
+            lambda: reader.execute(select),
+            lambda: reader.executemany("INSERT INTO t VALUES (?, 0)", [(3,)]),
+            lambda: reader.executescript(select),
+            lambda: reader.cursor().execute(select),
+            cursor.fetchone,
+            cursor.fetchmany,
+            cursor.fetchall,
+            partial(list, cursor),
+            lambda: list(reader.iterdump()),
+            lambda: reader.backup(sqlite3.connect(":memory:")),
+            reader.commit,
+        ]
+        assert refused_in_a_child(uses) == len(uses)
+        cursor.close()
+        reader.rollback()
     conn.execute("INSERT INTO t VALUES (2, 2)")
     conn.commit()
     assert rows(conn) == [(1, 1), (2, 2)]

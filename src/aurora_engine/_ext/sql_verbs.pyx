@@ -4,6 +4,12 @@ Mixed into classes of a driver. They are compiled, and call the driver's own cla
 (`driver_class`) instead of super(), because a short SELECT takes little longer than such a call.
 """
 
+from posix.types cimport pid_t
+
+from aurora_engine._ext.handle cimport current_process
+
+cdef pid_t first_process = current_process
+
 
 class CursorVerbs:
     """What cursors do on top of a driver's own: errors say what really happened."""
@@ -12,6 +18,7 @@ class CursorVerbs:
 
     def execute(self, sql, parameters=(), /):
         """Runs a statement; see `sqlite3.Cursor.execute`."""
+        check_process(self)
         try:
             return self.driver_class.execute(self, sql, parameters)
         except self.failure_class as failure:
@@ -19,6 +26,7 @@ class CursorVerbs:
 
     def executemany(self, sql, parameters, /):
         """Runs a statement for each set of parameters; see `sqlite3.Cursor.executemany`."""
+        check_process(self)
         try:
             return self.driver_class.executemany(self, sql, parameters)
         except self.failure_class as failure:
@@ -26,6 +34,7 @@ class CursorVerbs:
 
     def executescript(self, sql_script, /):
         """Runs several statements; see `sqlite3.Cursor.executescript`."""
+        check_process(self)
         try:
             return self.driver_class.executescript(self, sql_script)
         except self.failure_class as failure:
@@ -33,6 +42,7 @@ class CursorVerbs:
 
     def fetchone(self):
         """The next row; see `sqlite3.Cursor.fetchone`."""
+        check_process(self)
         try:
             return self.driver_class.fetchone(self)
         except self.failure_class as failure:
@@ -40,6 +50,7 @@ class CursorVerbs:
 
     def fetchmany(self, size=None):
         """The next rows; see `sqlite3.Cursor.fetchmany`."""
+        check_process(self)
         sizes = () if size is None else (size,)
         try:
             return self.driver_class.fetchmany(self, *sizes)
@@ -48,10 +59,16 @@ class CursorVerbs:
 
     def fetchall(self):
         """The rows that are left; see `sqlite3.Cursor.fetchall`."""
+        check_process(self)
         try:
             return self.driver_class.fetchall(self)
         except self.failure_class as failure:
             raise explained(self, failure) from failure.__cause__
+
+    def __iter__(self):
+        """The rows that are left."""
+        check_process(self)
+        return self
 
 
 class StatementVerbs:
@@ -76,6 +93,16 @@ class StatementVerbs:
     def executescript(self, sql_script, /):
         """Runs several statements; see `sqlite3.Connection.executescript`."""
         return self.cursor().executescript(sql_script)
+
+
+# In a child of the process that connected, SQLite would answer from its cache without asking us. A
+# process that no fork led to need not look.
+cdef int check_process(cursor) except -1:
+    if current_process != first_process:
+        check = getattr(getattr(cursor, "connection", None), "check_process", None)
+        if check is not None:
+            check()
+    return 0
 
 
 # A cursor that was never initialized has no connection, and that of a user's own may be a stranger.

@@ -46,6 +46,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
     driver: ModuleType
     _uri_options = ""
 
+    _process: int
     _database: Database
     _release: weakref.finalize[Any, Any]
     _id: int
@@ -103,9 +104,10 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
                     **options,
                 )
             except self.driver.DatabaseError as failure:
-                reason = SqlState(0, 0, 0, sql.open_error())
+                reason = SqlState(0, 0, 0, sql.thread_error())
                 raise explained(failure, reason) from failure.__cause__
         # Not before: the driver clears the attributes of a connection that is initialized again.
+        self._process = os.getpid()
         self._database = database
         self._id = sql.opened()
         sql.set_timeout(self._id, max(0, round(timeout * 1000)))
@@ -151,6 +153,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
             With ``in_doubt`` set if it may have been done all the same (`QuorumLostError`): ask for
             ``lsn`` when the quorum is back.
         """
+        self.check_process()
         try:
             if wait:
                 super().commit()
@@ -222,6 +225,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
         Into one of a volume only what lies in a volume with pages of the same size can be copied
         like this.
         """
+        self.check_process()
         try:
             super().backup(target, **options)
         except self.driver.DatabaseError as failure:
@@ -242,6 +246,12 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
                 "':memory:' and deserialize into that"
             )
         super().deserialize(data, name=name)
+
+    def check_process(self) -> None:
+        """Raises in a child of the process that connected."""
+        if getattr(self, "_process", os.getpid()) != os.getpid():
+            refusal = self.driver.OperationalError("a connection does not survive a fork")
+            raise self.explain(refusal)
 
     def explain(self, failure: Exception) -> Exception:
         """What an error of the driver really was."""
