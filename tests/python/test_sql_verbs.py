@@ -46,6 +46,20 @@ def test_read_only(db: aurora.Database, conn: sql.Connection) -> None:
         aurora.connect(db, name="nobody made it", read_only=True)
 
 
+def test_who_only_looks_makes_no_volume(tmp_path: Path) -> None:
+    path = tmp_path / "nothing"
+    for options in ({"read_only": True}, {"as_of": "1h"}, {"as_of": 5}, {"create": False}):
+        with pytest.raises(aurora.StorageIOError, match="cannot open the volume's directory"):
+            aurora.connect(path, **options)  # type: ignore[arg-type]
+        assert not path.exists()
+    with aurora.connect(path) as conn:
+        conn.execute("CREATE TABLE t (x)")
+    conn.close()
+    with aurora.connect(path, read_only=True) as reader:
+        assert reader.execute("SELECT x FROM t").fetchall() == []
+    reader.close()
+
+
 def test_initialized_again_it_lets_go_of_what_it_had(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     conn = aurora.connect(first)

@@ -64,7 +64,8 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
         **options: Any,
     ) -> None:
         check_name(name)
-        database, release = database_of(target, create)
+        # Who only looks makes nothing.
+        database, release = database_of(target, create and not read_only and as_of is None)
         mode = "&mode=ro" if read_only else ""
         # As with the driver's own, a connection can be initialized again.
         release_before = getattr(self, "_release", None)
@@ -340,7 +341,7 @@ def connect(
     as_of : int, datetime, timedelta or str, optional
         Connect to the past, read-only: a moment as with `Database.at`, or one as text.
     create : bool
-        Make the volume when there is none.
+        Make the volume when there is none; not to read only, or the past.
     read_only : bool
         Refuse to write. The database must be there.
     timeout : float
@@ -369,7 +370,7 @@ def connect(
     DatabaseLockedError
         If another process has the volume open.
     QuorumLostError, CorruptionError, StorageIOError
-        As with `aurora_engine.open`.
+        As with `aurora_engine.open`; `StorageIOError` if there is no volume, and none is made.
 
     Examples
     --------
