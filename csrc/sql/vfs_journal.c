@@ -129,6 +129,7 @@ static int close_super(sqlite3_file *file) {
 static int write_super(sqlite3_file *file, const void *from, int bytes, int64_t offset) {
     const auri_super_file *ours = (auri_super_file *)file;
     aur_error error;
+    aur_error_clear(&error);
     (void)offset;
     return code_of(auri_super_claim(ours->sql, ours->super, from, (size_t)bytes, &error),
                    SQLITE_IOERR_WRITE);
