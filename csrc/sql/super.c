@@ -89,13 +89,14 @@ static aur_sql_connection *find_writer(const aur_sql *sql, const auri_super *sup
     return is_other ? NULL : at;
 }
 
-/* A database of another volume refuses by itself, if it is written. */
+/* A database of another volume, which may have the name of one here, refuses by itself if it is
+ * written. */
 aur_status auri_super_claim(aur_sql *sql, auri_super *super, const char *journal, size_t bytes,
                             aur_error *error) {
     aur_status status = AUR_OK;
     (void)pthread_mutex_lock(&sql->lock);
     aur_sql_connection *writer = find_writer(sql, super, journal, bytes);
-    if (writer != NULL) {
+    if (writer != NULL && writer->super != super) {
         writer->super = super;
         super->sqlite = writer->sqlite;
         super->members++;

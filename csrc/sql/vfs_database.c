@@ -12,6 +12,15 @@ static aur_sql_connection *connection_of(sqlite3_file *file) {
     return ((auri_database_file *)file)->connection;
 }
 
+/* What no connection of the main database's volume can tell: SQLite says only that it could not
+ * open a file, or commit. */
+static _Thread_local aur_error thread_error;
+
+void aur_sql_take_thread_error(aur_error *out) {
+    *out = thread_error;
+    aur_error_clear(&thread_error);
+}
+
 int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code) {
     if (status != AUR_OK) {
         /* An outcome, such as a wait that took too long, is no error of ours. */
@@ -223,8 +232,10 @@ static int prepare_commit(aur_sql_connection *connection, const char *super) {
         return SQLITE_OK;
     }
     if (super != NULL && connection->super == NULL) {
+        aur_error_clear(&connection->error);
         status = aur_fail(&connection->error, AUR_ERR_INVALID,
                           "a transaction writes in one volume only, and in no other file");
+        thread_error = connection->error; /* the super-journal is another volume's */
     }
     if (status == AUR_OK) {
         status = auri_connection_check(connection, &connection->error);
@@ -418,14 +429,6 @@ static aur_status open_connection(const auri_sql_library *library, const char *n
     return status;
 }
 
-/* SQLite says only that it could not open a file. */
-static _Thread_local aur_error open_error;
-
-void aur_sql_take_open_error(aur_error *out) {
-    *out = open_error;
-    aur_error_clear(&open_error);
-}
-
 int auri_database_file_open(const auri_sql_library *library, const char *name, int flags,
                             auri_database_file *file, int *flags_out) {
     aur_error error;
@@ -435,7 +438,7 @@ int auri_database_file_open(const auri_sql_library *library, const char *name, i
         status = open_connection(library, name, flags, &file->connection, &error);
         auri_sql_leave(library->sql);
     }
-    open_error = error;
+    thread_error = error;
     if (status != AUR_OK) {
         return status == AUR_ERR_MEMORY ? SQLITE_IOERR_NOMEM : SQLITE_CANTOPEN;
     }

@@ -102,14 +102,28 @@ def test_two_volumes_are_not_written_in_one_transaction(
         conn.execute(f"ATTACH 'file:main?vfs={vfs_of(second.sql, sqlite3)}' AS o")
         conn.execute("INSERT INTO t VALUES (1, 1)")
         conn.execute("INSERT INTO o.u VALUES (1)")
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(sqlite3.OperationalError) as refusal:
             conn.commit()
+        assert "in one volume only" in "".join(refusal.value.__notes__)
         assert (rows(conn), rows(conn, "o.u"), rows(beside, "u")) == ([], [], [])
         for statement in ("INSERT INTO t VALUES (2, 2)", "INSERT INTO o.u VALUES (2)"):
             conn.execute("BEGIN")
             conn.execute(statement)
             conn.commit()
         assert (rows(conn), rows(beside, "u")) == ([(2, 2)], [(2,)])
+        for statement in ("INSERT INTO t VALUES (3, 3)", "INSERT INTO o.u VALUES (3)"):
+            conn.execute("BEGIN IMMEDIATE")  # locks both; they have the same name
+            conn.execute(statement)
+            if "t VALUES" in statement:
+                conn.commit()
+                continue
+            with pytest.raises(sqlite3.OperationalError) as refusal:
+                conn.commit()
+            assert "in one volume only" in "".join(refusal.value.__notes__)
+        assert (rows(conn), rows(beside, "u")) == ([(2, 2), (3, 3)], [(2,)])
+        with pytest.raises(sqlite3.OperationalError) as other:
+            conn.execute("SELECT * FROM nowhere")
+        assert not hasattr(other.value, "__notes__")
         conn.close()
 
 

@@ -85,8 +85,9 @@ typedef struct aur_sql_state {
 AUR_API AUR_CHECKED aur_status aur_sql_take_state(aur_sql *sql, uint64_t connection,
                                                   aur_sql_state *out, aur_error *error);
 
-/* Why this thread could not open a database last; status AUR_OK: it could, or was told already. */
-AUR_API void aur_sql_take_open_error(aur_error *out);
+/* Why this thread could not open a database last, or could not commit to one that is attached to a
+ * database of another volume; status AUR_OK: it could, or was told already. */
+AUR_API void aur_sql_take_thread_error(aur_error *out);
 
 /* Adds the table-valued function aurora_history() to a connection. */
 AUR_API AUR_CHECKED aur_status aur_sql_add_tables(aur_sql *sql, uint64_t connection,

@@ -334,7 +334,7 @@ cdef extern from "aurora/sql.h" nogil:
         aur_sql *sql, const char *library, char *name_out, aur_error *error
     )
     uint64_t aur_sql_opened(aur_sql *sql)
-    void aur_sql_take_open_error(aur_error *out)
+    void aur_sql_take_thread_error(aur_error *out)
     aur_status aur_sql_set_wait(
         aur_sql *sql, uint64_t connection, c_bool wait, c_bool *before_out, aur_error *error
     )

@@ -27,7 +27,7 @@ from aurora_engine._ext.caurora cimport (
     aur_sql_opened,
     aur_sql_register,
     aur_sql_past,
-    aur_sql_take_open_error,
+    aur_sql_take_thread_error,
     aur_sql_set_past,
     aur_sql_set_timeout,
     aur_sql_set_wait,
@@ -108,11 +108,13 @@ cdef class Sql:
         require(self._engine)
         return aur_sql_opened(self._sql)
 
-    def open_error(self):
-        """Why this thread could not open a database last, or None. Told once."""
+    def thread_error(self):
+        """Why this thread could not open a database last, or could not commit to one that is
+        attached to another volume's; or None. Told once.
+        """
         cdef aur_error error
         error_clear(&error)
-        aur_sql_take_open_error(&error)
+        aur_sql_take_thread_error(&error)
         return stored_exception(&error)
 
     def set_wait(self, uint64_t connection, bint wait):

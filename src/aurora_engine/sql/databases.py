@@ -100,13 +100,14 @@ class SqlDatabases:
     def state(self, connection: int) -> SqlState:
         """Where a connection stands."""
         state = self._sql.take_state(connection)
-        return state if state.error else state._replace(error=self._sql.open_error())
+        thread_error = self._sql.thread_error()
+        return state if state.error else state._replace(error=thread_error)
 
     def moment(self, connection: int) -> int:
         """The LSN that a connection reads at, or, between transactions, the newest it could."""
         state = self._sql.take_state(connection)
         return state.read_point or max(state.last_commit, self._engine.durable_lsn)
 
-    def open_error(self) -> Exception | None:
+    def thread_error(self) -> Exception | None:
         """Why this thread could not open a database last."""
-        return self._sql.open_error()
+        return self._sql.thread_error()
