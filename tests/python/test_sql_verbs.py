@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aurora_engine as aurora
 from aurora_engine import sql
+from aurora_engine.moments import parse_moment
 
 
 @pytest.fixture
@@ -44,6 +46,51 @@ def test_read_only(db: aurora.Database, conn: sql.Connection) -> None:
     assert reader.execute("SELECT count(*) FROM t").fetchone() == (4,)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         aurora.connect(db, name="nobody made it", read_only=True)
+
+
+@pytest.mark.parametrize("moment", ["bogus", None, 3.5, b"x", 10**15, "10 years"])
+def test_a_moment_that_is_none_is_refused_as_by_backtrack(
+    db: aurora.Database, conn: sql.Connection, moment: Any
+) -> None:
+    conn.execute("DELETE FROM t")
+    conn.commit()
+    before = db.durable_lsn
+    with pytest.raises((ValueError, TypeError)) as reason:
+        db.backtrack(parse_moment(moment) if isinstance(moment, str) else moment)
+    for run in (conn.execute, conn.cursor().execute):
+        with pytest.raises(sqlite3.OperationalError) as refusal:
+            run("SELECT aurora_backtrack(?)", (moment,))
+        assert refusal.value.__notes__ == [str(reason.value)]
+    conn.create_function("fails", 0, lambda: 1 // 0)
+    with pytest.raises(sqlite3.OperationalError) as other:
+        conn.execute("SELECT fails()")
+    assert not hasattr(other.value, "__notes__")
+    assert db.durable_lsn == before
+
+
+def test_a_moment_that_is_gone_is_refused_as_by_backtrack(
+    db: aurora.Database, conn: sql.Connection
+) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="oldest moment") as refusal:
+        conn.execute("SELECT aurora_backtrack('2001-01-01')")
+    assert isinstance(refusal.value, aurora.SnapshotTooOldError)
+    assert refusal.value.lsn == db.status().oldest_lsn
+
+
+def test_who_only_reads_does_not_go_back_for_all(db: aurora.Database, conn: sql.Connection) -> None:
+    then = conn.lsn
+    conn.execute("DELETE FROM t")
+    conn.commit()
+    with (
+        aurora.connect(db, read_only=True) as reader,
+        aurora.connect(db, as_of=then) as past,
+    ):
+        for each in (reader, past):
+            with pytest.raises(sqlite3.OperationalError, match="only reads") as refusal:
+                each.execute("SELECT aurora_backtrack(?)", (then,))
+            assert isinstance(refusal.value, aurora.ReadOnlyError)
+    assert conn.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert conn.execute("SELECT * FROM aurora_history()").fetchall() == []
 
 
 def test_who_only_looks_makes_no_volume(tmp_path: Path) -> None:

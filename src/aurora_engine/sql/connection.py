@@ -19,7 +19,7 @@ from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
 from aurora_engine.sql.drivers import vfs_of
 from aurora_engine.sql.failures import as_both, explained
-from aurora_engine.sql.functions import install_functions
+from aurora_engine.sql.functions import Raised, install_functions
 from aurora_engine.sql.volumes import volumes
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
 
     _process: int
     _database: Database
+    _raised: Raised
     _release: weakref.finalize[Any, Any]
     _id: int
 
@@ -112,7 +113,8 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
         self._database = database
         self._id = sql.opened()
         sql.set_timeout(self._id, max(0, round(timeout * 1000)))
-        install_functions(self)
+        self._raised = Raised()
+        install_functions(self, self._raised, read_only=bool(mode or past))
 
     # ---- what it is ----
 
@@ -261,7 +263,9 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
             return failure
         theirs = cast("sqlite3.Error", failure)
         try:
-            return explained(theirs, database.sql.state(self._id))
+            state = database.sql.state(self._id)
+            raised = self._raised.take(failure)
+            return explained(theirs, state._replace(error=raised) if raised else state)
         except DatabaseClosedError as closed:
             # A connection that is closed itself says so better.
             is_own = isinstance(failure, cast("type[Exception]", self.driver.ProgrammingError))
