@@ -102,6 +102,25 @@ void auri_connection_set_timeout(aur_sql_connection *connection, uint64_t timeou
     (void)pthread_mutex_unlock(&sql->lock);
 }
 
+void auri_connection_lend_handler(aur_sql_connection *connection) {
+    aur_sql *sql = connection->sql;
+    const uint64_t ms = connection->timeout_ms;
+    (void)connection->library->sqlite.busy_timeout(connection->sqlite,
+                                                   ms < INT32_MAX ? (int)ms : INT32_MAX);
+    (void)pthread_mutex_lock(&sql->lock);
+    for (aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
+        at->has_lent = at->has_lent || is_together(at, connection);
+    }
+    (void)pthread_mutex_unlock(&sql->lock);
+}
+
+void auri_connection_restore_handler(aur_sql_connection *connection) {
+    if (connection->has_lent && connection->has_handler) {
+        (void)connection->library->sqlite.busy_handler(connection->sqlite, on_busy, NULL);
+    }
+    connection->has_lent = false;
+}
+
 aur_status aur_sql_set_timeout(aur_sql *sql, uint64_t connection, uint64_t timeout_ms,
                                aur_error *error) {
     aur_sql_connection *found;

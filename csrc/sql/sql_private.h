@@ -89,6 +89,7 @@ struct aur_sql_connection {
     bool has_failed;     /* its commit: what SQLite still writes, to roll it back, is ignored */
     bool waits;
     bool has_handler;     /* SQLite calls our busy handler */
+    bool has_lent;        /* SQLite has its own until the next lock */
     bool has_own_timeout; /* by its URI */
     bool is_overwritten;  /* SQLite said that it will write every page anew */
     enum auri_sql_lock lock;
@@ -169,6 +170,9 @@ aur_status auri_connection_check(aur_sql_connection *connection, aur_error *erro
 void auri_connection_join(aur_sql_connection *connection, void *sqlite);
 /* How long this one waits for the right to write, and what is attached to it. */
 void auri_connection_set_timeout(aur_sql_connection *connection, uint64_t timeout_ms);
+/* SQLite has its own busy handler, which knows the time, to the next lock of any file. */
+void auri_connection_lend_handler(aur_sql_connection *connection);
+void auri_connection_restore_handler(aur_sql_connection *connection);
 
 /* ---- connection_pages.c ---- */
 

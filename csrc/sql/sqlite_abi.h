@@ -169,6 +169,7 @@ struct sqlite3_module {
     X(free, 58, void, (void *))                                                                    \
     X(malloc, 68, void *, (int))                                                                   \
     X(busy_handler, 13, int, (sqlite3 *, int (*)(void *, int), void *))                            \
+    X(busy_timeout, 14, int, (sqlite3 *, int))                                                     \
     X(get_autocommit, 60, int, (sqlite3 *))                                                        \
     X(stmt_readonly, 185, int, (sqlite3_stmt *))                                                   \
     X(trace_v2, 214, int,                                                                          \

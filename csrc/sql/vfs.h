@@ -46,8 +46,8 @@ int auri_file_sector_bytes(sqlite3_file *file);
 /* SQLite's code for a status, an I/O error being `io_code`; what failed is remembered. */
 int auri_sqlite_code(aur_sql_connection *connection, aur_status status, int io_code);
 
-/* vfs_pragma.c: the PRAGMAs that mean something else here. `argument`: SQLite's array of result,
- * name and value. SQLITE_NOTFOUND: SQLite's own answer holds. */
-int auri_vfs_pragma(aur_sql_connection *connection, char **argument);
+/* vfs_pragma.c: notes what a PRAGMA means here, before SQLite runs it. `argument`: SQLite's array
+ * of result, name and value; the value is changed when SQLite is not to know it. */
+void auri_vfs_pragma(aur_sql_connection *connection, char **argument);
 
 #endif

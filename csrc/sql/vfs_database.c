@@ -188,6 +188,7 @@ static int file_size(sqlite3_file *file, int64_t *size_out) {
 /* ---- locks ---- */
 
 static aur_status lock_to(aur_sql_connection *connection, int level) {
+    auri_connection_restore_handler(connection);
     aur_status status = auri_vfs_take_interruption() ? AUR_INTERRUPTED : AUR_OK;
     if (status == AUR_OK && connection->lock == AURI_SQL_UNLOCKED) {
         status = auri_connection_begin(connection, &connection->error);
@@ -285,7 +286,8 @@ static int control_entered(aur_sql_connection *connection, int operation, void *
         connection->is_overwritten = true;
         return SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
-        return auri_vfs_pragma(connection, argument);
+        auri_vfs_pragma(connection, argument);
+        return SQLITE_NOTFOUND; /* SQLite's own answer holds */
     case SQLITE_FCNTL_PDB: {
         void *sqlite;
         memcpy(&sqlite, argument, sizeof sqlite);

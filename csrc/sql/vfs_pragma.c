@@ -1,72 +1,83 @@
 /* PRAGMAs that mean something else here, or would break what a volume rests on. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #include "sql/vfs.h"
 
-enum { ANSWER = 0, NAME = 1, VALUE = 2, TEXT_BYTES = 32 };
+enum { NAME = 1, VALUE = 2 };
 
-static int answer(const aur_sql_connection *connection, char **argument, const char *text) {
-    char *copy = auri_library_text(connection->library, text);
-    if (copy == NULL) {
-        return SQLITE_IOERR_NOMEM;
+/* SQLite answers by itself, so that its answers have their names and types; but it takes a value
+ * that it does not know for none. Its copy of the text may be changed. */
+static void pass_over(char *value) {
+    if (value != NULL && value[0] != '\0') {
+        value[0] = '?';
     }
-    argument[ANSWER] = copy;
-    return SQLITE_OK;
-}
-
-static int answer_number(const aur_sql_connection *connection, char **argument, uint64_t number) {
-    char text[TEXT_BYTES];
-    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    return answer(connection, argument, text);
 }
 
 /* The rollback journal is in the connection's own memory: without one ROLLBACK TO would be wrong,
  * and a WAL has no place here. */
-static int journal_mode(aur_sql_connection *connection, char **argument) {
-    return answer(connection, argument, "delete");
+static void journal_mode(aur_sql_connection *connection, char *value) {
+    (void)connection;
+    pass_over(value);
 }
 
-static int locking_mode(aur_sql_connection *connection, char **argument) {
-    return answer(connection, argument, "normal");
+static void locking_mode(aur_sql_connection *connection, char *value) {
+    (void)connection;
+    pass_over(value);
 }
 
-/* A page is as big as the volume's. */
-static int page_size(aur_sql_connection *connection, char **argument) {
-    return argument[VALUE] == NULL
-               ? SQLITE_NOTFOUND
-               : answer_number(connection, argument, connection->sql->options.page_bytes);
+/* A page is as big as the volume's, also after a VACUUM. */
+static void page_size(aur_sql_connection *connection, char *value) {
+    (void)connection;
+    pass_over(value);
 }
 
-/* OFF: commits do not wait. Anything else: they do, as the volume was opened for. */
-static int synchronous(aur_sql_connection *connection, char **argument) {
-    const char *value = argument[VALUE];
-    if (value == NULL) {
-        return answer_number(connection, argument, connection->waits ? 2 : 0);
+/* Whether SQLite takes a value for OFF. */
+static bool is_off(const char *value) {
+    enum { LEVELS = 8 };
+    if (value[0] >= '0' && value[0] <= '9') {
+        return ((uint8_t)strtoul(value, NULL, 10) + 1) % LEVELS <= 1;
     }
-    connection->waits = strcasecmp(value, "off") != 0 && strcmp(value, "0") != 0 &&
-                        strcasecmp(value, "false") != 0 && strcasecmp(value, "no") != 0;
-    return answer_number(connection, argument, connection->waits ? 2 : 0);
+    return strcasecmp(value, "off") == 0 || strcasecmp(value, "false") == 0 ||
+           strcasecmp(value, "no") == 0;
 }
 
-/* How long to wait for the right to write. */
-static int busy_timeout(aur_sql_connection *connection, char **argument) {
-    const char *value = argument[VALUE];
+/* OFF: commits do not wait. Anything else: they do, as the volume was opened for. SQLite must not
+ * know of OFF: without super-journals several databases would not be one commit. In a transaction
+ * it refuses to change anything. */
+static void synchronous(aur_sql_connection *connection, char *value) {
+    if (value == NULL || connection->library->sqlite.get_autocommit(connection->sqlite) == 0) {
+        return;
+    }
+    connection->waits = !is_off(value);
+    if (!connection->waits && value[0] != '\0') {
+        value[0] = '1'; /* NORMAL */
+        value[1] = '\0';
+    }
+}
+
+/* As SQLite reads it: what is no number, or none of 32 bits, is 0. */
+static uint64_t milliseconds_of(const char *value) {
+    const bool is_hexadecimal = value[0] == '0' && (value[1] == 'x' || value[1] == 'X');
+    const long long ms = strtoll(value, NULL, is_hexadecimal ? 16 : 10);
+    return ms > 0 && ms <= INT32_MAX ? (uint64_t)ms : 0;
+}
+
+/* How long to wait for the right to write. SQLite's answer is what its own handler would wait, so
+ * it is told; ours is put back at the next lock. */
+static void busy_timeout(aur_sql_connection *connection, char *value) {
     if (!connection->has_handler) {
-        return SQLITE_NOTFOUND; /* SQLite's own handler waits */
+        return; /* SQLite's own handler waits */
     }
     if (value != NULL) {
-        const long long ms = strtoll(value, NULL, 10);
-        auri_connection_set_timeout(connection, ms > 0 ? (uint64_t)ms : 0);
+        auri_connection_set_timeout(connection, milliseconds_of(value));
     }
-    return answer_number(connection, argument, connection->timeout_ms);
+    auri_connection_lend_handler(connection);
 }
 
 typedef struct pragma {
     const char *name;
-    int (*run)(aur_sql_connection *connection, char **argument);
+    void (*run)(aur_sql_connection *connection, char *value);
 } pragma;
 
 static const pragma pragmas[] = {
@@ -74,11 +85,10 @@ static const pragma pragmas[] = {
     {"synchronous", synchronous},   {"busy_timeout", busy_timeout},
 };
 
-int auri_vfs_pragma(aur_sql_connection *connection, char **argument) {
+void auri_vfs_pragma(aur_sql_connection *connection, char **argument) {
     for (size_t at = 0; at < sizeof pragmas / sizeof pragmas[0]; at++) {
         if (strcasecmp(argument[NAME], pragmas[at].name) == 0) {
-            return pragmas[at].run(connection, argument);
+            pragmas[at].run(connection, argument[VALUE]);
         }
     }
-    return SQLITE_NOTFOUND;
 }

@@ -45,16 +45,17 @@ def plain(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("statement", "answer"),
     [
-        ("PRAGMA journal_mode=WAL", "delete"),
-        ("PRAGMA main.journal_mode=OFF", "delete"),
-        ("PRAGMA locking_mode=EXCLUSIVE", "normal"),
-        ("PRAGMA page_size=4096", "8192"),
+        ("PRAGMA journal_mode=WAL", [("delete",)]),
+        ("PRAGMA journal_mode=''", [("delete",)]),
+        ("PRAGMA main.journal_mode=OFF", [("delete",)]),
+        ("PRAGMA locking_mode=EXCLUSIVE", [("normal",)]),
+        ("PRAGMA page_size=4096", []),
     ],
 )
 def test_what_a_volume_decides_is_refused_quietly(
-    db: aurora.Database, conn: Conn, statement: str, answer: str
+    db: aurora.Database, conn: Conn, statement: str, answer: list[tuple[str]]
 ) -> None:
-    assert conn.execute(statement).fetchall() == [(answer,)]
+    assert conn.execute(statement).fetchall() == answer
     conn.execute("INSERT INTO t VALUES (1, 2)")
     conn.commit()
     conn.execute("VACUUM")
@@ -63,6 +64,95 @@ def test_what_a_volume_decides_is_refused_quietly(
         other.commit()
     assert rows(conn) == [(1, 2), (2, 3)]
     assert conn.execute("PRAGMA page_size").fetchone() == (8192,)
+
+
+PRAGMAS = (
+    "busy_timeout",
+    "busy_timeout=100",
+    "busy_timeout",
+    "busy_timeout=0x10",
+    "busy_timeout='7 or so'",
+    "busy_timeout=99999999999",
+    "busy_timeout=2147483647",
+    "busy_timeout=-5",
+    "busy_timeout=word",
+    "synchronous",
+    "synchronous=normal",
+    "synchronous",
+    "synchronous=3",
+    "main.synchronous",
+    "synchronous=off",
+    "synchronous=full",
+    "synchronous",
+    "journal_mode",
+    "main.journal_mode=delete",
+    "locking_mode",
+    "locking_mode=normal",
+    "page_size=8192",
+)
+
+
+def test_pragmas_answer_as_in_a_file(db: aurora.Database, conn: Conn, tmp_path: Path) -> None:
+    """With the same names and types, for tools that read rows by name."""
+
+    def named(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> list[tuple[str, Any]]:
+        return list(zip((column[0] for column in cursor.description), row, strict=True))
+
+    with closing(sqlite3.connect(tmp_path / "file.db")) as file, closing(stock(db)) as other:
+        file.executescript("PRAGMA page_size=8192; CREATE TABLE t (x)")
+        for each in (file, conn, other):
+            each.row_factory = named
+        for pragma in PRAGMAS:
+            expected = file.execute(f"PRAGMA {pragma}").fetchall()
+            for each in (conn, other):
+                assert each.execute(f"PRAGMA {pragma}").fetchall() == expected, pragma
+        for pragma in ("busy_timeout", "synchronous", "journal_mode", "locking_mode", "page_size"):
+            query = f"SELECT * FROM pragma_{pragma}"
+            assert conn.execute(query).fetchall() == file.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", "0", "no", "false", "7", "256"])
+def test_synchronous_off_waits_for_nothing_and_still_commits_all_together(
+    db: aurora.Database, conn: Conn, value: str
+) -> None:
+    """SQLite would write no super-journal, and commit one database after the other."""
+    conn.execute("ATTACH 'file:second' AS second")
+    conn.execute("CREATE TABLE second.u (x)")
+    conn.commit()
+    with pytest.raises(sqlite3.OperationalError, match="inside a transaction"):
+        conn.executescript(f"BEGIN; PRAGMA synchronous={value}")
+    conn.rollback()
+    assert db.sql._sql.set_wait(conn._id, True) is True
+    conn.execute(f"PRAGMA synchronous={value}")
+    conn.execute(f"PRAGMA second.synchronous={value}")
+    assert db.sql._sql.set_wait(conn._id, False) is False
+    assert conn.execute("PRAGMA synchronous").fetchone() == (1,)
+    before = db.sql.counts().commits
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.execute("INSERT INTO second.u VALUES (1)")
+    conn.commit()
+    conn.wait_durable()
+    assert db.sql.counts().commits == before + 2
+    both = conn.lsn
+    with closing(aurora.connect(db, as_of=both - 1)) as earlier:
+        assert rows(earlier) == []
+    with closing(aurora.connect(db, name="second", as_of=both - 1)) as earlier:
+        assert rows(earlier, "u") == []
+
+
+def test_a_busy_timeout_that_was_asked_for_holds(db: aurora.Database, conn: Conn) -> None:
+    """Once, not for SQLite's handler and for ours; for what is attached as well."""
+    conn.execute("BEGIN IMMEDIATE")
+    with closing(aurora.connect(db, name="second", timeout=60, isolation_level=None)) as other:
+        other.execute("ATTACH 'file:main' AS m")
+        assert other.execute("PRAGMA busy_timeout=400").fetchone() == (400,)
+        for _ in range(2):
+            begun = time.monotonic()
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("INSERT INTO m.t VALUES (1, 1)")
+            assert 0.35 < time.monotonic() - begun < 0.75
+            assert other.execute("PRAGMA busy_timeout").fetchone() == (400,)
+    conn.rollback()
 
 
 def test_a_plain_file_beside_is_read_and_written_but_not_in_one_transaction(
