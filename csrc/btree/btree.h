@@ -106,6 +106,12 @@ aur_status aur_value_read(const aur_reader *reader, const aur_value *value, uint
 void aur_value_release(const aur_reader *reader, aur_value *value);
 aur_status aur_tree_count(const aur_reader *reader, const aur_tree *tree, uint64_t *count_out,
                           aur_error *error) AUR_CHECKED;
+/* The key at which the page ends that holds or would hold `key`: its leaf, or the first page on the
+ * way there that is damaged. It is above `key`; for who wants to go on behind damage. `end_out` has
+ * AUR_KEY_BYTES_MAX bytes. AUR_NOT_FOUND when the tree ends with that page. */
+aur_status aur_tree_page_end(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                             size_t key_bytes, uint8_t *end_out, size_t *end_bytes_out,
+                             aur_error *error) AUR_CHECKED;
 
 /* A cursor at one read point, both ways. Keys and values are valid until it moves. Its path of
  * pinned pages is at most 16 long. */

@@ -119,3 +119,59 @@ aur_status aur_tree_count(const aur_reader *reader, const aur_tree *tree, uint64
     }
     return status;
 }
+
+/* The key at which a page of the tree ends. */
+typedef struct page_end {
+    bool is_set; /* else with the tree */
+    uint8_t *key;
+    size_t key_bytes;
+} page_end;
+
+/* Steps from an inner node to the child that holds `key`. */
+static aur_status step_down(const uint8_t *page, auri_key key, aur_page_id *child_out,
+                            page_end *end, aur_error *error) {
+    uint32_t position;
+    aur_status status = auri_inner_search(page, key, false, &AURI_SPAN_UNKNOWN, &position, error);
+    if (status == AUR_OK) {
+        status = auri_inner_child(page, position, child_out, error);
+    }
+    if (status != AUR_OK || position == aur_page_slots(page)) {
+        return status;
+    }
+    auri_key separator;
+    if (!auri_inner_key(page, position, &separator) || auri_key_compare_page(key, separator) >= 0) {
+        return auri_node_corrupt(page, "a separator is not above the keys before it", error);
+    }
+    memcpy(end->key, separator.bytes, separator.length);
+    end->key_bytes = separator.length;
+    end->is_set = true;
+    return AUR_OK;
+}
+
+aur_status aur_tree_page_end(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                             size_t key_bytes, uint8_t *end_out, size_t *end_bytes_out,
+                             aur_error *error) {
+    /* A longer key compares like its first bytes, as in a seek. */
+    const auri_key wanted = {key, key_bytes <= AUR_KEY_BYTES_MAX ? (uint32_t)key_bytes
+                                                                 : AUR_KEY_BYTES_MAX + 1};
+    page_end end = {.is_set = false, .key = end_out};
+    aur_page_id page_id = tree->root;
+    int level = AURI_ROOT_LEVEL_ANY;
+    aur_status status;
+    do {
+        aur_page_ref ref;
+        status = auri_node_pin(reader, tree, page_id, level, &ref, error);
+        if (status == AUR_OK) {
+            level = aur_page_level(ref.page) - 1;
+            if (level >= 0) {
+                status = step_down(ref.page, wanted, &page_id, &end, error);
+            }
+            aur_buffer_unpin(reader->buffer, &ref);
+        }
+    } while (status == AUR_OK && level >= 0);
+    if (status != AUR_OK && status != AUR_ERR_CORRUPT) {
+        return status;
+    }
+    *end_bytes_out = end.key_bytes;
+    return end.is_set ? AUR_OK : AUR_NOT_FOUND;
+}

@@ -389,3 +389,28 @@ aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry, uint8_t *
     (void)pthread_mutex_unlock(&cursor->transaction->lock);
     return status;
 }
+
+static aur_status find_page_end(aur_cursor *cursor, const uint8_t *key, size_t key_bytes,
+                                uint8_t *end_out, size_t *end_bytes_out, aur_error *error) {
+    const aur_transaction *transaction = cursor->transaction;
+    const aur_reader reader =
+        auri_reader(transaction->transactions, transaction->read_point, false);
+    aur_status status = auri_transaction_check(transaction, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    if (auri_transaction_sees_no_tree(transaction, cursor->table)) {
+        return AUR_NOT_FOUND;
+    }
+    status = aur_tree_page_end(&reader, &cursor->table->tree, key, key_bytes, end_out,
+                               end_bytes_out, error);
+    return auri_transaction_judge(transaction, status, error);
+}
+
+aur_status aur_cursor_page_end(aur_cursor *cursor, const uint8_t *key, size_t key_bytes,
+                               uint8_t *end_out, size_t *end_bytes_out, aur_error *error) {
+    (void)pthread_mutex_lock(&cursor->transaction->lock);
+    const aur_status status = find_page_end(cursor, key, key_bytes, end_out, end_bytes_out, error);
+    (void)pthread_mutex_unlock(&cursor->transaction->lock);
+    return status;
+}

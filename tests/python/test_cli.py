@@ -12,13 +12,15 @@ import subprocess
 import sys
 import termios
 from array import array
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.volumes import ROOT, flip, seeded, segment_folder, until
+from tests.volumes import ROOT, compact_all, flip, seeded, segment_folder, until
 
 import aurora_engine as aurora
 from aurora_engine.cli import COMMANDS, main, module_of
@@ -260,6 +262,88 @@ def test_dump_and_load_again(path: Path, tmp_path: Path) -> None:
     assert len(run("dump", path).splitlines()) == 51
     run("dump", path, "-t", "none", code=NOT_FOUND)
     run("dump", path, "-t", "t ü", "--all-tables", code=USAGE)
+
+
+def spoil_all_copies(path: Path, value: bytes) -> None:
+    """Overwrites a value where it lies in the layer and log of every copy."""
+    for copy in range(6):
+        for file in segment_folder(path, copy).iterdir():
+            held = file.read_bytes()
+            while file.name.startswith(("layer", "log")) and value in held:
+                held = held.replace(value, bytes(len(value)))
+                file.write_bytes(held)
+
+
+def test_dump_saves_what_damage_spared(path: Path, tmp_path: Path) -> None:
+    """Blocks that are bad in all six copies cost what is in them, and the command names it."""
+    rng = seeded("spared")
+    records = {b"%05d" % number: rng.randbytes(300) for number in range(3000)}
+    records |= {b"0%d big" % number: rng.randbytes(40_000) for number in range(3)}
+    rows = {b"row %d" % number: b"x" for number in range(100)}
+    with aurora.open(path) as db:
+        db.put_many(records)
+        db.table("t").put_many(rows)
+        compact_all(db)
+    victims = [b"00500", b"01111", b"02222"]
+    for victim in victims:
+        spoil_all_copies(path, records[victim])
+    spoil_all_copies(path, records[b"01 big"][20_000:20_100])
+    with aurora.open(path) as db:
+        readable = {}
+        for key, value in records.items():
+            with suppress(aurora.CorruptionError):
+                assert db[key] == value
+                readable[key] = value
+        with pytest.raises(aurora.CorruptionError):
+            list(db.scan())
+    assert not {*victims, b"01 big"} & readable.keys()
+    assert 2700 < len(readable) < len(records)
+    file = tmp_path / "saved.jsonl"
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "dump", path, "--all-tables", "-o", file],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert ended.returncode == DAMAGED
+    lines = ended.stderr.decode().splitlines()
+    told = [line for line in lines if line.startswith("aurora-engine: lost in the database: ")]
+    assert_gaps_are_named(told, sorted(records), readable)
+    run("load", tmp_path / "again", file)
+    with aurora.open(tmp_path / "again") as db:
+        assert dict(db.scan()) == readable
+        assert dict(db.table("t").scan()) == rows
+    assert run("dump", path, "-t", "t").count(b"\n") == len(rows)
+
+
+def test_dump_of_a_table_without_a_root(path: Path) -> None:
+    """What is lost as a whole is named as a whole, and the database itself is saved."""
+    rng = seeded("root")
+    value = rng.randbytes(200)
+    with aurora.open(path) as db:
+        db.put_many({b"%05d" % number: rng.randbytes(300) for number in range(1000)})
+        db.table("t")[b"k"] = value
+        compact_all(db)
+    spoil_all_copies(path, value)
+    assert run("dump", path, "-t", "t", code=DAMAGED) == b""
+    assert run("dump", path, "--all-tables", code=DAMAGED).count(b"\n") > 900
+
+
+def assert_gaps_are_named(told: list[str], keys: list[bytes], readable: dict[bytes, bytes]) -> None:
+    """One line for each run of keys that cannot be read, with the keys beside it."""
+    expected = []
+    for is_there, run_of in groupby(keys, key=readable.__contains__):
+        lost = list(run_of)
+        if is_there:
+            continue
+        if lost == [b"01 big"]:
+            expected.append('the value of {"key": "01 big"}')
+            continue
+        first, last = keys.index(lost[0]), keys.index(lost[-1])
+        after, before = keys[first - 1].decode(), keys[last + 1].decode()
+        expected.append(f'what is between {{"key": "{after}"}} and {{"key": "{before}"}} (')
+    assert len(told) == len(expected)
+    for line, wanted in zip(told, expected, strict=True):
+        assert wanted in line
 
 
 def test_verify_and_repair(path: Path) -> None:

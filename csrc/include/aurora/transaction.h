@@ -186,6 +186,13 @@ AUR_API AUR_CHECKED aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_
 /* Copies the value of an entry of the last fetch; big ones are read from their pages. */
 AUR_API AUR_CHECKED aur_status aur_cursor_read(aur_cursor *cursor, const aur_entry *entry,
                                                uint8_t *out, aur_error *error);
+/* The key at which the page ends that holds or would hold `key`, be it damaged or not: where to
+ * open another cursor when a fetch has failed with AUR_ERR_CORRUPT. It is above `key`. `end_out`
+ * has AUR_KEY_LIMIT bytes. AUR_NOT_FOUND: nothing is behind that page. Writes of the transaction
+ * are not looked at. */
+AUR_API AUR_CHECKED aur_status aur_cursor_page_end(aur_cursor *cursor, const uint8_t *key,
+                                                   size_t key_bytes, uint8_t *end_out,
+                                                   size_t *end_bytes_out, aur_error *error);
 AUR_API void aur_cursor_close(aur_cursor *cursor);
 
 #endif

@@ -274,6 +274,10 @@ cdef extern from "aurora/transaction.h" nogil:
     aur_status aur_cursor_read(
         aur_cursor *cursor, const aur_entry *entry, uint8_t *out, aur_error *error
     )  # waits
+    aur_status aur_cursor_page_end(
+        aur_cursor *cursor, const uint8_t *key, size_t key_bytes, uint8_t *end_out,
+        size_t *end_bytes_out, aur_error *error
+    )  # waits
     void aur_cursor_close(aur_cursor *cursor)
 
 cdef extern from "aurora/history.h" nogil:

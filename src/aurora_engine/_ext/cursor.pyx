@@ -8,11 +8,13 @@ from libc.stdint cimport uint8_t, uint64_t
 from aurora_engine._ext.buffers cimport Span, prefix_end, release, take_bound
 from aurora_engine._ext.caurora cimport (
     AUR_KEY_LIMIT,
+    AUR_NOT_FOUND,
     AUR_WOULD_BLOCK,
     aur_cursor,
     aur_cursor_close,
     aur_cursor_fetch,
     aur_cursor_open,
+    aur_cursor_page_end,
     aur_cursor_read,
     aur_entry,
     aur_error,
@@ -121,6 +123,36 @@ cdef class Cursor(Handle):
                 finish(self)
                 raise StopIteration
         return take_entry(self)
+
+    def page_end(self, bytes key not None):
+        """The key at which the page ends that holds or would hold ``key``, be it damaged or not.
+
+        It is above ``key``; None when nothing is behind that page.
+        """
+        cdef Txn transaction = <Txn>self._parent
+        cdef aur_error error
+        cdef aur_status status
+        cdef uint8_t end[AUR_KEY_LIMIT]
+        cdef size_t end_bytes = 0
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(key)
+        cdef size_t length = <size_t>len(key)
+        require(self)
+        require(transaction)
+        if self._busy:
+            raise ValueError("the cursor is in use by another thread")
+        error_clear(&error)
+        self._busy = True
+        self._calls += 1
+        transaction._calls += 1
+        with nogil:
+            status = aur_cursor_page_end(self._cursor, data, length, end, &end_bytes, &error)
+        transaction._calls -= 1
+        self._calls -= 1
+        self._busy = False
+        if status == AUR_NOT_FOUND:
+            return None
+        check(status, &error)
+        return PyBytes_FromStringAndSize(<const char *>end, <Py_ssize_t>end_bytes)
 
     def close(self):
         """Ends the iteration and gives its pages back. Idempotent."""

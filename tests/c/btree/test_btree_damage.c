@@ -165,3 +165,90 @@ TEST(writes_over_damaged_pages_end_with_a_status) {
     world_close(&world);
     free(bytes);
 }
+
+static aur_page_id bad_page;
+
+static void spoil_one_page(uint8_t *page, uint32_t page_bytes) {
+    (void)page_bytes;
+    if (aur_page_number(page) == bad_page) {
+        page[AUR_PAGE_OWNER_AT] ^= 1;
+    }
+}
+
+static aur_page_id leaf_of(const aur_reader *reader, const aur_tree *tree, const uint8_t *key,
+                           size_t key_bytes, aur_error *error) {
+    aur_tree_cursor cursor;
+    aur_tree_cursor_open(&cursor, reader, tree);
+    CHECK_OK(aur_tree_cursor_seek(&cursor, key, key_bytes, false, error));
+    aur_page_id found = aur_page_number(cursor.path[cursor.depth - 1].ref.page);
+    aur_tree_cursor_close(&cursor);
+    return found;
+}
+
+/* Keys that are read when every bad page is stepped over by its end. */
+static size_t count_around_damage(tree_world *world, const aur_tree *tree, size_t *gaps) {
+    aur_reader reader = world_reader(world, world_head(world));
+    uint8_t at[AUR_KEY_BYTES_MAX], end[AUR_KEY_BYTES_MAX];
+    size_t at_bytes = 0, end_bytes, count = 0;
+    aur_tree_cursor cursor;
+    aur_tree_cursor_open(&cursor, &reader, tree);
+    aur_status status = aur_tree_cursor_seek(&cursor, at, 0, false, &world->error);
+    for (*gaps = 0; status != AUR_NOT_FOUND;) {
+        const uint8_t *key;
+        if (status == AUR_OK) {
+            count++;
+            CHECK_WORLD(world,
+                        aur_tree_cursor_entry(&cursor, &key, &at_bytes, NULL, &world->error));
+            memcpy(at, key, at_bytes);
+            status = aur_tree_cursor_next(&cursor, &world->error);
+            continue;
+        }
+        CHECK(status == AUR_ERR_CORRUPT);
+        status = aur_tree_page_end(&reader, tree, at, at_bytes, end, &end_bytes, &world->error);
+        if (status == AUR_OK) {
+            const size_t shorter = at_bytes < end_bytes ? at_bytes : end_bytes;
+            const int order = memcmp(end, at, shorter);
+            CHECK(order > 0 || (order == 0 && end_bytes > at_bytes));
+            memcpy(at, end, end_bytes);
+            at_bytes = end_bytes;
+            status = aur_tree_cursor_seek(&cursor, at, at_bytes, false, &world->error);
+            *gaps += status == AUR_OK;
+        }
+    }
+    aur_tree_cursor_close(&cursor);
+    return count;
+}
+
+/* A scan stops at a bad page; by its end in the page above, one can go on behind it. */
+TEST(behind_a_bad_page_the_tree_goes_on) {
+    const aur_tree tree = {AUR_DEFAULT_ROOT_PAGE, AUR_DEFAULT_TABLE};
+    uint8_t *bytes = calloc(1, 1 << 20);
+    uint8_t key[64], end[AUR_KEY_BYTES_MAX];
+    size_t end_bytes, gaps;
+    tree_world world;
+    world_open(&world, PAGE_BYTES, 64 << 10, 0);
+    fill(&world, &tree, bytes);
+    for (size_t round = 0; round < 20; round++) {
+        const uint64_t number = round == 0 ? 0 : round == 1 ? KEYS - 1 : random_below(KEYS);
+        const size_t key_bytes = key_of(number, key);
+        const aur_reader reader = world_reader(&world, world_head(&world));
+        bad_page = leaf_of(&reader, &tree, key, key_bytes, &world.error);
+        world_damage(&world, spoil_one_page);
+        CHECK_OK(aur_buffer_restart(world.buffer, 0, NULL, 0));
+        CHECK(aur_tree_get(&reader, &tree, key, key_bytes, NULL, &world.error) == AUR_ERR_CORRUPT);
+        const size_t count = count_around_damage(&world, &tree, &gaps);
+        CHECK(count >= KEYS - PAGE_BYTES / 40 && count < KEYS);
+        CHECK(gaps == (number < KEYS - 1));
+        world_damage(&world, NULL);
+        CHECK_OK(aur_buffer_restart(world.buffer, 0, NULL, 0));
+    }
+    /* With the root everything is gone. */
+    bad_page = AUR_DEFAULT_ROOT_PAGE;
+    world_damage(&world, spoil_one_page);
+    CHECK_OK(aur_buffer_restart(world.buffer, 0, NULL, 0));
+    const aur_reader reader = world_reader(&world, world_head(&world));
+    CHECK(aur_tree_page_end(&reader, &tree, key, 1, end, &end_bytes, &world.error) ==
+          AUR_NOT_FOUND);
+    world_close(&world);
+    free(bytes);
+}
