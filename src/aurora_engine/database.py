@@ -421,7 +421,8 @@ class Database(TableVerbs, PastVerbs):
     def repair(self, *, progress: Callable[[int, int], bool] | None = None) -> None:
         """Rebuilds every lost or damaged copy from its peers.
 
-        It happens by itself after a while; this does it now.
+        It happens by itself after a while; this does it now. It goes on past copies that cannot be
+        rebuilt, and raises the reason at the end.
 
         Parameters
         ----------
@@ -431,8 +432,10 @@ class Database(TableVerbs, PastVerbs):
 
         Raises
         ------
-        QuorumLostError, StorageIOError
-            If a copy cannot be rebuilt.
+        QuorumLostError, StorageIOError, VolumeFullError
+            If a copy cannot be rebuilt, or its disk is full.
+        CorruptionError
+            If no copy is whole, so that there is nothing to rebuild from.
         """
         self._require_open()
         self._volume.repair(progress)

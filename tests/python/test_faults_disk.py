@@ -84,6 +84,9 @@ def test_full_disk(mount: Mount) -> None:
                 db.put(b"more", VALUE)
         assert_numbered(db, count, True)
         db.verify()
+        with pytest.raises(aurora.VolumeFullError):
+            db.repair()
+        assert_numbered(db, count, True)
     # Full while it opens, too: what was acknowledged is readable.
     with aurora.open(path) as db:
         assert_numbered(db, count, True)
@@ -107,6 +110,41 @@ def test_space_comes_back_while_open(mount: Mount) -> None:
         db.put(b"more", VALUE)
         del db[b"more"]
         assert_numbered(db, count, error.in_doubt)
+        until(lambda: all_good(db), "all copies are good", seconds=10)
+
+
+def test_repair_without_space_says_so(mount: Mount, tmp_path: Path) -> None:
+    """A copy on a full disk is passed over, the others are rebuilt, and the reason is raised."""
+    small = mount("small", 8)
+    topology = aurora.Topology(zones={"a": str(small), "b": "b", "c": "c"})
+    path = tmp_path / "volume"
+    with aurora.open(path, topology=topology) as db:
+        db.put_many((b"%05d" % number, os.urandom(500)) for number in range(4000))
+        db.compact()
+    (folder,) = small.glob("volume-*/*-copy-0")
+    shutil.rmtree(folder)
+    shutil.rmtree(segment_folder(path, 4))
+    with (small / "of others").open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while stream.write(bytes(1 << 12)):
+            pass
+    ended = subprocess.run(
+        [sys.executable, "-c", "from aurora_engine.cli import main; main()", "repair", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 6, ended
+    assert "aurora-engine: VolumeFullError: " in ended.stderr
+    assert f"not rebuilt: {folder}\n" in ended.stdout
+    assert str(segment_folder(path, 4)) not in ended.stdout
+    with aurora.open(path) as db:
+        for _ in range(2):
+            with pytest.raises(aurora.VolumeFullError):
+                db.repair()
+        assert {s.copy for s in db.status().segments if s.state == "ok"} >= {2, 3, 4, 5}
+        (small / "of others").unlink()
+        remount(small, "size=200m")
+        db.repair()
         until(lambda: all_good(db), "all copies are good", seconds=10)
 
 

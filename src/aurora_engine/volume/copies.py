@@ -209,6 +209,18 @@ class Copies:
             f"no copy of protection group {group} is left to rebuild others from ({told})"
         )
 
+    def require_repaired(self, stuck: list[Place]) -> None:
+        """Raises the reason of the first copy that a repair could do nothing for, if there is one.
+
+        Raises
+        ------
+        StorageIOError, VolumeFullError, QuorumLostError, CorruptionError
+            What is wrong with it.
+        """
+        for group, copy in stuck:
+            unknown = QuorumLostError(f"copy {copy} of protection group {group} is not rebuilt")
+            raise self.reasons.get((group, copy), unknown)
+
     def close(self) -> None:
         """Closes every segment."""
         for segment in (*self.in_service.values(), *(segment for _, segment in self._retired)):

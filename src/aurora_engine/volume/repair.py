@@ -108,6 +108,26 @@ class Repair:
         }
         return sorted(place for place in seen if place[0] not in whole)
 
+    def stuck(self, seen: Mapping[Place, Observation]) -> list[Place]:
+        """The copies that stay as they are, though a group may have others that are whole.
+
+        Their disk is full; or they are lost or damaged, and no copy of their group can be a source.
+        """
+        sources = {
+            place[0]
+            for place, observation in seen.items()
+            if observation.condition is CopyCondition.HEALTHY
+        }
+        return sorted(
+            place
+            for place, observation in seen.items()
+            if observation.condition is CopyCondition.FULL
+            or (
+                observation.condition in (CopyCondition.LOST, CopyCondition.DAMAGED)
+                and place[0] not in sources
+            )
+        )
+
     def failed(self, now_s: float, place: Place) -> None:
         """A rebuild did not work out: try again, each time later."""
         wait = min(

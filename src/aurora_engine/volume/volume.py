@@ -524,7 +524,8 @@ class Volume:
         Raises
         ------
         StorageIOError, VolumeFullError, QuorumLostError
-            The reason of the first copy that could not be rebuilt; the others were.
+            The reason of the first copy that could not be rebuilt; the others were. A copy whose
+            disk is full is one of them.
         QuorumLostError, CorruptionError
             If no copy of a group is whole: there is nothing to rebuild its copies from.
         """
@@ -535,7 +536,9 @@ class Volume:
             raise error
         with self._lock:
             if not self._closed:
-                self._copies.require_whole(self._repair.hopeless(self._copies.observe()))
+                seen = self._copies.observe()
+                self._copies.require_whole(self._repair.hopeless(seen))
+                self._copies.require_repaired(self._repair.stuck(seen))
 
     def close(self) -> None:
         """Stops every thread and closes every file. Idempotent."""
