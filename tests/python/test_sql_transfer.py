@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -226,6 +227,58 @@ def test_what_is_refused_leaves_everything_as_it_was(db: aurora.Database, tmp_pa
         with pytest.raises(sqlite3.DatabaseError):
             import_sqlite(source, db, setup=setup, replace=True)
         assert conn.execute("SELECT count(*) FROM t").fetchone() == (1000,)
+
+
+@pytest.mark.parametrize("page_bytes", [512, 4096, 8192, 65536])
+@pytest.mark.parametrize("cut", [1, 100, 511])
+def test_a_file_that_was_cut_off(
+    db: aurora.Database, tmp_path: Path, page_bytes: int, cut: int
+) -> None:
+    """SQLite itself reads zeros for the end of the last page, and says nothing."""
+    source = tmp_path / "source.db"
+    with closing(sqlite3.connect(source)) as conn, conn:
+        conn.execute(f"PRAGMA page_size={page_bytes}")
+        conn.execute("CREATE TABLE t (x)")
+        conn.executemany("INSERT INTO t VALUES (?)", [(b"x" * 300,)] * 1000)
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-cut])
+    with pytest.raises(sqlite3.DatabaseError, match=r"source\.db is cut off"):
+        import_sqlite(source, db)
+    assert db.sql.names() == []
+    # What stands behind the last page belongs to nothing.
+    source.write_bytes(whole + b"\xff" * cut)
+    import_sqlite(source, db)
+    with closing(aurora.connect(db)) as conn:
+        assert conn.execute("SELECT count(*), min(x), max(x) FROM t").fetchone() == (
+            1000,
+            b"x" * 300,
+            b"x" * 300,
+        )
+
+
+@pytest.mark.parametrize("is_in_wal", [True, False])
+def test_a_file_that_was_cut_off_beside_its_wal(
+    db: aurora.Database, tmp_path: Path, is_in_wal: bool
+) -> None:
+    """A page that a checkpoint wrote half is whole in the WAL; only others are lost."""
+    live, source = tmp_path / "live.db", tmp_path / "source.db"
+    with closing(sqlite3.connect(live, isolation_level=None)) as conn:
+        conn.execute("CREATE TABLE t (x)")
+        conn.executemany("INSERT INTO t VALUES (?)", [(b"%d" % n * 300,) for n in range(100)])
+        conn.execute("PRAGMA journal_mode=WAL")
+        conn.execute("PRAGMA wal_autocheckpoint=0")
+        changed = "max" if is_in_wal else "min"
+        conn.execute(f"UPDATE t SET x='new' WHERE rowid=(SELECT {changed}(rowid) FROM t)")
+        expected = conn.execute("SELECT * FROM t").fetchall()
+        source.write_bytes(live.read_bytes()[:-100])
+        shutil.copy(f"{live}-wal", f"{source}-wal")
+    if not is_in_wal:
+        with pytest.raises(sqlite3.DatabaseError, match="is cut off"):
+            import_sqlite(source, db)
+        return
+    import_sqlite(source, db)
+    with closing(aurora.connect(db)) as conn:
+        assert conn.execute("SELECT * FROM t").fetchall() == expected
 
 
 def big_file(path: Path, mib: int) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -45,6 +46,10 @@ POLL_S = 0.1
 TIMEOUT_MIN_S = 0.1
 CACHE_KIB = 8192
 """SQLite's page caches of the source and of the target, each."""
+WAL_HEADER = struct.Struct(">16x8s8x")
+"""Of SQLite's WAL: its salts."""
+WAL_FRAME = struct.Struct(">II8s8x")
+"""Of a frame: page, size of the file after a commit, salts; a page follows."""
 
 
 def import_sqlite(
@@ -90,8 +95,8 @@ def import_sqlite(
     FileExistsError
         If the volume has a database of that name, and ``replace`` is not set.
     sqlite3.DatabaseError
-        If it is no SQLite file, is damaged, or names functions that are not there; or what the
-        volume refuses. Nothing is imported then.
+        If it is no SQLite file, is damaged or cut off, or names functions that are not there; or
+        what the volume refuses. Nothing is imported then.
     sqlite3.OperationalError
         "interrupted", if ``progress`` has stopped it.
     """
@@ -197,6 +202,7 @@ def _reader(source: Path, timeout: float) -> Iterator[sqlite3.Connection]:
     """
     with ExitStack() as stack:
         reader = stack.enter_context(_opened(source, timeout))
+        _require_complete(source, reader)
         if not os.access(source, os.W_OK):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="aurora-import-"))
             copy = Path(folder) / "copy"
@@ -220,6 +226,49 @@ def _opened(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
     ) as connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield connection
+
+
+def _require_complete(source: Path, reader: sqlite3.Connection) -> None:
+    """Makes sure that the file has all of its last page: SQLite takes zeros for what is cut off.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        If neither the file nor its WAL has it.
+    """
+    reader.execute("BEGIN")
+    try:
+        pages, page_bytes = (
+            _number(reader, "PRAGMA page_count"),
+            _number(reader, "PRAGMA page_size"),
+        )
+        whole, rest = divmod(source.stat().st_size, page_bytes)
+        is_cut = rest > 0 and whole < pages
+        if is_cut and whole + 1 not in _pages_in_wal(source, page_bytes):
+            raise sqlite3.DatabaseError(
+                f"{source} is cut off: page {whole + 1} of {pages} has {rest} of {page_bytes} bytes"
+            )
+    finally:
+        reader.execute("COMMIT")
+
+
+def _pages_in_wal(source: Path, page_bytes: int) -> set[int]:
+    """Numbers of the pages that a file's WAL holds of commits (www.sqlite.org/fileformat2.html)."""
+    committed: set[int] = set()
+    pending: set[int] = set()
+    with suppress(FileNotFoundError), source.with_name(source.name + "-wal").open("rb") as wal:
+        header = wal.read(WAL_HEADER.size)
+        while len(header) == WAL_HEADER.size and len(frame := wal.read(WAL_FRAME.size)) > 0:
+            page = wal.read(page_bytes)
+            if len(page) < page_bytes:
+                break
+            number, pages_after_commit, salts = WAL_FRAME.unpack(frame)
+            if salts != WAL_HEADER.unpack(header)[0]:
+                break  # of the WAL's life before: it is written from its beginning again
+            pending.add(number)
+            if pages_after_commit > 0:
+                committed |= pending
+    return committed
 
 
 class _Import:
