@@ -81,7 +81,7 @@ def open(  # noqa: A001
     page_bytes : int
         Size of a page of a new database: a power of two from 4096 to 65536.
     protection_group_bytes : int
-        Bytes of pages in one protection group of a new database.
+        Bytes of pages in one protection group of a new database: from 64 to 2**26 pages.
     backtrack_window : timedelta
         How far back every moment can be read and made the present again; 72 hours by default. An
         existing database keeps its window unless another than the default is given.

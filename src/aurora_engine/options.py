@@ -21,6 +21,8 @@ PAGE_BYTES_MIN = 4096
 PAGE_BYTES_MAX = 65536
 PROTECTION_GROUP_BYTES_DEFAULT = 10 << 30
 PROTECTION_GROUP_PAGES_MIN = 64
+PROTECTION_GROUP_PAGES_MAX = 1 << 26
+"""As AURI_GROUP_PAGES_MAX in csrc/segment/segment_private.h."""
 BACKTRACK_WINDOW_DEFAULT = timedelta(hours=72)
 COPIES_MAX = 64
 ZONE_NAME_LENGTH_MAX = 64
@@ -174,6 +176,7 @@ class OpenOptions:
             "protection_group_bytes",
             self.protection_group_bytes,
             PROTECTION_GROUP_PAGES_MIN * page_bytes,
+            PROTECTION_GROUP_PAGES_MAX * page_bytes,
         )
         if group_bytes % page_bytes:
             raise ValueError(

@@ -25,6 +25,8 @@ import aurora_engine as aurora
         ("page_bytes", 5000, ValueError),
         ("protection_group_bytes", 8192, ValueError),
         ("protection_group_bytes", (64 << 20) + 1, ValueError),
+        ("protection_group_bytes", (512 << 30) + 8192, ValueError),
+        ("protection_group_bytes", 1 << 80, ValueError),
         ("backtrack_window", 3600, TypeError),
         ("backtrack_window", timedelta(seconds=-1), ValueError),
         ("history_bytes", -1, ValueError),

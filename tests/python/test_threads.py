@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import aurora_engine as aurora
+from aurora_engine.volume.members import in_parallel
 
 THREADS = 32
 
@@ -171,3 +173,49 @@ def test_transactions_that_begin_while_others_commit(db: aurora.Database) -> Non
             stop.set()
         committing.result()
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("failing", [{0}, {3}, {0, 1, 2, 3, 4, 5}])
+def test_what_a_parallel_call_raises_is_raised_when_all_have_ended(
+    failing: set[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An exception of a thread is the caller's, and says nothing on standard error."""
+    ended, told = [], []
+
+    def work(number: int) -> int:
+        if number in failing:
+            raise ZeroDivisionError(number)
+        time.sleep(0.1)
+        ended.append(number)
+        return number
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        in_parallel(work, range(6), on_failure=lambda: told.append(1))
+    assert raised.value.args[0] in failing
+    assert set(ended) == set(range(6)) - failing
+    assert len(told) == len(failing)
+    assert capfd.readouterr().err == ""
+    assert in_parallel(lambda number: number * 2, range(6)) == [0, 2, 4, 6, 8, 10]
+    assert in_parallel(work, []) == []
+
+
+def test_a_parallel_call_that_is_interrupted_waits_for_its_threads() -> None:
+    ended = []
+
+    def work(number: int) -> None:
+        if number == 0:
+            return
+        if number == 1:
+            for _ in range(3):
+                time.sleep(0.05)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.3)
+        ended.append(number)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_parallel(work, range(6))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(ended) == [1, 2, 3, 4, 5]

@@ -49,27 +49,65 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+def in_parallel(
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    on_failure: Callable[[], None] | None = None,
+) -> list[_Result]:
     """Calls ``function`` on every item, each in a thread of its own, since it waits for a disk.
 
-    The function does not raise.
+    What it raised first is raised here, as is an interruption by Ctrl-C; but all calls have ended
+    by then. ``on_failure`` is called before, so that they can be told to end soon.
     """
     todo = list(items)
     results: dict[int, _Result] = {}
+    failures: list[BaseException] = []
+    ended = [threading.Event() for _ in todo]
+
+    def fail(failure: BaseException) -> None:
+        failures.append(failure)
+        if on_failure is not None:
+            on_failure()
 
     def run(index: int) -> None:
-        results[index] = function(todo[index])
+        try:
+            results[index] = function(todo[index])
+        except BaseException as failure:  # noqa: BLE001 - raised again by who waits
+            fail(failure)
+        finally:
+            ended[index].set()
 
-    threads = [
-        threading.Thread(target=run, args=(index,), daemon=True) for index in range(1, len(todo))
-    ]
-    for thread in threads:
-        thread.start()
-    if todo:
-        run(0)
-    for thread in threads:
-        thread.join()
+    begun = 0
+    try:
+        for begun in range(1, len(todo)):
+            _begin(begun, run)
+        if todo:
+            run(0)
+    except BaseException as failure:  # noqa: BLE001 - raised again below
+        fail(failure)
+    for each in ended[1 : begun + 1]:
+        _await(each, fail)
+    if failures:
+        raise failures[0]
     return [results[index] for index in range(len(todo))]
+
+
+def _begin(index: int, run: Callable[[int], None]) -> None:
+    """Runs in a thread, or here if there can be no other."""
+    try:
+        threading.Thread(target=run, args=(index,), daemon=True).start()
+    except RuntimeError:
+        run(index)
+
+
+def _await(ended: threading.Event, fail: Callable[[BaseException], None]) -> None:
+    """Waits whatever is raised here meanwhile; a join that is interrupted forgets its thread."""
+    while not ended.is_set():
+        try:
+            ended.wait()
+        except BaseException as failure:  # noqa: BLE001 - raised again by who waits
+            fail(failure)
 
 
 def identity_of(layout: Layout, place: Place) -> SegmentIdentity:
