@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,6 +119,7 @@ def test_where_a_clone_cannot_be_made(tmp_path: Path) -> None:
         (tmp_path / "full" / "letter").touch()
         with pytest.raises(ValueError, match="letter"):
             db.clone(tmp_path / "full")
+        assert [file.name for file in (tmp_path / "full").iterdir()] == ["letter"]
         (tmp_path / "link").symlink_to(tmp_path / "parent")
         for inside in ("parent", "parent/a/clone", "link/clone"):
             with pytest.raises(ValueError, match="outside"):
@@ -154,6 +160,102 @@ def test_a_clone_that_was_cut_short_says_so_and_is_begun_anew(tmp_path: Path) ->
             assert clone[b"k"] == b"v"
             assert clone.verify().ok
     assert not (tmp_path / "clone" / "volume.cloning").exists()
+
+
+@pytest.mark.parametrize("creating", [True, False])
+def test_a_clone_that_was_killed_at_its_very_beginning_says_so(
+    tmp_path: Path, creating: bool
+) -> None:
+    """The note that it is being made is written under another name before it has its own."""
+    target = tmp_path / "clone"
+    target.mkdir()
+    (target / "LOCK").touch()
+    (target / "volume.cloning.replacing").write_text("00" * 16)
+    with pytest.raises(aurora.CorruptionError, match="cut short"):
+        aurora.open(target, create=creating)
+    with aurora.open(tmp_path / "parent") as db:
+        db[b"k"] = b"v"
+        db.clone(target).close()
+    with aurora.open(target, create=False) as clone:
+        assert clone[b"k"] == b"v"
+
+
+def stopping(_done: int, _total: int) -> bool:
+    return False
+
+
+def failing(_done: int, _total: int) -> bool:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("progress", "error"), [(stopping, aurora.StorageIOError), (failing, ZeroDivisionError)]
+)
+def test_what_a_clone_that_is_stopped_has_made_is_removed(
+    tmp_path: Path,
+    progress: Callable[[int, int], bool],
+    error: type[Exception],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing else is, and what progress raises is raised once, by the clone."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "letter").touch()
+    (tmp_path / "empty").mkdir()
+    zones = aurora.Topology(
+        {"a": "deep/er/a", "b": tmp_path / "disk" / "new" / "b", "c": tmp_path / "disk"}
+    )
+    before = sorted(tmp_path.rglob("*"))
+    with aurora.open(tmp_path / "parent") as db:
+        db[b"k"] = b"v"
+        before += [tmp_path / "parent", *(tmp_path / "parent").rglob("*")]
+        for target in (tmp_path / "new" / "clone", tmp_path / "empty"):
+            for topology in (None, zones):
+                with pytest.raises(error):
+                    db.clone(target, topology=topology, progress=progress)
+                assert set(tmp_path.rglob("*")) - set(before) == set()
+        assert set(before) <= set(tmp_path.rglob("*"))
+        with db.clone(tmp_path / "empty", topology=zones) as clone:
+            assert clone[b"k"] == b"v"
+    assert "Exception in thread" not in capfd.readouterr().err
+
+
+INTERRUPTED = """
+import signal, sys
+import aurora_engine as aurora
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with aurora.open(sys.argv[1]) as db:
+    print("ready", flush=True)
+    while True:
+        db.clone(sys.argv[2], progress=lambda done, total: True).close()
+        print("made", flush=True)
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_it_is_made_leaves_nothing_or_all(tmp_path: Path) -> None:
+    rng = seeded("ctrl-c")
+    parent, target = tmp_path / "parent", tmp_path / "clone"
+    with aurora.open(parent) as db:
+        fill(db, rng)
+        db.compact()
+    for _ in range(15):
+        command = [sys.executable, "-c", INTERRUPTED, str(parent), str(target)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            time.sleep(rng.random() * 0.05)
+            process.send_signal(signal.SIGINT)
+            complaint = process.stderr.read()
+        assert b"KeyboardInterrupt" in complaint
+        assert b"Exception in thread" not in complaint
+        if target.exists():
+            with aurora.open(target, create=False) as clone:
+                assert clone.verify().ok
+            shutil.rmtree(target)
 
 
 def test_a_clone_while_writes_go_on_and_with_copies_away(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from aurora_engine.volume.layout import (
     CLONING_NAME,
     LOCK_NAME,
     METADATA_NAME,
+    REPLACING,
     Layout,
     Metadata,
     finish,
@@ -63,26 +64,20 @@ def make_clone(
     StorageIOError, VolumeFullError
         If the file system refuses, or ``progress`` stopped it. Nothing is left behind then.
     """
+    layout = Layout(root, _metadata_of_clone(origin, topology))
+    site = _Site(layout)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageIOError(
-            error.errno, f"cannot make the clone's directory ({error.strerror})", str(root)
-        ) from error
-    lock = WriterLock(root / LOCK_NAME)
-    try:
+        site.enter()
         _require_room(root)
-        layout = Layout(root, _metadata_of_clone(origin, topology))
+        site.is_begun = True
         mark_cloning(root, origin.metadata.volume_id)
-        try:
-            _clone_segments(origin, layout, progress)
-            layout.write_metadata()
-        except BaseException:
-            _remove(layout)
-            raise
+        _clone_segments(origin, layout, progress)
+        layout.write_metadata()
         finish(root, CLONING_NAME)
-    finally:
-        lock.release()
+        site.leave()
+    except BaseException:
+        site.clear()
+        raise
 
 
 def require_apart(parent: Layout, root: Path) -> None:
@@ -107,7 +102,7 @@ def _require_room(root: Path) -> None:
     names = {entry.name for entry in root.iterdir()}
     if METADATA_NAME in names:
         raise ValueError(f"there is a volume in {root} already; clone to another directory")
-    foreign = sorted(names - {LOCK_NAME, f"{CLONING_NAME}.replacing"})
+    foreign = sorted(names - {LOCK_NAME, CLONING_NAME + REPLACING})
     if foreign and CLONING_NAME not in names:
         raise ValueError(
             f"{root} holds other files ({', '.join(foreign[:3])}): "
@@ -135,22 +130,16 @@ def _clone_segments(origin: Origin, layout: Layout, progress: Progress | None) -
     for leftover in {layout.segment_folder(*place) for place in layout.places()}:
         shutil.rmtree(leftover, ignore_errors=True)
 
-    def clone(place: Place) -> AuroraError | None:
+    def clone(place: Place) -> None:
+        disk = Disk.posix(os.fsencode(layout.segment_folder(*place)), create=True)
         try:
-            disk = Disk.posix(os.fsencode(layout.segment_folder(*place)), create=True)
-            try:
-                source_of(origin, place).clone(
-                    disk, identity_of(layout, place), origin.vdl, origin.rewind, watch.of(place)
-                )
-            finally:
-                disk.close()
-        except AuroraError as error:
-            return error
-        return None
+            source_of(origin, place).clone(
+                disk, identity_of(layout, place), origin.vdl, origin.rewind, watch.of(place)
+            )
+        finally:
+            disk.close()
 
-    for error in in_parallel(clone, list(layout.places())):
-        if error is not None:
-            raise error
+    in_parallel(clone, list(layout.places()), on_failure=watch.stop)
 
 
 def source_of(origin: Origin, place: Place) -> Snapshot:
@@ -197,16 +186,83 @@ def pinned_copies(segments: Mapping[Place, Segment]) -> Iterator[dict[Place, Sna
         yield pinned
 
 
+class _Site:
+    """Where a clone is made, and what was there before: it stays when the clone is removed."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock: WriterLock | None = None
+        self._had_lock = (layout.root / LOCK_NAME).exists()
+        folders = [layout.root, *map(layout.zone_folder, range(len(layout.metadata.zones)))]
+        self._missing = {missing for folder in folders for missing in _missing(folder)}
+        self.is_begun = False
+        """Whether what lies there is the clone's."""
+
+    def enter(self) -> None:
+        """Makes the directory and locks it.
+
+        Raises
+        ------
+        DatabaseLockedError, StorageIOError
+            If another process is at work there, or the file system refuses.
+        """
+        root = self._layout.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageIOError(
+                error.errno, f"cannot make the clone's directory ({error.strerror})", str(root)
+            ) from error
+        self._lock = WriterLock(root / LOCK_NAME)
+
+    def leave(self) -> None:
+        """Gives the lock up."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def clear(self) -> None:
+        """Removes what was made, and gives the lock up."""
+        if self._lock is None:
+            # Ctrl-C came while it was being taken; or another process has it, and goes on.
+            with suppress(AuroraError):
+                self._lock = WriterLock(self._layout.root / LOCK_NAME)
+        if self._lock is not None:
+            if self.is_begun:
+                _remove(self._layout)
+            if self._had_lock:
+                self._lock.release()
+            else:
+                self._lock.remove()
+        for folder in sorted(self._missing, reverse=True):
+            # Only if nobody has put anything there.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _missing(folder: Path) -> Iterator[Path]:
+    """The folder and those above it that are not there."""
+    while not folder.exists():
+        yield folder
+        folder = folder.parent
+
+
 def _remove(layout: Layout) -> None:
     for place in layout.places():
         shutil.rmtree(layout.segment_folder(*place), ignore_errors=True)
     for index in range(len(layout.metadata.zones)):
         folder = layout.zone_folder(index)
-        (folder / METADATA_NAME).unlink(missing_ok=True)
+        _unlink(folder, METADATA_NAME)
         with suppress(OSError):
             folder.rmdir()
-    (layout.root / METADATA_NAME).unlink(missing_ok=True)
-    (layout.root / CLONING_NAME).unlink(missing_ok=True)
+    for name in (METADATA_NAME, CLONING_NAME):
+        _unlink(layout.root, name)
+
+
+def _unlink(folder: Path, name: str) -> None:
+    """Removes a file, and what the disk layer wrote it as before its atomic rename."""
+    for each in (name, name + REPLACING):
+        with suppress(OSError):
+            (folder / each).unlink()
 
 
 class _Watch:
@@ -216,11 +272,18 @@ class _Watch:
         self._progress = progress
         self._lock = threading.Lock()
         self._seen: dict[Place, tuple[int, int]] = {}
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Lets every copy end at its next step."""
+        self._is_stopped = True
 
     def of(self, place: Place) -> Progress:
         """The progress of one copy."""
 
         def go_on(done: int, total: int) -> bool:
+            if self._is_stopped:
+                return False
             with self._lock:
                 self._seen[place] = done, total
                 sums = [sum(each) for each in zip(*self._seen.values(), strict=True)]

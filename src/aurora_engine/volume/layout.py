@@ -25,6 +25,8 @@ METADATA_NAME = "volume.json"
 CREATING_NAME = "volume.creating"
 CLONING_NAME = "volume.cloning"
 LOCK_NAME = "LOCK"
+REPLACING = ".replacing"
+"""Behind the name of a file: as the disk layer writes it, before its atomic rename."""
 
 WINDOW_S_MAX = timedelta(days=timedelta.max.days).total_seconds()
 """The longest timedelta of all, as a number of seconds, is rounded up to one that is none."""

@@ -23,26 +23,42 @@ class WriterLock:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._descriptor = -1
         try:
-            self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._take()
+            while not self._is_in_place():
+                # Who held it has removed the file meanwhile: others would lock another one.
+                self._close()
+                self._take()
+            self._sign()
+        except BaseException:
+            self._close()
+            raise
+        _held.add(self)
+
+    def _take(self) -> None:
+        try:
+            self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StorageIOError(
-                error.errno, f"cannot open the lock file ({error.strerror})", str(file)
+                error.errno, f"cannot open the lock file ({error.strerror})", str(self._file)
             ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = self._holder()
-            os.close(self._descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DatabaseLockedError(
-                    f"{file.parent} is open in {holder}; close it there first"
+                    f"{self._file.parent} is open in {self._holder()}; close it there first"
                 ) from None
             raise StorageIOError(
-                error.errno, f"cannot lock ({error.strerror})", str(file)
+                error.errno, f"cannot lock ({error.strerror})", str(self._file)
             ) from error
-        self._sign()
-        _held.add(self)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._file.stat())
+        except OSError:
+            return False
 
     def _sign(self) -> None:
         note = {
@@ -72,6 +88,11 @@ class WriterLock:
         """Of the file that is locked. Once the file has no name, others may lock another one."""
         return self._descriptor
 
+    def remove(self) -> None:
+        """Removes the file while the lock is held, which is then given up."""
+        self._file.unlink(missing_ok=True)
+        self.release()
+
     def release(self) -> None:
         """Gives the lock up. Idempotent."""
         if self._descriptor >= 0:
@@ -82,8 +103,12 @@ class WriterLock:
     def forget(self) -> None:
         """Closes the descriptor; the lock stays with whoever else has it."""
         _held.discard(self)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()

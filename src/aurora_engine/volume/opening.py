@@ -18,6 +18,7 @@ from aurora_engine.volume.layout import (
     CREATING_NAME,
     LOCK_NAME,
     METADATA_NAME,
+    REPLACING,
     Layout,
     Metadata,
     finish,
@@ -32,9 +33,8 @@ from aurora_engine.volume.zones import find_lost, is_claimed, link_zones
 
 _log = logging.getLogger("aurora_engine.volume")
 
-OWN_NAMES = {LOCK_NAME, f"{CREATING_NAME}.replacing"}
-"""What a creation that was cut short at its very beginning leaves; the second is the note as the
-disk layer writes it, before its atomic rename."""
+OWN_NAMES = {LOCK_NAME, CREATING_NAME + REPLACING}
+"""What a creation that was cut short at its very beginning leaves."""
 
 
 def prepare_root(root: Path, *, create: bool) -> None:
@@ -57,7 +57,7 @@ def prepare_root(root: Path, *, create: bool) -> None:
         ) from error
     if METADATA_NAME in names or CREATING_NAME in names or read_metadata(root) is not None:
         return
-    if CLONING_NAME in names:
+    if names & {CLONING_NAME, CLONING_NAME + REPLACING}:
         raise CorruptionError(
             f"{root} holds a clone that was cut short while it was made: clone to it again, or "
             "remove the directory; the database that it was made from has lost nothing"
