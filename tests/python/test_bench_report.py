@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ pytest.importorskip("numpy")
 
 from aurora_engine.bench import report
 from aurora_engine.bench.results import Results
+from aurora_engine.bench.sizes import FULL, QUICK, SMOKE, Sizes
 from aurora_engine.bench.targets import Pick, Target, judge
 
 USAGE = {
@@ -83,6 +86,22 @@ def test_a_busy_machine_is_said(results: Results) -> None:
     for sample in results.samples:
         sample["usage"] = USAGE | {"foreign_cpu_s": 0.4}
     assert "0.40 processors" in report.markdown(results).split("##")[0]
+
+
+@pytest.mark.parametrize("sizes", [SMOKE, QUICK, FULL])
+def test_a_run_of_small_sizes_says_so_at_the_top(results: Results, sizes: Sizes) -> None:
+    """Nobody is to take the figures of a smoke run for a verdict."""
+    results.sizes = asdict(sizes)
+    text = report.markdown(results)
+    top = text.splitlines()[2]
+    assert ("smoke run" in top and "figures mean nothing" in top) == (sizes is SMOKE)
+    assert ("quick run" in top) == (sizes is QUICK)
+    judged = sizes is not SMOKE
+    assert ("## Targets" in text) == judged
+    assert (re.search(r"\bmet\b", text) is not None) == judged
+    assert ("missed" in text) == judged
+    # What was measured is there in any case.
+    assert "**900** (800 to 1,000)" in text
 
 
 def test_targets_are_judged_by_the_best_thread_count_of_each(results: Results) -> None:

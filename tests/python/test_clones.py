@@ -232,7 +232,6 @@ with aurora.open(sys.argv[1]) as db:
 """
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_it_is_made_leaves_nothing_or_all(tmp_path: Path) -> None:
     rng = seeded("ctrl-c")
     parent, target = tmp_path / "parent", tmp_path / "clone"

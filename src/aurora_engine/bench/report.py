@@ -30,6 +30,13 @@ is synced. All data is the same: keys of 16 bytes in an order that tells nothing
 bytes of which half compresses away, unless a workload says otherwise.
 """
 
+SIZES_TOLD = {
+    "smoke": "**This was a smoke run. Its sizes are tiny and its figures mean nothing: it shows "
+    "that everything runs, and judges nothing.**",
+    "quick": "**This was a quick run, with small sizes. The targets speak of the full ones: what "
+    "it says about them is a hint.**",
+}
+
 NOT_SHOWN = """
 - Six disks. All copies lie on the disk that was measured, and share its bandwidth and its flushes;
   six disks in three places would give each copy a whole one, and put a network between.
@@ -57,10 +64,10 @@ def markdown(
     found = tables(results)
     parts = [
         "# aurora_engine beside other engines",
+        SIZES_TOLD.get(results.sizes_name, ""),
         _headline(results),
         HOW_TO_READ.strip(),
-        "## Targets",
-        _targets(judge(results, targets)),
+        *_judged(results, targets),
         "## Machine",
         _pairs(results.machine),
         "## Engines",
@@ -123,6 +130,13 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return middle
     return f"{middle} ({number(min(values))} to {number(max(values))})"
+
+
+def _judged(results: Results, targets: Iterable[Target]) -> tuple[str, ...]:
+    """The targets; a smoke run has none, since its figures say nothing."""
+    if results.sizes_name == "smoke":
+        return ()
+    return "## Targets", _targets(judge(results, targets))
 
 
 def _targets(verdicts: Sequence[Verdict]) -> str:

@@ -46,6 +46,11 @@ class Results:
     seconds: float = 0.0
     begun_s: float = field(default_factory=time.perf_counter)
 
+    @property
+    def sizes_name(self) -> str:
+        """What the sizes are called: full, quick or smoke."""
+        return str(self.sizes.get("name", "full"))
+
     def save(self, file: Path) -> None:
         """Writes everything as JSON."""
         file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

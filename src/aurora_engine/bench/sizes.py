@@ -16,6 +16,8 @@ class Sizes:
 
     Attributes
     ----------
+    name : str
+        What they are called: full, quick or smoke.
     seconds : float
         Length of a repetition that is ended by the clock.
     repetitions : int
@@ -60,6 +62,7 @@ class Sizes:
         By which items, and customers and orders of a district, are fewer than TPC-C wants.
     """
 
+    name: str
     seconds: float
     repetitions: int
     threads: tuple[int, ...]
@@ -92,6 +95,7 @@ class Sizes:
 
 
 FULL = Sizes(
+    name="full",
     seconds=1.0,
     repetitions=3,
     threads=(1, 2, 8, 16, 32, 64, 128),
@@ -123,6 +127,7 @@ FULL = Sizes(
     tpcc_divisor=10,
 )
 QUICK = Sizes(
+    name="quick",
     seconds=0.16,
     repetitions=2,
     threads=(1, 16),
@@ -146,6 +151,7 @@ QUICK = Sizes(
     tpcc_divisor=100,
 )
 SMOKE = Sizes(
+    name="smoke",
     seconds=0.02,
     repetitions=1,
     threads=(1, 2),

@@ -86,7 +86,7 @@ def command(
         from aurora_engine.bench import plots, report, targets
     except ImportError as error:
         raise click.UsageError(f"{error}: pip install 'aurora-engine[bench]'") from None
-    sizes, label = _sizes(quick, smoke)
+    sizes = _sizes(quick, smoke)
     sizes = replace(
         sizes,
         seconds=seconds or sizes.seconds,
@@ -98,24 +98,24 @@ def command(
     plots.draw(results, out)
     report.write(results, out)
     if as_json:
-        verdicts = [asdict(verdict) for verdict in targets.judge(results)]
-        print_json({"report": str(out / "report.md"), "targets": verdicts})
+        verdicts = [] if smoke else [asdict(verdict) for verdict in targets.judge(results)]
+        print_json({"report": str(out / "report.md"), "sizes": sizes.name, "targets": verdicts})
         return
     for name, why in results.missing.items():
         click.echo(f"left out {name}: {why}")
     for failure in results.failed:
         click.echo("failed: {engine}, {workload}, {case}: {why}".format(**failure))
-    click.echo(f"{label} run in {results.seconds:.0f} s, report: {out / 'report.md'}")
+    click.echo(f"{sizes.name} run in {results.seconds:.0f} s, report: {out / 'report.md'}")
     if results.failed:
         sys.exit(EXIT_IO)
 
 
-def _sizes(quick: bool, smoke: bool) -> tuple[Sizes, str]:
+def _sizes(quick: bool, smoke: bool) -> Sizes:
     from aurora_engine.bench import sizes
 
     if smoke:
-        return sizes.SMOKE, "smoke"
-    return (sizes.QUICK, "quick") if quick else (sizes.FULL, "full")
+        return sizes.SMOKE
+    return sizes.QUICK if quick else sizes.FULL
 
 
 def _engines(against: str) -> list[str]:
