@@ -6,13 +6,22 @@ One module a command, imported when it is called for.
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sqlite3
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from aurora_engine.cli.common import EXIT_INTERRUPTED, EXIT_SQL, exit_code
+from aurora_engine.cli.common import (
+    EXIT_INTERRUPTED,
+    EXIT_IO,
+    EXIT_SQL,
+    EXIT_UNREAD,
+    exit_code,
+)
 from aurora_engine.errors import AuroraError
 
 COMMANDS = (
@@ -57,10 +66,31 @@ class _LazyCommands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                click.echo(nl=False)  # what is buffered
         except KeyboardInterrupt:
             click.echo("aurora-engine: interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            if not _is_unread():
+                raise
+            _drop_output()
+            ctx.exit(EXIT_UNREAD)
+
+
+def _is_unread() -> bool:
+    """Whether who read standard output has gone, and not another program behind a pipe."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere, or Python would complain of it at its end."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +101,8 @@ def _group() -> None:
     \b
     Exit codes: 0 done; 1 key or table not there, or not confirmed; 2 wrong usage; 3 damage found;
     4 open elsewhere; 5 too few copies; 6 input/output error or disk full; 7 any other failure;
-    8 the moment is no longer retained; 9 SQL failed; 130 interrupted.
+    8 the moment is no longer retained; 9 SQL failed; 130 interrupted; 141 the reader of the output
+    has gone.
     """
 
 
@@ -89,6 +120,9 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         click.echo(f"aurora-engine: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        click.echo(f"aurora-engine: {error}", err=True)
+        sys.exit(EXIT_IO)
 
 
 __all__ = ["main"]

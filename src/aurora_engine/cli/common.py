@@ -35,6 +35,8 @@ EXIT_IO = 6
 EXIT_TOO_OLD = 8
 EXIT_SQL = 9
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+"""As of a program that SIGPIPE ended."""
 
 _EXIT_CODES: tuple[tuple[type[AuroraError], int], ...] = (
     (CorruptionError, EXIT_DAMAGED),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -44,24 +46,31 @@ def field(name: str, content: bytes) -> dict[str, str]:
 @click.option(
     "--output",
     "-o",
-    type=click.File("w", encoding="utf-8"),
+    type=click.Path(),
     default="-",
     help="File to write to (default: standard output).",
 )
 @at_option
-def command(path: str, table: str | None, all_tables: bool, output: IO[str], at: At | None) -> None:
+def command(path: str, table: str | None, all_tables: bool, output: str, at: At | None) -> None:
     """Write the records of PATH as JSON lines, as one moment saw them.
 
     What cannot be read is left out, named on standard error, and the exit code is 3.
     """
     if table is not None and all_tables:
         raise click.UsageError("--table and --all-tables exclude each other")
-    with reading(path, table, at) as source:
-        is_whole = _dump(source, "the database" if table is None else _table(table), {}, output)
+    with reading(path, table, at) as source, _written(output) as file:
+        is_whole = _dump(source, "the database" if table is None else _table(table), {}, file)
         if all_tables:
-            is_whole &= _dump_tables(source, output)
+            is_whole &= _dump_tables(source, file)
     if not is_whole:
         sys.exit(EXIT_DAMAGED)
+
+
+def _written(output: str) -> AbstractContextManager[IO[str]]:
+    """The file to write to, which is not made before there is something to read."""
+    if output == "-":
+        return nullcontext(sys.stdout)
+    return Path(output).open("w", encoding="utf-8")
 
 
 def _dump(source: Any, name: str, tag: dict[str, str], output: IO[str]) -> bool:
