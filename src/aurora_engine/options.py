@@ -26,6 +26,10 @@ PROTECTION_GROUP_PAGES_MAX = 1 << 26
 BACKTRACK_WINDOW_DEFAULT = timedelta(hours=72)
 COPIES_MAX = 64
 ZONE_NAME_LENGTH_MAX = 64
+REPLACING = ".replacing"
+"""Behind the name of a file: as the disk layer writes it, before its atomic rename."""
+VOLUME_FILES = ("LOCK", "volume.json", "volume.creating", "volume.cloning")
+"""What the volume's directory has beside its zones (docs/format/volume.md)."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -53,8 +57,9 @@ class Topology:
     Raises
     ------
     ValueError
-        If there is no zone, a name is used twice or does not fit a folder, a relative folder leads
-        out of the volume's directory, or there are more than 64 copies.
+        If there is no zone, a name or folder is used twice, a name does not fit a folder or is that
+        of a file of the volume, a relative folder leads out of the volume's directory, or there are
+        more than 64 copies.
 
     Examples
     --------
@@ -88,13 +93,11 @@ class Topology:
         if not names:
             raise ValueError("a topology needs at least one zone")
         for what, given in (("names", names), ("folders", paths)):
-            if len(set(given)) != len(given):
+            # Of a folder with several spellings, as x and ./x.
+            if len(set(map(os.path.normpath, given))) != len(given):
                 raise ValueError(f"the {what} of zones must differ: {list(given)}")
         for folder in paths:
-            if not Path(folder).is_absolute() and (not folder or ".." in Path(folder).parts):
-                raise ValueError(
-                    f"a zone's folder is absolute or lies in the volume's directory: {folder!r}"
-                )
+            _check_folder(folder)
         object.__setattr__(self, "zones", names)
         object.__setattr__(
             self,
@@ -126,12 +129,35 @@ def _zone_name(name: object) -> str:
         or "/" in name
         or "\0" in name
         or name in {".", ".."}
+        or _is_volume_file(name)
     ):
         raise ValueError(
-            f"{name!r} cannot name a zone: a name is also a folder's, "
+            f"{name!r} cannot name a zone: a name is also a folder's in the volume's directory, "
             f"up to {ZONE_NAME_LENGTH_MAX} long"
         )
     return name
+
+
+def _check_folder(folder: str) -> None:
+    """Makes sure that a zone may lie there.
+
+    Raises
+    ------
+    ValueError
+        If it is relative and leads out of the volume's directory, or is one of its files.
+    """
+    path = Path(folder)
+    if path.is_absolute():
+        return
+    if not folder or ".." in path.parts or _is_volume_file(next(iter(path.parts), "")):
+        raise ValueError(
+            "a zone's folder is absolute, or lies in the volume's directory and is none of its "
+            f"files: {folder!r}"
+        )
+
+
+def _is_volume_file(name: str) -> bool:
+    return name.removesuffix(REPLACING) in VOLUME_FILES
 
 
 def _whole(name: str, value: object, lowest: int, highest: int | None = None) -> int:

@@ -105,6 +105,35 @@ def test_topology() -> None:
             aurora.Topology(("a", "b"), copies)
 
 
+@pytest.mark.parametrize("name", ["LOCK", "volume.json", "volume.creating", "volume.cloning"])
+def test_no_zone_is_in_the_way_of_a_file_of_the_volume(tmp_path: Path, name: str) -> None:
+    """Neither by its name, which becomes the folder's in a clone, nor by its folder."""
+    for zones in (
+        (name,),
+        (f"{name}.replacing",),
+        {name: "x"},
+        {name: tmp_path / "x"},
+        {"a": name},
+        {"a": f"./{name}"},
+        {"a": f"{name}/a"},
+    ):
+        with pytest.raises(ValueError, match=name):
+            aurora.Topology(zones)
+    # Elsewhere they are names like others.
+    zones = {"a": tmp_path / name, "b": f"zones/{name}", "c": f"{name} c"}
+    with aurora.open(tmp_path / "db", topology=aurora.Topology(zones)) as db:
+        db[b"k"] = b"v"
+        with db.clone(tmp_path / "clone", topology=aurora.Topology(("a", "b", "c"))) as clone:
+            assert clone[b"k"] == b"v"
+
+
+def test_folders_of_zones_differ_however_they_are_spelled(tmp_path: Path) -> None:
+    for one, other in (("x", "./x"), ("x", "x/"), ("x/y", "x//y"), ("/x/y", "/x/./y")):
+        with pytest.raises(ValueError, match="folders of zones must differ"):
+            aurora.Topology({"a": one, "b": other})
+    assert aurora.Topology({"a": "x", "b": "x/y"}).paths == ("x", "x/y")
+
+
 def test_zones_on_other_folders(tmp_path: Path) -> None:
     folders = {name: tmp_path / f"disk {name}" for name in ("one", "two", "three")}
     with aurora.open(tmp_path / "dä ta", topology=aurora.Topology(folders)) as db:

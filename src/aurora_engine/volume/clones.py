@@ -15,12 +15,11 @@ from aurora_engine._ext.records import RewindRecord
 from aurora_engine._ext.segment import Segment
 from aurora_engine._ext.segment_snapshot import Snapshot
 from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError
-from aurora_engine.options import Topology
+from aurora_engine.options import REPLACING, Topology
 from aurora_engine.volume.layout import (
     CLONING_NAME,
     LOCK_NAME,
     METADATA_NAME,
-    REPLACING,
     Layout,
     Metadata,
     finish,

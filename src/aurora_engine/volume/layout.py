@@ -16,17 +16,13 @@ from typing import Any
 from aurora_engine._ext.disk import Disk
 from aurora_engine._ext.frame import checksum
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError, VersionError
+from aurora_engine.options import VOLUME_FILES
 from aurora_engine.volume.messages import Place
 
 _log = logging.getLogger("aurora_engine.volume")
 
 FORMAT_VERSION = 1
-METADATA_NAME = "volume.json"
-CREATING_NAME = "volume.creating"
-CLONING_NAME = "volume.cloning"
-LOCK_NAME = "LOCK"
-REPLACING = ".replacing"
-"""Behind the name of a file: as the disk layer writes it, before its atomic rename."""
+LOCK_NAME, METADATA_NAME, CREATING_NAME, CLONING_NAME = VOLUME_FILES
 
 WINDOW_S_MAX = timedelta(days=timedelta.max.days).total_seconds()
 """The longest timedelta of all, as a number of seconds, is rounded up to one that is none."""

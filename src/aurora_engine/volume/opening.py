@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from aurora_engine.errors import AuroraError, CorruptionError, StorageIOError
-from aurora_engine.options import BACKTRACK_WINDOW_DEFAULT, OpenOptions, Topology
+from aurora_engine.options import BACKTRACK_WINDOW_DEFAULT, REPLACING, OpenOptions, Topology
 from aurora_engine.volume.layout import (
     CLONING_NAME,
     CREATING_NAME,
     LOCK_NAME,
     METADATA_NAME,
-    REPLACING,
     Layout,
     Metadata,
     finish,
