@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.volumes import (
@@ -22,6 +24,7 @@ from tests.volumes import (
 )
 
 import aurora_engine as aurora
+from aurora_engine.volume.volume import Volume
 
 RECORDS = {b"%06d" % number: b"value %d" % (number * 7919) for number in range(60_000)}
 
@@ -122,6 +125,41 @@ def test_a_copy_that_cannot_be_rebuilt_hinders_no_other(
         until(lambda: all_good(db), "all six are there")
         assert_holds(db, contents)
         assert db.verify().ok
+
+
+@pytest.mark.parametrize("reason", [aurora.VolumeFullError("planted"), None])
+def test_a_recovery_in_place_that_is_of_no_use_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: aurora.AuroraError | None
+) -> None:
+    """Its reason is raised, and it is not begun over and over again."""
+    attempts = 0
+
+    def in_vain(self: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        recovered = recover(self)
+        if reason is not None:
+            for copy in (3, 4, 5):
+                self._drop((0, copy))
+                self._copies.errors[0, copy] = reason
+        return replace(recovered, writable=False)
+
+    with aurora.open(tmp_path / "volume") as db:
+        db[b"k"] = b"v"
+    for copy in range(3):
+        shutil.rmtree(segment_folder(tmp_path / "volume", copy))
+    with aurora.open(tmp_path / "volume") as db:
+        db._volume._monitor.stop()  # it tries on its own
+        recover = Volume._recover_and_rebuild
+        with monkeypatch.context() as patch:
+            patch.setattr(Volume, "_recover_and_rebuild", in_vain)
+            with pytest.raises(type(reason) if reason else aurora.QuorumLostError):
+                db.repair()
+            assert attempts == 1
+            assert db[b"k"] == b"v"
+        db.repair()
+        db[b"k"] = b"x"
+        until(lambda: all_good(db), "all copies are good")
 
 
 def test_every_copy_goes_away_and_comes_back(volume: tuple[Path, Contents], tmp_path: Path) -> None:

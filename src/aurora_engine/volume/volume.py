@@ -264,7 +264,8 @@ class Volume:
         Raises
         ------
         AuroraError
-            If a recovery in place did not work out; it is tried again later.
+            If a recovery in place did not work out; it is tried again later. With ``at_once`` also
+            if it leaves too few copies to write.
         """
         with self._repair_lock:
             for action in self._wanted(at_once, refused):
@@ -275,8 +276,24 @@ class Volume:
                 else:
                     with self._lock:
                         self.recover_in_place()
+                        if at_once:
+                            self._require_writable()
                 return True
         return False
+
+    def _require_writable(self) -> None:
+        """Makes sure that a recovery in place was of use; another one would end as it did.
+
+        Raises
+        ------
+        AuroraError
+            The reason of the first copy that did not come through it; else QuorumLostError.
+        """
+        if self._copies.serving_writes:
+            return
+        missing = set(self.layout.places()) - set(self._copies.in_service)
+        self._copies.require_repaired(sorted(missing))
+        raise QuorumLostError("too few copies came through a recovery in place: writes are refused")
 
     def _wanted(self, at_once: bool, refused: Collection[Place]) -> list[RepairAction]:
         with self._lock:
