@@ -277,14 +277,14 @@ seen = []
 signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
 holder.execute("INSERT INTO t VALUES (0)")
 for name, wait in waits.items():
+    begun = time.monotonic()
     for after, number in ((0.2, signal.SIGUSR1), (0.5, signal.SIGINT)):
         threading.Timer(after, os.kill, (os.getpid(), number)).start()
-    begun = time.monotonic()
     try:
         wait()
     except KeyboardInterrupt:
         waited = time.monotonic() - begun
-        assert 0.45 < waited < 5, (name, waited)
+        assert 0.5 <= waited < 10, (name, waited)
     else:
         raise AssertionError(name)
     assert not conn.in_transaction and not stock.in_transaction
@@ -302,7 +302,7 @@ begun = time.monotonic()
 try:
     conn.execute("INSERT INTO t VALUES (1)")
 except aurora.DatabaseClosedError:
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     print("all waits ended")
 """
 
@@ -321,6 +321,12 @@ def test_signals_end_the_wait_for_the_right_to_write(tmp_path: Path) -> None:
 def test_interrupt_ends_the_wait_for_the_right_to_write(db: aurora.Database, conn: Conn) -> None:
     """Of one connection, with what is attached to it, and only while it waits."""
     conn.execute("INSERT INTO t VALUES (1, 1)")
+    is_over = threading.Event()
+
+    def interrupt() -> None:
+        while not is_over.wait(0.2):
+            other.interrupt()
+
     with (
         closing(aurora.connect(db, name="second", timeout=60)) as other,
         closing(aurora.connect(db, timeout=60, check_same_thread=False)) as patient,
@@ -329,11 +335,14 @@ def test_interrupt_ends_the_wait_for_the_right_to_write(db: aurora.Database, con
         other.interrupt()  # it does not wait yet
         waiting = threading.Thread(target=patient.execute, args=("BEGIN IMMEDIATE",))
         waiting.start()
-        threading.Timer(0.2, other.interrupt).start()
         begun = time.monotonic()
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             other.execute("INSERT INTO m.t VALUES (2, 2)")
-        assert 0.15 < time.monotonic() - begun < 10
+        is_over.set()
+        interrupting.join()
+        assert 0.2 <= time.monotonic() - begun < 10
         assert waiting.is_alive()
         conn.commit()
         waiting.join(30)
