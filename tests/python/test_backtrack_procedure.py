@@ -37,6 +37,7 @@ class FakeEngine:
     views: list[FakeView] = field(default_factory=list)
     vdl: int = HEAD
     horizon: int = 0
+    holds: bool = False
 
     @property
     def durable_lsn(self) -> int:
@@ -65,6 +66,7 @@ class FakeEngine:
         self.calls.append("hold")
         if self.refusals:
             raise self.refusals.pop()
+        self.holds = True
         return self.vdl
 
     def rewind(self, record: RewindRecord) -> None:
@@ -76,6 +78,7 @@ class FakeEngine:
 
     def release(self) -> None:
         self.calls.append("release")
+        self.holds = False
 
 
 @dataclass

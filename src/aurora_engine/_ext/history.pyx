@@ -218,6 +218,11 @@ cdef class EngineHistory(Handle):
         self._calls -= 1
         check(status, &error)
 
+    @property
+    def holds(self):
+        """Whether this thread holds commits back."""
+        return self._holder == PyThread_get_thread_ident()
+
     def release(self):
         """Lets commits go on after `hold`."""
         require_holder(self)

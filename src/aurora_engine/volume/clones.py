@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,27 +162,20 @@ def source_of(origin: Origin, place: Place) -> Snapshot:
     return others[copy % len(others)]
 
 
-@contextmanager
-def pinned_copies(segments: Mapping[Place, Segment]) -> Iterator[dict[Place, Snapshot]]:
-    """The copies that are whole, as they are now; commits are held meanwhile.
+def pin_copies(segments: Mapping[Place, Segment], pinned: dict[Place, Snapshot]) -> None:
+    """Pins the copies that are whole, as they are now; commits are held meanwhile.
 
-    Of each group those that reach furthest: what is durable is in all of them.
+    Of each group those that reach furthest: what is durable is in all of them. They go into
+    ``pinned`` one by one, for the caller to release whatever happens: Ctrl-C may come between two,
+    and a segment with a pin that nobody knows of could not be closed.
     """
     states = {place: segment.state() for place, segment in segments.items()}
     furthest: dict[int, int] = {}
     for (group, _), state in states.items():
         furthest[group] = max(furthest.get(group, 0), state.scl)
-    whole = [
-        place
-        for place, state in states.items()
-        if state.health == "ok" and state.scl == furthest[place[0]]
-    ]
-    with ExitStack() as stack:
-        pinned = {}
-        for place in whole:
+    for place, state in states.items():
+        if state.health == "ok" and state.scl == furthest[place[0]]:
             pinned[place] = Snapshot(segments[place])
-            stack.callback(pinned[place].release)
-        yield pinned
 
 
 class _Site:

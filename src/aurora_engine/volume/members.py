@@ -5,11 +5,11 @@ Opening, creating, and carrying out what the state machines ask of them.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import logging
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +45,9 @@ _log = logging.getLogger("aurora_engine.volume")
 ROOM_BYTES = 16 << 20
 """What a full disk must have free again: two extents of a segment's log."""
 
+BEGIN_S = 1.0
+"""A thread that has not begun after that long never will."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -63,7 +66,7 @@ def in_parallel(
     todo = list(items)
     results: dict[int, _Result] = {}
     failures: list[BaseException] = []
-    ended = [threading.Event() for _ in todo]
+    calls = [_Call() for _ in todo]
 
     def fail(failure: BaseException) -> None:
         failures.append(failure)
@@ -71,43 +74,63 @@ def in_parallel(
             on_failure()
 
     def run(index: int) -> None:
+        calls[index].has_begun = True
         try:
             results[index] = function(todo[index])
         except BaseException as failure:  # noqa: BLE001 - raised again by who waits
             fail(failure)
         finally:
-            ended[index].set()
+            calls[index].end()
 
     begun = 0
     try:
         for begun in range(1, len(todo)):
-            _begin(begun, run)
+            _begin(run, begun)
         if todo:
             run(0)
     except BaseException as failure:  # noqa: BLE001 - raised again below
         fail(failure)
-    for each in ended[1 : begun + 1]:
-        _await(each, fail)
+    for call in calls[1 : begun + 1]:
+        call.wait(fail)
     if failures:
         raise failures[0]
     return [results[index] for index in range(len(todo))]
 
 
-def _begin(index: int, run: Callable[[int], None]) -> None:
+def _begin(run: Callable[[int], None], index: int) -> None:
     """Runs in a thread, or here if there can be no other."""
     try:
-        threading.Thread(target=run, args=(index,), daemon=True).start()
+        _thread.start_new_thread(run, (index,))
     except RuntimeError:
         run(index)
 
 
-def _await(ended: threading.Event, fail: Callable[[BaseException], None]) -> None:
-    """Waits whatever is raised here meanwhile; a join that is interrupted forgets its thread."""
-    while not ended.is_set():
-        try:
-            ended.wait()
-        except BaseException as failure:  # noqa: BLE001 - raised again by who waits
-            fail(failure)
+class _Call:
+    """One of several calls, each in a thread.
+
+    Ctrl-C in the middle of a method of `threading` may leave the lock of a thread or an event held
+    for ever; so there are only a lock, whose methods are in C, and what is told beside it.
+    """
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self._has_ended = False
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+
+    def end(self) -> None:
+        """To be called by the thread, last."""
+        self._has_ended = True
+        self._running.release()
+
+    def wait(self, fail: Callable[[BaseException], None]) -> None:
+        """Waits for the end, whatever is raised here meanwhile."""
+        while not self._has_ended:
+            try:
+                if not self._running.acquire(timeout=BEGIN_S) and not self.has_begun:
+                    return  # Ctrl-C came before it could be started
+            except BaseException as failure:  # noqa: BLE001 - raised again by who waits
+                fail(failure)
 
 
 def identity_of(layout: Layout, place: Place) -> SegmentIdentity:

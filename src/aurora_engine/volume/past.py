@@ -19,12 +19,13 @@ from typing import Any, Protocol, SupportsIndex
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import RewindRecord
 from aurora_engine._ext.segment import Segment
+from aurora_engine._ext.segment_snapshot import Snapshot
 from aurora_engine._ext.transaction import Txn
 from aurora_engine.errors import AuroraError, QuorumLostError, SnapshotTooOldError
 from aurora_engine.options import Topology
 from aurora_engine.types import At, Rewind
 from aurora_engine.volume.backtracks import record, rewind_of
-from aurora_engine.volume.clones import Origin, make_clone, pinned_copies
+from aurora_engine.volume.clones import Origin, make_clone, pin_copies
 from aurora_engine.volume.history import BACKTRACK, Bounds, History, Moment, time_of, who_asks
 from aurora_engine.volume.layout import Metadata
 from aurora_engine.volume.lineage import Lineage
@@ -238,32 +239,36 @@ class Past:
         """
         if at is not None:
             self._await_moment(at)
-        with ExitStack() as stack:
-            with self._lock, self._held() as rewind_point:
-                if at is None:
-                    vdl, rewind = self._engine.durable_lsn, None
-                else:
-                    lsn = stack.enter_context(self.pinned(at))
-                    vdl, rewind = rewind_point, self._draft(rewind_point, lsn)
-                copies = stack.enter_context(pinned_copies(self._keeper.segments))
-            make_clone(Origin(self._keeper.metadata, copies, vdl, rewind), root, topology, progress)
+        copies: dict[Place, Snapshot] = {}
+        try:
+            with ExitStack() as stack:
+                with self._lock, self._held() as rewind_point:
+                    if at is None:
+                        vdl, rewind = self._engine.durable_lsn, None
+                    else:
+                        lsn = stack.enter_context(self.pinned(at))
+                        vdl, rewind = rewind_point, self._draft(rewind_point, lsn)
+                    pin_copies(self._keeper.segments, copies)
+                origin = Origin(self._keeper.metadata, copies, vdl, rewind)
+                make_clone(origin, root, topology, progress)
+        finally:
+            for pinned in copies.values():
+                pinned.release()
 
     @contextmanager
     def _held(self) -> Iterator[int]:
         """Commits wait until the end of the block; yields VDL, up to which all is durable."""
         try:
-            held = self._hold()
-        except QuorumLostError:
-            # Nothing is committed then anyway, and what is durable can be read. Rewinds come in the
-            # order of their LSNs, above what the last recovery skipped.
-            skipped = max((rewind.at for rewind in self._history.rewinds), default=0)
-            vdl = self._engine.durable_lsn
-            yield vdl if vdl > skipped else skipped + 1
-            return
-        try:
-            yield held
+            try:
+                point = self._hold()
+            except QuorumLostError:
+                # Nothing is committed then anyway, and what is durable can be read. Rewinds come in
+                # the order of their LSNs, above what the last recovery skipped.
+                skipped = max((rewind.at for rewind in self._history.rewinds), default=0)
+                point = max(self._engine.durable_lsn, skipped + 1)
+            yield point
         finally:
-            self._engine.release()
+            self._release()
 
     def backtrack(self, to: At, *, dry_run: bool) -> Rewind:
         """Makes a moment the present again; O(1) in distance and size.
@@ -303,9 +308,9 @@ class Past:
     def _rewind(self, to: int) -> RewindRecord:
         """Holds commits, records the rewind in every copy, and lets the engine go on from it."""
         metadata = self._keeper.metadata
-        here = self._hold()
         in_doubt = False
         try:
+            here = self._hold()
             made = self._draft(here, to)
             in_doubt = True
             recorded = record(
@@ -328,7 +333,7 @@ class Past:
                     # before.
                     self._engine.stop()
             finally:
-                self._engine.release()
+                self._release()
         return self._settle(made, recorded.failures)
 
     def _hold(self) -> int:
@@ -338,6 +343,11 @@ class Past:
             if not self._keeper.heal(refusal):
                 raise
         return self._engine.hold(HOLD_S)
+
+    def _release(self) -> None:
+        # Ctrl-C may have come when commits were held already, and nobody had been told.
+        if self._engine.holds:
+            self._engine.release()
 
     def _settle(self, made: RewindRecord, failures: Mapping[Place, AuroraError]) -> RewindRecord:
         """Too few copies have it: a recovery in place decides whether it was made.
