@@ -77,9 +77,9 @@ static int close_cursor(sqlite3_vtab_cursor *base) {
 }
 
 /* Another backtrack may be made between the two questions. */
-static int fetch_rows(history_cursor *cursor, const aur_sql_past *past) {
+static int fetch_rows(history_cursor *cursor, const aur_sql_host *host) {
     size_t capacity = 0;
-    cursor->count = past->backtracks == NULL ? 0 : past->backtracks(past->context, NULL, 0);
+    cursor->count = host->backtracks == NULL ? 0 : host->backtracks(host->context, NULL, 0);
     while (cursor->count > capacity) {
         capacity = cursor->count;
         aur_rewind *rows = realloc(cursor->rows, capacity * sizeof *rows);
@@ -88,7 +88,7 @@ static int fetch_rows(history_cursor *cursor, const aur_sql_past *past) {
             return SQLITE_IOERR_NOMEM;
         }
         cursor->rows = rows;
-        cursor->count = past->backtracks(past->context, rows, capacity);
+        cursor->count = host->backtracks(host->context, rows, capacity);
     }
     return SQLITE_OK;
 }
@@ -104,8 +104,8 @@ static int begin_scan(sqlite3_vtab_cursor *base, int plan, const char *text, int
     if (auri_sql_enter(sql, NULL) != AUR_OK) {
         return SQLITE_IOERR;
     }
-    const aur_sql_past past = auri_sql_past(sql);
-    const int code = fetch_rows(cursor, &past);
+    const aur_sql_host host = auri_sql_host(sql);
+    const int code = fetch_rows(cursor, &host);
     auri_sql_leave(sql);
     cursor->at = 0;
     return code;

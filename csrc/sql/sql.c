@@ -89,23 +89,23 @@ void aur_sql_close(aur_sql *sql) {
     (void)pthread_mutex_unlock(&sql->lock);
 }
 
-void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past) {
-    static const aur_sql_past unknown = {.context = NULL};
+void aur_sql_set_host(aur_sql *sql, const aur_sql_host *host) {
+    static const aur_sql_host unknown = {.context = NULL};
     (void)pthread_mutex_lock(&sql->lock);
-    sql->past = past == NULL ? unknown : *past;
+    sql->host = host == NULL ? unknown : *host;
     (void)pthread_mutex_unlock(&sql->lock);
 }
 
-aur_sql_past auri_sql_past(aur_sql *sql) {
+aur_sql_host auri_sql_host(aur_sql *sql) {
     (void)pthread_mutex_lock(&sql->lock);
-    const aur_sql_past past = sql->past;
+    const aur_sql_host host = sql->host;
     (void)pthread_mutex_unlock(&sql->lock);
-    return past;
+    return host;
 }
 
 bool auri_sql_goes_on(aur_sql *sql) {
-    const aur_sql_past past = auri_sql_past(sql);
-    return past.goes_on == NULL || past.goes_on(past.context);
+    const aur_sql_host host = auri_sql_host(sql);
+    return host.goes_on == NULL || host.goes_on(host.context);
 }
 
 bool auri_sql_call_goes_on(void *context) {

@@ -37,12 +37,12 @@ struct aur_sql {
     atomic_uint references; /* the owner, and each open connection */
     atomic_uint calls;      /* under way */
     atomic_uint_least64_t opened, views, reads, writes, commits, conflicts;
-    pthread_mutex_t lock; /* of the lists, and of `past` */
+    pthread_mutex_t lock; /* of the lists, and of `host` */
     auri_sql_database *databases;
     struct aur_sql_connection *connections;
     auri_sql_library *libraries;
     auri_super *supers;
-    aur_sql_past past;
+    aur_sql_host host;
     char vfs_name[AUR_SQL_VFS_NAME_BYTES];
 };
 
@@ -133,10 +133,10 @@ bool auri_sql_is_forked(const aur_sql *sql);
 /* The database of a name, made when nobody has asked for it yet. NULL: out of memory. */
 auri_sql_database *auri_sql_database_of(aur_sql *sql, const char *name, size_t name_bytes);
 
-/* What is known of the past: a copy, all zero when nobody knows it. */
-aur_sql_past auri_sql_past(aur_sql *sql);
+/* Whom to ask: a copy, all zero when there is nobody. */
+aur_sql_host auri_sql_host(aur_sql *sql);
 
-/* Whether a wait goes on, by whoever drives SQL. */
+/* Whether a wait goes on, as the host says. */
 bool auri_sql_goes_on(aur_sql *sql);
 /* The same in the middle of a call, which does not count meanwhile: whoever is asked may close the
  * volume, and then the wait is over. */

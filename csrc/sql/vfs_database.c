@@ -365,9 +365,9 @@ static aur_status moment_of(aur_sql *sql, const char *text, aur_lsn *moment_out,
     if (text == NULL) {
         return AUR_OK;
     }
-    const aur_sql_past past = auri_sql_past(sql);
-    return past.resolve == NULL ? aur_fail(error, AUR_ERR_INVALID, "as_of is not understood here")
-                                : past.resolve(past.context, text, moment_out, error);
+    const aur_sql_host host = auri_sql_host(sql);
+    return host.resolve == NULL ? aur_fail(error, AUR_ERR_INVALID, "as_of is not understood here")
+                                : host.resolve(host.context, text, moment_out, error);
 }
 
 /* Whether there is such a database now, for who may not make one. */

@@ -23,9 +23,9 @@ typedef struct aur_sql aur_sql;
 AUR_API AUR_CHECKED aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out,
                                               aur_error *error);
 
-/* What SQL asks of whoever drives it, in the thread that runs the statement: about the volume's
- * past, and about the time. */
-typedef struct aur_sql_past {
+/* The program that SQL runs in, which is asked in the thread that runs the statement: about the
+ * volume's past, and whether to wait. */
+typedef struct aur_sql_host {
     void *context;
     /* The LSN of the moment that the text of an `as_of` names. */
     aur_status (*resolve)(void *context, const char *text, uint64_t *lsn_out, aur_error *error);
@@ -35,9 +35,9 @@ typedef struct aur_sql_past {
     /* Whether a wait for the right to write goes on; asked every 100 ms of it. May be NULL: it
      * does. May use, and close, the volume; not the connection that waits. */
     bool (*goes_on)(void *context);
-} aur_sql_past;
-/* NULL: nobody knows it any more. */
-AUR_API void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past);
+} aur_sql_host;
+/* NULL: there is nobody to ask any more. */
+AUR_API void aur_sql_set_host(aur_sql *sql, const aur_sql_host *host);
 
 /*
  * Registers the VFS in the SQLite library that `library` (the path of a shared object that is

@@ -311,7 +311,7 @@ cdef extern from "aurora/sql.h" nogil:
         AUR_SQL_NAME_BYTES
 
     ctypedef struct aur_sql
-    ctypedef struct aur_sql_past:
+    ctypedef struct aur_sql_host:
         void *context
         aur_status (*resolve)(
             void *context, const char *text, uint64_t *lsn_out, aur_error *error
@@ -333,7 +333,7 @@ cdef extern from "aurora/sql.h" nogil:
         uint64_t conflicts
 
     aur_status aur_engine_sql(aur_engine *engine, aur_sql **sql_out, aur_error *error)  # waits
-    void aur_sql_set_past(aur_sql *sql, const aur_sql_past *past)
+    void aur_sql_set_host(aur_sql *sql, const aur_sql_host *host)
     aur_status aur_sql_register(
         aur_sql *sql, const char *library, char *name_out, aur_error *error
     )

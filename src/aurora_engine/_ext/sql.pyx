@@ -26,9 +26,9 @@ from aurora_engine._ext.caurora cimport (
     aur_sql_next_name,
     aur_sql_opened,
     aur_sql_register,
-    aur_sql_past,
+    aur_sql_host,
     aur_sql_take_thread_error,
-    aur_sql_set_past,
+    aur_sql_set_host,
     aur_sql_set_timeout,
     aur_sql_set_wait,
     aur_sql_state,
@@ -66,7 +66,7 @@ cdef class Sql:
         """
         cdef aur_error error
         cdef aur_status status
-        cdef aur_sql_past past
+        cdef aur_sql_host host
         require(engine)
         error_clear(&error)
         with nogil:
@@ -75,15 +75,15 @@ cdef class Sql:
         self._engine = engine
         self._resolve = resolve
         self._backtracks = backtracks
-        past.context = <void *>self
-        past.resolve = resolve_moment
-        past.backtracks = list_backtracks
-        past.goes_on = goes_on
-        aur_sql_set_past(self._sql, &past)
+        host.context = <void *>self
+        host.resolve = resolve_moment
+        host.backtracks = list_backtracks
+        host.goes_on = goes_on
+        aur_sql_set_host(self._sql, &host)
 
     def __dealloc__(self):
         if self._engine is not None and self._engine._engine != NULL and not forked(self._engine):
-            aur_sql_set_past(self._sql, NULL)
+            aur_sql_set_host(self._sql, NULL)
 
     def register(self, str library not None):
         """Registers the VFS in the SQLite library behind a loaded shared object; its name.

@@ -30,10 +30,10 @@ static aur_status read_lsn(void *context, const char *text, uint64_t *lsn_out, a
 }
 
 static void register_volume(sql_world *world) {
-    static const aur_sql_past past = {.resolve = read_lsn};
+    static const aur_sql_host host = {.resolve = read_lsn};
     aur_error error;
     CHECK_OK(aur_engine_sql(world->stack.engine, &world->sql, &error));
-    aur_sql_set_past(world->sql, &past);
+    aur_sql_set_host(world->sql, &host);
     for (int again = 0; again < 2; again++) {
         const aur_status status =
             aur_sql_register(world->sql, world->sqlite->path, world->vfs, &error);
