@@ -251,10 +251,11 @@ def test_ctrl_c_while_it_is_made_leaves_nothing_or_all(tmp_path: Path) -> None:
             complaint = process.stderr.read()
         assert b"KeyboardInterrupt" in complaint
         assert b"Exception in thread" not in complaint
-        if target.exists():
+        # An empty directory may stay: Ctrl-C can come when it is made and nobody knows of it yet.
+        if target.exists() and any(target.iterdir()):
             with aurora.open(target, create=False) as clone:
                 assert clone.verify().ok
-            shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def test_a_clone_while_writes_go_on_and_with_copies_away(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ class WriterLock:
             raise
         _held.add(self)
 
+    def __del__(self) -> None:
+        # Made when Ctrl-C came, and known to nobody: it would keep others out.
+        self._close()
+
     def _take(self) -> None:
         try:
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
