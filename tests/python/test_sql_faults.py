@@ -252,10 +252,10 @@ import aurora_engine as aurora
 from aurora_engine.sql.drivers import vfs_of
 
 db = aurora.open(sys.argv[1])
-holder, conn = aurora.connect(db), aurora.connect(db, timeout=30)
+holder, conn = aurora.connect(db), aurora.connect(db, timeout=100)
 holder.execute("CREATE TABLE t (a)")
 holder.commit()
-stock = sqlite3.connect(f"file:main?vfs={vfs_of(db.sql, sqlite3)}", uri=True, timeout=30)
+stock = sqlite3.connect(f"file:main?vfs={vfs_of(db.sql, sqlite3)}", uri=True, timeout=100)
 
 def stock_insert():
     try:
@@ -271,7 +271,7 @@ waits = {
     "script": lambda: conn.executescript("BEGIN IMMEDIATE; COMMIT"),
     "deferred": lambda: conn.executescript("BEGIN; SELECT * FROM t; DELETE FROM t; COMMIT"),
     "stock": stock_insert,
-    "drop": lambda: db.sql.drop("main", timeout=30),
+    "drop": lambda: db.sql.drop("main", timeout=100),
 }
 seen = []
 signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
@@ -285,6 +285,9 @@ for name, wait in waits.items():
     except KeyboardInterrupt:
         waited = time.monotonic() - begun
         assert 0.5 <= waited < 10, (name, waited)
+    except sqlite3.OperationalError as failure:
+        told = (name, time.monotonic() - begun, failure.sqlite_errorname, seen)
+        raise AssertionError(told) from failure
     else:
         raise AssertionError(name)
     assert not conn.in_transaction and not stock.in_transaction
