@@ -138,17 +138,12 @@ cdef class Cursor(Handle):
         cdef size_t length = <size_t>len(key)
         require(self)
         require(transaction)
-        if self._busy:
-            raise ValueError("the cursor is in use by another thread")
+        require_free(self)
         error_clear(&error)
-        self._busy = True
-        self._calls += 1
-        transaction._calls += 1
+        occupy(self, transaction)
         with nogil:
             status = aur_cursor_page_end(self._cursor, data, length, end, &end_bytes, &error)
-        transaction._calls -= 1
-        self._calls -= 1
-        self._busy = False
+        vacate(self, transaction)
         if status == AUR_NOT_FOUND:
             return None
         check(status, &error)
@@ -220,13 +215,31 @@ cdef int note_writes(Cursor cursor) except -1:
     return open_range(cursor, cursor._last_key, cursor._bound)
 
 
+cdef int require_free(Cursor cursor) except -1:
+    if cursor._busy:
+        raise ValueError("the cursor is in use by another thread")
+    return 0
+
+
+# Around a call that gives the interpreter lock up.
+cdef void occupy(Cursor cursor, Txn transaction) noexcept:
+    cursor._busy = True
+    cursor._calls += 1
+    transaction._calls += 1
+
+
+cdef void vacate(Cursor cursor, Txn transaction) noexcept:
+    transaction._calls -= 1
+    cursor._calls -= 1
+    cursor._busy = False
+
+
 cdef int fetch(Cursor cursor) except -1:
     cdef Txn transaction = transaction_of(cursor)
     cdef aur_error error
     cdef aur_status status
     cdef size_t capacity = cursor._capacity
-    if cursor._busy:
-        raise ValueError("the cursor is in use by another thread")
+    require_free(cursor)
     if cursor._limited and capacity > cursor._left:
         capacity = <size_t>cursor._left
     if cursor._skip_last:
@@ -240,16 +253,12 @@ cdef int fetch(Cursor cursor) except -1:
         cursor._cursor, True, cursor._entries, capacity, &cursor._count, &error
     )
     if status == AUR_WOULD_BLOCK:
-        cursor._busy = True
-        cursor._calls += 1
-        transaction._calls += 1
+        occupy(cursor, transaction)
         with nogil:
             status = aur_cursor_fetch(
                 cursor._cursor, False, cursor._entries, capacity, &cursor._count, &error
             )
-        transaction._calls -= 1
-        cursor._calls -= 1
-        cursor._busy = False
+        vacate(cursor, transaction)
     if status < 0:
         cursor._count = 0
     check(status, &error)
@@ -294,17 +303,12 @@ cdef bytes read_long(Cursor cursor, const aur_entry *entry):
     cdef aur_status status
     cdef bytes value = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>entry.value_bytes)
     cdef uint8_t *target = <uint8_t *>PyBytes_AS_STRING(value)
-    if cursor._busy:
-        raise ValueError("the cursor is in use by another thread")
+    require_free(cursor)
     error_clear(&error)
-    cursor._busy = True
-    cursor._calls += 1
-    transaction._calls += 1
+    occupy(cursor, transaction)
     with nogil:
         status = aur_cursor_read(cursor._cursor, entry, target, &error)
-    transaction._calls -= 1
-    cursor._calls -= 1
-    cursor._busy = False
+    vacate(cursor, transaction)
     check(status, &error)
     return value
 
