@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -256,9 +255,9 @@ def test_a_file_that_was_cut_off(
         )
 
 
-@pytest.mark.parametrize("is_in_wal", [True, False])
+@pytest.mark.parametrize("in_wal", ["whole", "damaged", "not"])
 def test_a_file_that_was_cut_off_beside_its_wal(
-    db: aurora.Database, tmp_path: Path, is_in_wal: bool
+    db: aurora.Database, tmp_path: Path, in_wal: str
 ) -> None:
     """A page that a checkpoint wrote half is whole in the WAL; only others are lost."""
     live, source = tmp_path / "live.db", tmp_path / "source.db"
@@ -267,12 +266,14 @@ def test_a_file_that_was_cut_off_beside_its_wal(
         conn.executemany("INSERT INTO t VALUES (?)", [(b"%d" % n * 300,) for n in range(100)])
         conn.execute("PRAGMA journal_mode=WAL")
         conn.execute("PRAGMA wal_autocheckpoint=0")
-        changed = "max" if is_in_wal else "min"
+        changed = "min" if in_wal == "not" else "max"
         conn.execute(f"UPDATE t SET x='new' WHERE rowid=(SELECT {changed}(rowid) FROM t)")
         expected = conn.execute("SELECT * FROM t").fetchall()
         source.write_bytes(live.read_bytes()[:-100])
-        shutil.copy(f"{live}-wal", f"{source}-wal")
-    if not is_in_wal:
+        wal = bytearray(Path(f"{live}-wal").read_bytes())
+        wal[-1] ^= in_wal == "damaged"
+        Path(f"{source}-wal").write_bytes(wal)
+    if in_wal != "whole":
         with pytest.raises(sqlite3.DatabaseError, match="is cut off"):
             import_sqlite(source, db)
         return

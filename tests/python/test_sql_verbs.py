@@ -95,9 +95,15 @@ def test_who_only_reads_does_not_go_back_for_all(db: aurora.Database, conn: sql.
 
 def test_who_only_looks_makes_no_volume(tmp_path: Path) -> None:
     path = tmp_path / "nothing"
-    for options in ({"read_only": True}, {"as_of": "1h"}, {"as_of": 5}, {"create": False}):
+    looks: list[dict[str, Any]] = [
+        {"read_only": True},
+        {"as_of": "1h"},
+        {"as_of": 5},
+        {"create": False},
+    ]
+    for options in looks:
         with pytest.raises(aurora.StorageIOError, match="cannot open the volume's directory"):
-            aurora.connect(path, **options)  # type: ignore[arg-type]
+            aurora.connect(path, **options)
         assert not path.exists()
     with aurora.connect(path) as conn:
         conn.execute("CREATE TABLE t (x)")

@@ -109,5 +109,5 @@ class SqlDatabases:
         return state.read_point or max(state.last_commit, self._engine.durable_lsn)
 
     def thread_error(self) -> Exception | None:
-        """Why this thread could not open a database last."""
+        """Why this thread could not open a database last, or could not commit; told once."""
         return self._sql.thread_error()

@@ -46,10 +46,11 @@ POLL_S = 0.1
 TIMEOUT_MIN_S = 0.1
 CACHE_KIB = 8192
 """SQLite's page caches of the source and of the target, each."""
-WAL_HEADER = struct.Struct(">16x8s8x")
-"""Of SQLite's WAL: its salts."""
-WAL_FRAME = struct.Struct(">II8s8x")
-"""Of a frame: page, size of the file after a commit, salts; a page follows."""
+WAL_HEADER = struct.Struct(">I12x8s8s")
+"""Of SQLite's WAL: which order its checksums take bytes in, its salts, and a checksum."""
+WAL_FRAME = struct.Struct(">II8s8s")
+"""Of a frame: page, size of the file after a commit, salts, checksum so far; a page follows."""
+WAL_SUMMED_OF_HEADER, WAL_SUMMED_OF_FRAME = 24, 8
 
 
 def import_sqlite(
@@ -258,17 +259,33 @@ def _pages_in_wal(source: Path, page_bytes: int) -> set[int]:
     pending: set[int] = set()
     with suppress(FileNotFoundError), source.with_name(source.name + "-wal").open("rb") as wal:
         header = wal.read(WAL_HEADER.size)
-        while len(header) == WAL_HEADER.size and len(frame := wal.read(WAL_FRAME.size)) > 0:
-            page = wal.read(page_bytes)
+        if len(header) < WAL_HEADER.size:
+            return committed
+        magic, salts, stated = WAL_HEADER.unpack(header)
+        order = ">" if magic & 1 else "<"
+        so_far = _wal_checksum(order, header[:WAL_SUMMED_OF_HEADER])
+        while struct.pack(">II", *so_far) == stated:
+            frame, page = wal.read(WAL_FRAME.size), wal.read(page_bytes)
             if len(page) < page_bytes:
                 break
-            number, pages_after_commit, salts = WAL_FRAME.unpack(frame)
-            if salts != WAL_HEADER.unpack(header)[0]:
+            number, pages_after_commit, own_salts, stated = WAL_FRAME.unpack(frame)
+            if own_salts != salts:
                 break  # of the WAL's life before: it is written from its beginning again
-            pending.add(number)
-            if pages_after_commit > 0:
-                committed |= pending
+            so_far = _wal_checksum(order, frame[:WAL_SUMMED_OF_FRAME] + page, so_far)
+            if struct.pack(">II", *so_far) == stated:
+                pending.add(number)
+                committed |= pending if pages_after_commit > 0 else set()
     return committed
+
+
+def _wal_checksum(order: str, data: bytes, so_far: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """SQLite's checksum of a WAL, which goes on from frame to frame."""
+    first, second = so_far
+    words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
+    for even, odd in zip(words, words, strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
 
 
 class _Import:
