@@ -153,8 +153,7 @@ cdef class Cursor(Handle):
         """Ends the iteration and gives its pages back. Idempotent."""
         if self._closed or forked(self):
             return
-        if self._busy:
-            raise ValueError("the cursor is in use by another thread")
+        require_free(self)
         finish(self)
         self._end = "is closed"
 
