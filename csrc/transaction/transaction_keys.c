@@ -319,20 +319,35 @@ aur_status aur_transaction_count(aur_transaction *transaction, aur_table *table,
 
 /* ---- writing ---- */
 
+static aur_status no_memory(aur_error *error) {
+    return aur_fail(error, AUR_ERR_MEMORY, "no memory for another write of this transaction");
+}
+
+static aur_status prepare_writes(aur_transaction *transaction, auri_use *use, aur_error *error) {
+    if (use->has_writes) {
+        return AUR_OK;
+    }
+    auri_arena *arena = auri_transaction_arena(transaction);
+    if (arena == NULL) {
+        return no_memory(error);
+    }
+    auri_write_map_init(&use->writes, arena);
+    use->has_writes = true;
+    return AUR_OK;
+}
+
 /* Puts or deletes (value NULL and `is_delete`) in the write set. */
 static aur_status write_key(aur_transaction *transaction, auri_use *use, const uint8_t *key,
                             size_t key_bytes, const uint8_t *value, uint64_t value_bytes,
                             bool is_delete, auri_write **write_out, aur_error *error) {
-    auri_arena *arena = auri_transaction_arena(transaction);
-    if (arena != NULL && !use->has_writes) {
-        auri_write_map_init(&use->writes, arena);
-        use->has_writes = true;
+    const aur_status status = prepare_writes(transaction, use, error);
+    if (status != AUR_OK) {
+        return status;
     }
-    if (arena == NULL || auri_write_map_set(&use->writes, key, key_bytes, value, value_bytes,
-                                            is_delete, write_out) != AUR_OK) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory for another write of this transaction");
-    }
-    return AUR_OK;
+    return auri_write_map_set(&use->writes, key, key_bytes, value, value_bytes, is_delete,
+                              write_out) == AUR_OK
+               ? AUR_OK
+               : no_memory(error);
 }
 
 aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, const uint8_t *key,
@@ -353,21 +368,46 @@ aur_status aur_transaction_put(aur_transaction *transaction, aur_table *table, c
     return status;
 }
 
-aur_status aur_transaction_put_array(aur_transaction *transaction, aur_table *table,
-                                     const uint8_t *keys, size_t key_bytes, size_t key_stride,
-                                     const uint8_t *values, size_t value_bytes, size_t value_stride,
-                                     size_t count, aur_error *error) {
+/* How many entries at the beginning may be put; *status says why not all. */
+static size_t count_valid(const aur_entry *entries, size_t count, aur_status *status,
+                          aur_error *error) {
+    for (size_t at = 0; at < count; at++) {
+        *status = auri_check_key(entries[at].key_bytes, error);
+        if (*status == AUR_OK) {
+            *status = auri_check_value(entries[at].value_bytes, error);
+        }
+        if (*status != AUR_OK) {
+            return at;
+        }
+    }
+    return count;
+}
+
+static aur_status put_many_locked(aur_transaction *transaction, aur_table *table,
+                                  const aur_entry *entries, size_t count, aur_error *error) {
     auri_use *use;
-    auri_write *write;
+    aur_status refusal = AUR_OK;
+    aur_status status = begin_operation(transaction, table, 0, true, false, &use, error);
+    if (status != AUR_OK) {
+        return status;
+    }
+    const size_t valid = count_valid(entries, count, &refusal, error);
+    status = valid == 0 ? AUR_OK : prepare_writes(transaction, use, error);
+    if (status == AUR_OK && valid > 0 &&
+        auri_write_map_set_many(&use->writes, entries, valid) != AUR_OK) {
+        status = no_memory(error);
+    }
+    return status == AUR_OK ? refusal : status;
+}
+
+aur_status aur_transaction_put_many(aur_transaction *transaction, aur_table *table,
+                                    const aur_entry *entries, size_t count, aur_error *error) {
+    if (count > AUR_PUTS_LIMIT) {
+        return aur_fail(error, AUR_ERR_INVALID, "%zu puts at once; the limit is %d", count,
+                        AUR_PUTS_LIMIT);
+    }
     (void)pthread_mutex_lock(&transaction->lock);
-    aur_status status = begin_operation(transaction, table, key_bytes, true, false, &use, error);
-    if (status == AUR_OK) {
-        status = auri_check_value(value_bytes, error);
-    }
-    for (size_t at = 0; at < count && status == AUR_OK; at++) {
-        status = write_key(transaction, use, keys + at * key_stride, key_bytes,
-                           values + at * value_stride, value_bytes, false, &write, error);
-    }
+    const aur_status status = put_many_locked(transaction, table, entries, count, error);
     (void)pthread_mutex_unlock(&transaction->lock);
     return status;
 }

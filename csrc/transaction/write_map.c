@@ -2,9 +2,13 @@
 
 #include <string.h>
 
+#include "base/prefetch.h"
 #include "base/random.h"
 
-enum { PREFIX_BYTES = 8 };
+enum {
+    ENTRIES_AHEAD = 8,
+    PREFETCHED_BYTES = 256,
+};
 
 int auri_key_compare(const uint8_t *left, size_t left_bytes, const uint8_t *right,
                      size_t right_bytes) {
@@ -16,15 +20,6 @@ int auri_key_compare(const uint8_t *left, size_t left_bytes, const uint8_t *righ
     return (left_bytes > right_bytes) - (left_bytes < right_bytes);
 }
 
-static uint64_t prefix_of(const uint8_t *key, size_t key_bytes) {
-    uint64_t prefix = 0;
-    const size_t count = key_bytes < PREFIX_BYTES ? key_bytes : PREFIX_BYTES;
-    for (size_t at = 0; at < count; at++) {
-        prefix |= (uint64_t)key[at] << (8 * (PREFIX_BYTES - 1 - at));
-    }
-    return prefix;
-}
-
 /* The key that is looked for, prepared once for all comparisons. */
 typedef struct sought_key {
     uint64_t prefix;
@@ -33,7 +28,7 @@ typedef struct sought_key {
 } sought_key;
 
 static sought_key seek_for(const uint8_t *key, size_t key_bytes) {
-    return (sought_key){prefix_of(key, key_bytes), key, key_bytes};
+    return (sought_key){auri_key_prefix(key, key_bytes), key, key_bytes};
 }
 
 static int compare_with(const auri_write *write, const sought_key *sought) {
@@ -81,6 +76,26 @@ static void find_before(const auri_write_map *map, const sought_key *sought,
                         auri_write *before[AURI_WRITE_HEIGHT_MAX]) {
     auri_write *at = NULL;
     for (int level = AURI_WRITE_HEIGHT_MAX - 1; level >= 0; level--) {
+        const auri_write_link *link = &links_of(map, at)[level];
+        while (leads_below(link, sought)) {
+            at = link->write;
+            link = &at->next[level];
+        }
+        before[level] = at;
+    }
+}
+
+/* As find_before, from where it stands before a key that is not above this one: close keys are a
+ * few steps apart (a finger search: Pugh, "A Skip List Cookbook", 1990, section 3.1). */
+static void find_onward(const auri_write_map *map, const sought_key *sought,
+                        auri_write *before[AURI_WRITE_HEIGHT_MAX]) {
+    int level = 0;
+    while (level < AURI_WRITE_HEIGHT_MAX &&
+           leads_below(&links_of(map, before[level])[level], sought)) {
+        level++;
+    }
+    auri_write *at = level == 0 ? NULL : before[level - 1];
+    while (--level >= 0) {
         const auri_write_link *link = &links_of(map, at)[level];
         while (leads_below(link, sought)) {
             at = link->write;
@@ -171,29 +186,22 @@ static void count_write(auri_write_map *map, const auri_write *write, bool add) 
     map->put_bytes = add ? map->put_bytes + bytes : map->put_bytes - bytes;
 }
 
-aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t key_bytes,
-                              const uint8_t *value, uint64_t value_bytes, bool is_delete,
-                              auri_write **write_out) {
-    const sought_key sought = seek_for(key, key_bytes);
-    auri_write *before[AURI_WRITE_HEIGHT_MAX];
-    auri_write *found = NULL;
-    if (is_behind_all(map, &sought)) {
-        memcpy(before, map->last, sizeof before);
-    } else {
-        find_before(map, &sought, before);
-        const auri_write_link *link = links_of(map, before[0]);
-        found = leads_to(link, &sought) ? link->write : NULL;
-    }
+/* Sets a key whose place is known: before[level] is the last entry below it on each level. */
+static auri_write *set_there(auri_write_map *map, const sought_key *sought,
+                             auri_write *const before[AURI_WRITE_HEIGHT_MAX], const uint8_t *value,
+                             uint64_t value_bytes, bool is_delete) {
+    const auri_write_link *link = links_of(map, before[0]);
+    auri_write *found = leads_to(link, sought) ? link->write : NULL;
     uint8_t *room = is_delete ? NULL : room_for(map, found, value_bytes);
-    auri_write *write = found != NULL ? found : create_write(map, &sought);
+    auri_write *write = found != NULL ? found : create_write(map, sought);
     if (write == NULL || (room == NULL && !is_delete)) {
-        return AUR_ERR_MEMORY;
+        return NULL;
     }
     if (value_bytes > 0 && !is_delete) {
         memmove(room, value, value_bytes);
     }
     if (found == NULL) {
-        link_write(map, &sought, write, before);
+        link_write(map, sought, write, before);
         map->writes++;
     } else {
         count_write(map, write, false);
@@ -202,6 +210,53 @@ aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t ke
     write->value_bytes = is_delete ? 0 : value_bytes;
     write->is_delete = is_delete;
     count_write(map, write, true);
-    *write_out = write;
+    return write;
+}
+
+aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t key_bytes,
+                              const uint8_t *value, uint64_t value_bytes, bool is_delete,
+                              auri_write **write_out) {
+    const sought_key sought = seek_for(key, key_bytes);
+    auri_write *before[AURI_WRITE_HEIGHT_MAX];
+    if (is_behind_all(map, &sought)) {
+        memcpy(before, map->last, sizeof before);
+    } else {
+        find_before(map, &sought, before);
+    }
+    *write_out = set_there(map, &sought, before, value, value_bytes, is_delete);
+    return *write_out == NULL ? AUR_ERR_MEMORY : AUR_OK;
+}
+
+/* Their keys and values lie anywhere in memory: they are asked for some puts ahead. */
+static void prefetch_entry(const aur_entry *entry) {
+    __builtin_prefetch(entry->key);
+    aur_prefetch(entry->value, entry->value_bytes < PREFETCHED_BYTES ? (size_t)entry->value_bytes
+                                                                     : PREFETCHED_BYTES);
+}
+
+aur_status auri_write_map_set_many(auri_write_map *map, const aur_entry *entries, size_t count) {
+    auri_turn turns[AUR_PUTS_LIMIT];
+    auri_turn spare[AUR_PUTS_LIMIT];
+    auri_write *before[AURI_WRITE_HEIGHT_MAX];
+    const auri_turn *order = auri_write_order(entries, count, turns, spare);
+    const auri_write *last = NULL;
+    for (size_t at = 0; at < count; at++) {
+        const aur_entry *entry = &entries[order[at].place];
+        const sought_key sought = {order[at].prefix, entry->key, entry->key_bytes};
+        if (at + ENTRIES_AHEAD < count) {
+            prefetch_entry(&entries[order[at + ENTRIES_AHEAD].place]);
+        }
+        if (is_behind_all(map, &sought)) {
+            memcpy(before, map->last, sizeof before);
+        } else if (last != NULL && compare_with(last, &sought) <= 0) {
+            find_onward(map, &sought, before);
+        } else {
+            find_before(map, &sought, before);
+        }
+        last = set_there(map, &sought, before, entry->value, entry->value_bytes, false);
+        if (last == NULL) {
+            return AUR_ERR_MEMORY;
+        }
+    }
     return AUR_OK;
 }

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <aurora/transaction.h>
+
+#include "base/endian.h"
 #include "base/status.h"
 #include "transaction/arena_private.h"
 
@@ -62,6 +65,10 @@ aur_status auri_write_map_set(auri_write_map *map, const uint8_t *key, size_t ke
                               const uint8_t *value, uint64_t value_bytes, bool is_delete,
                               auri_write **write_out) AUR_CHECKED;
 
+/* Puts up to AUR_PUTS_LIMIT entries, as if one after the other. AUR_ERR_MEMORY: some of them. */
+aur_status auri_write_map_set_many(auri_write_map *map, const aur_entry *entries,
+                                   size_t count) AUR_CHECKED;
+
 /* Each gives NULL when there is none. */
 auri_write *auri_write_map_find(const auri_write_map *map, const uint8_t *key, size_t key_bytes);
 auri_write *auri_write_map_at_or_after(const auri_write_map *map, const uint8_t *key,
@@ -77,6 +84,32 @@ static inline auri_write *auri_write_next(const auri_write *write) { return writ
 static inline const uint8_t *auri_write_key(const auri_write *write) {
     return (const uint8_t *)&write->next[write->height];
 }
+
+/* The first 8 bytes of a key as a big-endian number, zeros where it is shorter: keys with different
+ * prefixes are ordered as these. */
+static inline uint64_t auri_key_prefix(const uint8_t *key, size_t key_bytes) {
+    enum { PREFIX_BYTES = 8 };
+    uint64_t prefix = 0;
+    if (key_bytes >= PREFIX_BYTES) {
+        return __builtin_bswap64(aur_get64(key));
+    }
+    for (size_t at = 0; at < key_bytes; at++) {
+        prefix |= (uint64_t)key[at] << (8 * (PREFIX_BYTES - 1 - at));
+    }
+    return prefix;
+}
+
+/* One of a batch of puts, by its place in the batch. */
+typedef struct auri_turn {
+    uint64_t prefix;
+    size_t place;
+} auri_turn;
+
+/* The turns of a batch in ascending order of prefixes, those with one prefix in the order of the
+ * batch. `turns` and `spare` have room for `count`, at most AUR_PUTS_LIMIT; gives the one of them
+ * that has the result. */
+const auri_turn *auri_write_order(const aur_entry *entries, size_t count, auri_turn *turns,
+                                  auri_turn *spare);
 
 /* Orders keys as bytes: negative, 0 or positive. */
 int auri_key_compare(const uint8_t *left, size_t left_bytes, const uint8_t *right,

@@ -53,6 +53,14 @@ typedef struct aur_found {
     void *hidden[8];
 } aur_found;
 
+/* A key and its value. */
+typedef struct aur_entry {
+    const uint8_t *key;
+    const uint8_t *value; /* NULL with value_bytes > 0: a big value, aur_cursor_read */
+    size_t key_bytes;
+    uint64_t value_bytes;
+} aur_entry;
+
 /* ---- one-shot operations: each is its own transaction ---- */
 
 /* AUR_NOT_FOUND. AUR_WOULD_BLOCK with cached_only, AUR_TIMEOUT without (see above). */
@@ -125,13 +133,12 @@ AUR_API AUR_CHECKED aur_status aur_transaction_put(aur_transaction *transaction,
                                                    const uint8_t *key, size_t key_bytes,
                                                    const uint8_t *value, uint64_t value_bytes,
                                                    aur_error *error);
-/* `count` records of fixed width out of two arrays with strides in bytes. */
-AUR_API AUR_CHECKED aur_status aur_transaction_put_array(aur_transaction *transaction,
-                                                         aur_table *table, const uint8_t *keys,
-                                                         size_t key_bytes, size_t key_stride,
-                                                         const uint8_t *values, size_t value_bytes,
-                                                         size_t value_stride, size_t count,
-                                                         aur_error *error);
+/* Up to AUR_PUTS_LIMIT puts, as if one after the other, but quicker. When one is refused, those
+ * before it are done. */
+enum { AUR_PUTS_LIMIT = 512 };
+AUR_API AUR_CHECKED aur_status aur_transaction_put_many(aur_transaction *transaction,
+                                                        aur_table *table, const aur_entry *entries,
+                                                        size_t count, aur_error *error);
 /* AUR_NOT_FOUND when the key is not there as this transaction sees it. */
 AUR_API AUR_CHECKED aur_status aur_transaction_delete(aur_transaction *transaction,
                                                       aur_table *table, const uint8_t *key,
@@ -162,13 +169,6 @@ AUR_API AUR_CHECKED aur_status aur_transaction_table_name(aur_transaction *trans
                                                           size_t *name_bytes_out, aur_error *error);
 
 /* ---- cursors ---- */
-
-typedef struct aur_entry {
-    const uint8_t *key;
-    const uint8_t *value; /* NULL with value_bytes > 0: a big value, aur_cursor_read */
-    size_t key_bytes;
-    uint64_t value_bytes;
-} aur_entry;
 
 /* Keys in [start, stop), from either end. NULL start or stop: unbounded. The bounds are copied. In
  * a read-write transaction the ranges that were really walked become part of what commit checks;

@@ -3,6 +3,8 @@
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport uint8_t, uint64_t
 
+from aurora_engine._ext.caurora cimport aur_entry
+
 cdef struct Span:
     const uint8_t *data
     uint64_t length
@@ -18,6 +20,13 @@ cdef int take_value(object value, Span *span) except -1
 # None is an empty optional bound: data stays NULL.
 cdef int take_bound(object bound, Span *span) except -1
 cdef void release(Span *span) noexcept
+
+# Entries for the pairs of a list from `first` on, AUR_PUTS_LIMIT or fewer, with at most
+# `value_bytes` of values in all, up to one that is not a tuple of two bytes. They are borrowed:
+# valid until the interpreter's lock is given up, or other Python code runs.
+cdef Py_ssize_t take_pairs(
+    list pairs, Py_ssize_t first, aur_entry *entries, uint64_t value_bytes
+) noexcept
 
 # The smallest key that is above every key with this prefix, or None when there is none.
 cdef object prefix_end(bytes prefix)
@@ -37,6 +46,11 @@ cdef void release_column(Column *column) noexcept
 cdef list keys_of(keys)
 cdef list records_of(array, str what)
 
+# Entries for the records of two columns from `first` on, AUR_PUTS_LIMIT or fewer.
+cdef size_t take_records(
+    const Column *keys, const Column *values, size_t first, aur_entry *entries
+) noexcept nogil
+
 # Length of the index-th record without its padding.
 cdef inline size_t record_length(const Column *column, size_t index) noexcept nogil:
     cdef size_t length = column.width
@@ -45,25 +59,3 @@ cdef inline size_t record_length(const Column *column, size_t index) noexcept no
         while length > 0 and record[length - 1] == 0:
             length -= 1
     return length
-
-
-cdef extern from *:
-    """
-    /* Keys of a sorted list lie anywhere in memory: those of the pairs that come next are asked for
-     * while this one is put. */
-    static inline void prefetch_pair(PyObject *list, Py_ssize_t at) {
-        enum { TUPLES_AHEAD = 16, BYTES_AHEAD = 8 };
-        const Py_ssize_t size = PyList_GET_SIZE(list);
-        if (at + TUPLES_AHEAD < size) {
-            __builtin_prefetch(PyList_GET_ITEM(list, at + TUPLES_AHEAD));
-        }
-        if (at + BYTES_AHEAD < size) {
-            PyObject *pair = PyList_GET_ITEM(list, at + BYTES_AHEAD);
-            if (PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
-                __builtin_prefetch(PyTuple_GET_ITEM(pair, 0));
-                __builtin_prefetch(PyTuple_GET_ITEM(pair, 1));
-            }
-        }
-    }
-    """
-    void prefetch_pair(object pairs, Py_ssize_t at)

@@ -15,8 +15,9 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE,
 )
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from aurora_engine._ext.caurora cimport AUR_KEY_LIMIT, AUR_VALUE_LIMIT
+from aurora_engine._ext.caurora cimport AUR_KEY_LIMIT, AUR_PUTS_LIMIT, AUR_VALUE_LIMIT, aur_entry
 
 # Empty values and keys need an address that is not NULL: NULL means "none" to the core.
 cdef const uint8_t *NOTHING = <const uint8_t *>b""
@@ -132,6 +133,75 @@ cdef int shape_column(str what, bint is_key, Column *column) except -1:
 
 cdef void release_column(Column *column) noexcept:
     PyBuffer_Release(&column.view)
+
+
+cdef extern from *:
+    """
+    /* Keys of a sorted list lie anywhere in memory: those of the pairs that come next are asked for
+     * while this one is taken. */
+    static inline void prefetch_pair(PyObject *list, Py_ssize_t at) {
+        enum { TUPLES_AHEAD = 16, BYTES_AHEAD = 8 };
+        const Py_ssize_t size = PyList_GET_SIZE(list);
+        if (at + TUPLES_AHEAD < size) {
+            __builtin_prefetch(PyList_GET_ITEM(list, at + TUPLES_AHEAD));
+        }
+        if (at + BYTES_AHEAD < size) {
+            PyObject *pair = PyList_GET_ITEM(list, at + BYTES_AHEAD);
+            if (PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
+                __builtin_prefetch(PyTuple_GET_ITEM(pair, 0));
+                __builtin_prefetch(PyTuple_GET_ITEM(pair, 1));
+            }
+        }
+    }
+    """
+    void prefetch_pair(object pairs, Py_ssize_t at)
+
+
+cdef bint is_plain(pair) noexcept:
+    return (
+        PyTuple_CheckExact(pair)
+        and PyTuple_GET_SIZE(pair) == 2
+        and PyBytes_CheckExact(<object>PyTuple_GET_ITEM(pair, 0))
+        and PyBytes_CheckExact(<object>PyTuple_GET_ITEM(pair, 1))
+    )
+
+
+cdef Py_ssize_t take_pairs(
+    list pairs, Py_ssize_t first, aur_entry *entries, uint64_t value_bytes
+) noexcept:
+    cdef Py_ssize_t count = min(PyList_GET_SIZE(pairs) - first, <Py_ssize_t>AUR_PUTS_LIMIT)
+    cdef Py_ssize_t index
+    cdef uint64_t length
+    for index in range(count):
+        prefetch_pair(pairs, first + index)
+        if not is_plain(<object>PyList_GET_ITEM(pairs, first + index)):
+            return index
+        take_pair(<object>PyList_GET_ITEM(pairs, first + index), &entries[index])
+        length = entries[index].value_bytes
+        if length > value_bytes:
+            return index
+        value_bytes -= length
+    return count
+
+
+cdef void take_pair(pair, aur_entry *entry) noexcept:
+    entry.key = <const uint8_t *>PyBytes_AS_STRING(<object>PyTuple_GET_ITEM(pair, 0))
+    entry.key_bytes = <size_t>PyBytes_GET_SIZE(<object>PyTuple_GET_ITEM(pair, 0))
+    entry.value = <const uint8_t *>PyBytes_AS_STRING(<object>PyTuple_GET_ITEM(pair, 1))
+    entry.value_bytes = <uint64_t>PyBytes_GET_SIZE(<object>PyTuple_GET_ITEM(pair, 1))
+
+
+cdef size_t take_records(
+    const Column *keys, const Column *values, size_t first, aur_entry *entries
+) noexcept nogil:
+    cdef size_t count = min(keys.count - first, <size_t>AUR_PUTS_LIMIT)
+    cdef size_t index
+    for index in range(count):
+        entries[index].key = keys.data + (first + index) * keys.stride
+        entries[index].key_bytes = record_length(keys, first + index)
+        entries[index].value = values.data + (first + index) * values.stride
+        entries[index].value_bytes = record_length(values, first + index)
+    return count
 
 
 # The keys of an iterable as bytes, copies of those that are other buffers. Taking references

@@ -176,6 +176,7 @@ cdef extern from "aurora/transaction.h" nogil:
     enum:
         AUR_KEY_LIMIT
         AUR_LOOKUPS_LIMIT
+        AUR_PUTS_LIMIT
         AUR_TABLE_NAME_LIMIT
     const uint64_t AUR_VALUE_LIMIT
 
@@ -229,10 +230,16 @@ cdef extern from "aurora/transaction.h" nogil:
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
         const uint8_t *value, uint64_t value_bytes, aur_error *error
     )
-    aur_status aur_transaction_put_array(
-        aur_transaction *transaction, aur_table *table, const uint8_t *keys, size_t key_bytes,
-        size_t key_stride, const uint8_t *values, size_t value_bytes, size_t value_stride,
-        size_t count, aur_error *error
+
+    ctypedef struct aur_entry:
+        const uint8_t *key
+        const uint8_t *value
+        size_t key_bytes
+        uint64_t value_bytes
+
+    aur_status aur_transaction_put_many(
+        aur_transaction *transaction, aur_table *table, const aur_entry *entries, size_t count,
+        aur_error *error
     )
     aur_status aur_transaction_delete(
         aur_transaction *transaction, aur_table *table, const uint8_t *key, size_t key_bytes,
@@ -255,12 +262,6 @@ cdef extern from "aurora/transaction.h" nogil:
         aur_transaction *transaction, size_t index, char *name_out, size_t *name_bytes_out,
         aur_error *error
     )  # waits
-
-    ctypedef struct aur_entry:
-        const uint8_t *key
-        const uint8_t *value
-        size_t key_bytes
-        uint64_t value_bytes
 
     aur_status aur_cursor_open(
         aur_transaction *transaction, aur_table *table, const uint8_t *start, size_t start_bytes,

@@ -17,26 +17,26 @@ from aurora_engine._ext.buffers cimport (
     Column,
     Span,
     keys_of,
-    prefetch_pair,
-    record_length,
     records_of,
     release,
     release_column,
     take_column,
     take_key,
+    take_pairs,
+    take_records,
     take_value,
 )
 from aurora_engine._ext.caurora cimport (
-    AUR_ERR_INVALID,
-    AUR_KEY_LIMIT,
     AUR_LOOKUPS_LIMIT,
     AUR_NEEDS_GROUPS,
     AUR_NOT_FOUND,
     AUR_OK,
+    AUR_PUTS_LIMIT,
     AUR_TABLE_NAME_LIMIT,
     AUR_TIMEOUT,
     AUR_WOULD_BLOCK,
     aur_engine_view,
+    aur_entry,
     aur_error,
     aur_found,
     aur_found_release,
@@ -54,7 +54,7 @@ from aurora_engine._ext.caurora cimport (
     aur_transaction_get,
     aur_transaction_get_many,
     aur_transaction_put,
-    aur_transaction_put_array,
+    aur_transaction_put_many,
     aur_transaction_read_point,
     aur_transaction_rollback,
     aur_transaction_table,
@@ -220,16 +220,7 @@ cdef class Txn(Handle):
         require(self)
         place = table_of(engine_of(self), table)
         if PyList_CheckExact(pairs):
-            # Its length is asked for each time: others may run whenever the lock is given up.
-            while done < PyList_GET_SIZE(pairs):
-                prefetch_pair(pairs, done)
-                # Held, since unpacking it may run what changes the list.
-                pair = <object>PyList_GET_ITEM(pairs, done)
-                put_pair(self, place, pair)
-                done += 1
-                if done % BREATH_RECORDS == 0:
-                    breathe()
-            return done
+            return put_list(self, place, pairs)
         for pair in pairs:
             put_pair(self, place, pair)
             done += 1
@@ -535,40 +526,53 @@ cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
     return check(status, &error)
 
 
-# Stretches of records that are equally long, which with unpadded arrays is everything, go down in
-# one call.
+cdef Py_ssize_t put_list(Txn transaction, aur_table *table, list pairs) except -1:
+    cdef aur_entry entries[AUR_PUTS_LIMIT]
+    cdef aur_error error
+    cdef Py_ssize_t count
+    cdef Py_ssize_t breath = BREATH_RECORDS
+    cdef Py_ssize_t done = 0
+    # Its length is asked for each time: others may run whenever the lock is given up.
+    while done < PyList_GET_SIZE(pairs):
+        require(transaction)
+        count = take_pairs(pairs, done, entries, LONG_VALUE_BYTES)
+        if count > 0:
+            error_clear(&error)
+            transaction._writes += 1
+            check(aur_transaction_put_many(
+                transaction._transaction, table, entries, <size_t>count, &error
+            ), &error)
+        else:
+            # Held, since unpacking it may run what changes the list.
+            pair = <object>PyList_GET_ITEM(pairs, done)
+            put_pair(transaction, table, pair)
+            count = 1
+        done += count
+        if done >= breath:
+            breathe()
+            breath = done + BREATH_RECORDS
+    return done
+
+
 cdef int put_columns(
     Txn transaction, aur_table *table, const Column *keys, const Column *values
 ) except -1:
+    cdef aur_entry entries[AUR_PUTS_LIMIT]
     cdef aur_error error
     cdef aur_status status = AUR_OK
-    cdef size_t first = 0
-    cdef size_t after
-    cdef size_t key_bytes
-    cdef size_t value_bytes
+    cdef size_t done = 0
+    cdef size_t count
     error_clear(&error)
     transaction._calls += 1
     with nogil:
-        while first < keys.count and status == AUR_OK:
-            key_bytes = record_length(keys, first)
-            value_bytes = record_length(values, first)
-            if key_bytes > AUR_KEY_LIMIT:
-                status = AUR_ERR_INVALID
-                break
-            after = first + 1
-            while (after < keys.count and record_length(keys, after) == key_bytes
-                   and record_length(values, after) == value_bytes):
-                after += 1
-            status = aur_transaction_put_array(
-                transaction._transaction, table, keys.data + first * keys.stride, key_bytes,
-                keys.stride, values.data + first * values.stride, value_bytes, values.stride,
-                after - first, &error
+        while done < keys.count and status == AUR_OK:
+            count = take_records(keys, values, done, entries)
+            status = aur_transaction_put_many(
+                transaction._transaction, table, entries, count, &error
             )
-            first = after
+            done += count
     transaction._calls -= 1
     transaction._writes += 1
-    if status == AUR_ERR_INVALID and error.message[0] == 0:
-        raise ValueError(f"a key of {key_bytes} bytes is longer than the limit of 1024 bytes")
     return check(status, &error)
 
 

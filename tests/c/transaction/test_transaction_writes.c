@@ -200,28 +200,94 @@ TEST(found_values_outlive_their_transactions) {
     stack_close(&world);
 }
 
-TEST(arrays_are_put_with_their_strides) {
-    enum { COUNT = 500, KEY_STRIDE = 12, VALUE_STRIDE = 24 };
-    static uint8_t keys[COUNT * KEY_STRIDE];
-    static uint8_t values[COUNT * VALUE_STRIDE];
+/* Short keys, keys that are prefixes of others, and keys that differ late: many of them twice. */
+static size_t draw_key(uint8_t key[16]) {
+    static const uint8_t letters[] = {0, 'a', 'b', 0xff};
+    const size_t shared = random_below(2) == 0 ? 0 : 9;
+    const size_t length = shared + random_below(5);
+    memset(key, 's', shared);
+    for (size_t at = shared; at < length; at++) {
+        key[at] = letters[random_below(sizeof letters)];
+    }
+    return length;
+}
+
+static void check_equal(aur_transaction *left, aur_transaction *right) {
+    aur_transaction *both[] = {left, right};
+    aur_cursor *cursors[2];
+    aur_entry entries[2] = {{.key = NULL}, {.key = NULL}};
+    aur_error error;
+    size_t counts[2] = {1, 1};
+    for (int side = 0; side < 2; side++) {
+        CHECK_OK(
+            aur_cursor_open(both[side], NULL, NULL, 0, NULL, 0, false, &cursors[side], &error));
+    }
+    while (counts[0] > 0) {
+        for (int side = 0; side < 2; side++) {
+            CHECK_OK(
+                aur_cursor_fetch(cursors[side], false, &entries[side], 1, &counts[side], &error));
+        }
+        CHECK_EQ_U64(counts[0], counts[1]);
+        CHECK_EQ_U64(entries[0].key_bytes, entries[1].key_bytes);
+        CHECK_EQ_U64(entries[0].value_bytes, entries[1].value_bytes);
+        CHECK(memcmp(entries[0].key, entries[1].key, entries[0].key_bytes) == 0);
+        CHECK(memcmp(entries[0].value, entries[1].value, entries[0].value_bytes) == 0);
+    }
+    aur_cursor_close(cursors[0]);
+    aur_cursor_close(cursors[1]);
+}
+
+TEST(many_puts_are_puts_one_after_the_other) {
+    enum { ENTRIES = 200 };
+    static uint8_t keys[ENTRIES][16];
+    static uint32_t values[ENTRIES];
+    aur_entry entries[ENTRIES];
+    aur_error error;
+    stack_open(&world, AUR_ENGINE_DRIVE_MANUAL);
+    for (unsigned round = 0; round < 100; round++) {
+        aur_transaction *together = begin(&world, false);
+        aur_transaction *apart = begin(&world, false);
+        for (unsigned batch = 0; batch < 4; batch++) {
+            const size_t count = random_below(ENTRIES + 1);
+            for (size_t at = 0; at < count; at++) {
+                values[at] = (uint32_t)random_u64();
+                entries[at] = (aur_entry){.key = keys[at],
+                                          .key_bytes = draw_key(keys[at]),
+                                          .value = (const uint8_t *)&values[at],
+                                          .value_bytes = random_below(sizeof values[at] + 1)};
+                CHECK_OK(aur_transaction_put(apart, NULL, entries[at].key, entries[at].key_bytes,
+                                             entries[at].value, entries[at].value_bytes, &error));
+            }
+            CHECK_OK(aur_transaction_put_many(together, NULL, entries, count, &error));
+        }
+        check_equal(together, apart);
+        aur_transaction_destroy(together);
+        aur_transaction_destroy(apart);
+    }
+    stack_close(&world);
+}
+
+TEST(of_many_puts_those_before_a_bad_one_are_done) {
+    static uint8_t key[AUR_KEY_LIMIT + 1];
+    const aur_entry entries[] = {{.key = as_bytes("b"), .key_bytes = 1},
+                                 {.key = key, .key_bytes = sizeof key},
+                                 {.key = as_bytes("a"), .key_bytes = 1}};
     aur_error error;
     uint64_t count;
-    for (unsigned at = 0; at < COUNT; at++) {
-        (void)snprintf((char *)keys + at * KEY_STRIDE, KEY_STRIDE, "%08u", at * 3);
-        memset(values + at * VALUE_STRIDE, (int)at, 16);
-    }
     stack_open(&world, AUR_ENGINE_DRIVE_MANUAL);
     aur_transaction *writer = begin(&world, false);
-    CHECK_OK(aur_transaction_put_array(writer, NULL, keys, 8, KEY_STRIDE, values, 16, VALUE_STRIDE,
-                                       COUNT, &error));
+    CHECK_STATUS(aur_transaction_put_many(writer, NULL, &entries[1], 2, &error), AUR_ERR_INVALID);
+    CHECK_STATUS(aur_transaction_put_many(writer, NULL, entries, AUR_PUTS_LIMIT + 1, &error),
+                 AUR_ERR_INVALID);
+    CHECK_OK(aur_transaction_count(writer, NULL, &count, &error));
+    CHECK_EQ_U64(count, 0);
+    CHECK_STATUS(aur_transaction_put_many(writer, NULL, entries, 3, &error), AUR_ERR_INVALID);
+    CHECK_OK(aur_transaction_count(writer, NULL, &count, &error));
+    CHECK_EQ_U64(count, 1);
+    CHECK(reads(writer, NULL, "b", ""));
     CHECK_OK(commit(writer));
     aur_transaction *reader = begin(&world, true);
-    CHECK_OK(aur_transaction_count(reader, NULL, &count, &error));
-    CHECK_EQ_U64(count, COUNT);
-    aur_found found = {0};
-    CHECK_OK(aur_transaction_get(reader, NULL, as_bytes("00000300"), 8, false, &found, &error));
-    CHECK(found.length == 16 && found.data[0] == 100 && found.data[15] == 100);
-    aur_found_release(&found);
+    CHECK_STATUS(aur_transaction_put_many(reader, NULL, entries, 1, &error), AUR_ERR_READ_ONLY);
     CHECK_OK(commit(reader));
     stack_close(&world);
 }
