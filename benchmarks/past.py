@@ -16,7 +16,8 @@ from rocksdict import DBCompressionType, Options, Rdict
 import aurora_engine as aurora
 from aurora_engine.bench import data
 from aurora_engine.bench.measure import Figure, Goal, interleave
-from aurora_engine.bench.workloads.history import chunk_key, commit_many, volume_of
+from aurora_engine.bench.workloads.chunks import key_of_chunk, volume_of
+from aurora_engine.bench.workloads.history import commit_many
 from aurora_engine.bench.workloads.loading import bytes_of
 from benchmarks import workloads
 
@@ -107,14 +108,15 @@ def clones(folder: Path, small_mib: int, large_mib: int, repetitions: int) -> li
         start = time.perf_counter()
         made = db.clone(target)
         taken_ms = (time.perf_counter() - start) * 1000
-        assert made.get(chunk_key(mib - 1, 255)) is not None
+        assert made.get(key_of_chunk(mib - 1, 255)) is not None
         made.close()
         shutil.rmtree(target)
         return taken_ms
 
+    one_copy = aurora.Topology.single()
     with (
-        volume_of(folder / "small parent", small_mib) as small_db,
-        volume_of(folder / "large parent", large_mib) as large_db,
+        volume_of(folder / "small parent", small_mib, one_copy) as small_db,
+        volume_of(folder / "large parent", large_mib, one_copy) as large_db,
     ):
         clone(small_db, small_mib)
         clone(large_db, large_mib)

@@ -52,6 +52,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
 _LINES = (
     ("upserts", "threads", "Durable upserts over threads"),
     ("recovery", "committed_bytes", "Reopening after SIGKILL over committed bytes"),
+    ("repair", "mib", "Rebuilding a lost copy over what it holds"),
     ("growth", "records", "Cost over the number of records, one copy"),
     ("growth-six", "records", "Cost over the number of records, six copies"),
 )

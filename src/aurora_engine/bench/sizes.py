@@ -44,6 +44,8 @@ class Sizes:
         Commits that a backtrack goes back over.
     clone_mib : tuple of int
         MiB of the volumes that are cloned.
+    repair_mib : tuple of int
+        MiB of a copy that is rebuilt.
     sql_clients : tuple of int
         Numbers of clients of SQL transactions, a connection each.
     sql_writers : tuple of int
@@ -76,6 +78,7 @@ class Sizes:
     growth_six: tuple[int, ...]
     history_commits: tuple[int, ...]
     clone_mib: tuple[int, ...]
+    repair_mib: tuple[int, ...]
     sql_clients: tuple[int, ...]
     sql_writers: tuple[int, ...]
     sql_rows: int
@@ -109,6 +112,7 @@ FULL = Sizes(
     growth_six=(1_000_000, 5_000_000, 20_000_000),
     history_commits=(10, 1_000_000),
     clone_mib=(100, 4096),
+    repair_mib=(100, 1024),
     sql_clients=(1, 8, 32),
     sql_writers=(1, 8, 16, 32, 64),
     sql_rows=100_000,
@@ -141,6 +145,7 @@ QUICK = Sizes(
     growth_six=(50_000, 100_000),
     history_commits=(10, 20_000),
     clone_mib=(4, 32),
+    repair_mib=(4, 32),
     sql_clients=(8,),
     sql_writers=(1, 16),
     sql_rows=20_000,
@@ -165,6 +170,7 @@ SMOKE = Sizes(
     growth_six=(1_000, 2_000),
     history_commits=(5, 100),
     clone_mib=(1, 2),
+    repair_mib=(1, 2),
     sql_clients=(2,),
     sql_writers=(2,),
     sql_rows=1_000,

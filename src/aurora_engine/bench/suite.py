@@ -28,6 +28,7 @@ WORKLOADS: dict[str, str] = {
     "recovery": f"{_WORKLOADS}.recovery:Recovery",
     "backtrack": f"{_WORKLOADS}.history:Backtracks",
     "clones": f"{_WORKLOADS}.history:Clones",
+    "repair": f"{_WORKLOADS}.repair:Repairs",
     "growth": f"{_WORKLOADS}.growth:Growth",
     "growth-six": f"{_WORKLOADS}.growth:GrowthSix",
     "sql-rows": f"{_SQL}.rows:Rows",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 from typing import cast
-
-import numpy as np
 
 import aurora_engine as aurora
 from aurora_engine.bench import data
@@ -16,12 +13,11 @@ from aurora_engine.bench.engines.base import Server
 from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import Sizes
 from aurora_engine.bench.workloads.base import Bench, Case, Workload
+from aurora_engine.bench.workloads.chunks import key_of_chunk, volume_of
 
 __all__ = ["Backtracks", "Clones"]
 
 KEYS = 100_000
-CHUNK_BYTES = 4096
-MIB = 1 << 20
 
 
 class Backtracks(Workload):
@@ -81,7 +77,8 @@ class Clones(Workload):
 
     def prepare(self, bench: Bench) -> None:
         bench.state["clones"] = {
-            mib: volume_of(bench.folder / f"parent of {mib}", mib) for mib in bench.sizes.clone_mib
+            mib: volume_of(bench.folder / f"parent of {mib}", mib, aurora.Topology.single())
+            for mib in bench.sizes.clone_mib
         }
 
     def take(self, bench: Bench, case: Case) -> Sample:
@@ -92,7 +89,7 @@ class Clones(Workload):
         clone = parent.clone(target)
         milliseconds = (time.perf_counter() - start) * 1000
         with clone:
-            assert clone.get(chunk_key(mib - 1, 0)) is not None, "the clone lacks a record"
+            assert clone.get(key_of_chunk(mib - 1, 0)) is not None, "the clone lacks a record"
         shutil.rmtree(target)
         return Sample(milliseconds)
 
@@ -111,21 +108,3 @@ def commit_many(db: aurora.Database, count: int) -> int:
         lsn = transaction.commit(wait=False)
     db.wait_durable(lsn)
     return before
-
-
-def chunk_key(mib: int, part: int) -> bytes:
-    """The key of a chunk of a volume made by `volume_of`."""
-    return b"%08d %04d" % (mib, part)
-
-
-def volume_of(folder: Path, mib: int) -> aurora.Database:
-    """A database of one copy with so many MiB of values that do not compress."""
-    db = aurora.open(folder, topology=aurora.Topology.single())
-    source = np.random.default_rng(data.SEED)
-    for number in range(mib):
-        db.put_many(
-            (chunk_key(number, part), source.bytes(CHUNK_BYTES))
-            for part in range(MIB // CHUNK_BYTES)
-        )
-    db.compact()
-    return db
