@@ -229,24 +229,40 @@ static void commit_rows(void) {
     }
 }
 
-/* One commit of many rows, behind all others and in the order of their keys, as a sorted load has
- * them. */
-static void commit_many_rows(void) {
+/* One commit of many rows. */
+static void commit_together(const uint8_t (*row_keys)[SCENARIO_KEY_BYTES]) {
     aur_transaction *transaction = NULL;
+    aur_entry entries[AUR_PUTS_LIMIT];
     uint64_t lsn = 0;
-    uint8_t key[SCENARIO_KEY_BYTES];
-    memset(key, UINT8_MAX, sizeof key);
     EXPECT_OK(aur_transaction_begin(engine, false, false, &transaction, &error), &error);
-    for (uint32_t at = 0; at < OPERATIONS; at++) {
-        key[sizeof key - 2] = (uint8_t)(at >> 8);
-        key[sizeof key - 1] = (uint8_t)at;
-        EXPECT_OK(
-            aur_transaction_put(transaction, NULL, key, sizeof key, value, sizeof value, &error),
-            &error);
+    for (size_t first = 0; first < OPERATIONS; first += AUR_PUTS_LIMIT) {
+        const size_t left = OPERATIONS - first;
+        const size_t count = left < AUR_PUTS_LIMIT ? left : AUR_PUTS_LIMIT;
+        for (size_t at = 0; at < count; at++) {
+            entries[at] = (aur_entry){.key = row_keys[first + at],
+                                      .key_bytes = SCENARIO_KEY_BYTES,
+                                      .value = value,
+                                      .value_bytes = sizeof value};
+        }
+        EXPECT_OK(aur_transaction_put_many(transaction, NULL, entries, count, &error), &error);
     }
     EXPECT_OK(aur_transaction_commit(transaction, &lsn, &error), &error);
     aur_transaction_destroy(transaction);
 }
+
+/* Behind all others and in the order of their keys, as a sorted load has them. */
+static void commit_many_rows(void) {
+    static uint8_t behind[OPERATIONS][SCENARIO_KEY_BYTES];
+    for (uint32_t at = 0; at < OPERATIONS; at++) {
+        memset(behind[at], UINT8_MAX, SCENARIO_KEY_BYTES);
+        behind[at][SCENARIO_KEY_BYTES - 2] = (uint8_t)(at >> 8);
+        behind[at][SCENARIO_KEY_BYTES - 1] = (uint8_t)at;
+    }
+    commit_together(behind);
+}
+
+/* Among all others, in no order. */
+static void commit_scattered_rows(void) { commit_together(keys); }
 
 /* Each commit goes to six copies before the next one begins. One step is one write: with more, what
  * the MANUAL drive does in every step and other drives do once a second would be most of it. */
@@ -293,6 +309,8 @@ const scenario engine_scenarios[] = {
     {"transaction.get_many", OPERATIONS, prepare_present_keys, get_many, finish},
     {"transaction.commit_row", OPERATIONS, prepare_new_keys, commit_rows, finish},
     {"transaction.commit_many_rows", OPERATIONS, prepare_new_keys, commit_many_rows, finish},
+    {"transaction.commit_scattered_rows", OPERATIONS, prepare_new_keys, commit_scattered_rows,
+     finish},
     {"transaction.commit_row_durably", COMMITS, prepare_new_keys, commit_rows_durably, finish},
     {"transaction.scan_1000", SCANS, prepare_present_keys, scan_ranges, finish},
     {0},
