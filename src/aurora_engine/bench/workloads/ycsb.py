@@ -174,7 +174,8 @@ def _plan(letter: str, records: int, threads: int, seed: list[int]) -> list[Burs
         if mix.newest
         else data.keys_of(zipfian.scrambled(operations))
     )
-    writes = np.random.default_rng(seed).random(operations) < mix.share
+    # Numbers of their own: those of the ranks would write the frequent keys and read the others.
+    writes = np.random.default_rng([*seed, 1]).random(operations) < mix.share
     values = iter(data.values(int(writes.sum()), seed))
     entries = [
         (key, next(values) if wrote else None) for key, wrote in zip(keys, writes, strict=True)
