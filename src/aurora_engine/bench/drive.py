@@ -76,7 +76,8 @@ def closed_loop(
     latencies: list[array[int]] = [array("q") for _ in range(threads)]
     done, ended = [0] * threads, [0.0] * threads
     errors: list[BaseException] = []
-    ready = threading.Barrier(threads + 1)
+    # Passed twice: when everybody is ready, and when the clock has been read.
+    together = threading.Barrier(threads + 1)
     end = [0.0]
 
     def work(number: int) -> None:
@@ -85,10 +86,11 @@ def closed_loop(
             step, give_up = begin(number)
         except BaseException as error:
             errors.append(error)
-            ready.abort()
+            together.abort()
             raise
         try:
-            ready.wait()
+            together.wait()
+            together.wait()
             while clock() < end[0]:
                 count += step(mine)
         except threading.BrokenBarrierError:
@@ -100,14 +102,15 @@ def closed_loop(
             give_up()
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    with suppress(threading.BrokenBarrierError):
+        together.wait()
     with _without_collector(), measured(bench.folder, bench.server.processes()) as usage:
-        for worker in workers:
-            worker.start()
-        end[0] = time.perf_counter() + 3600
-        with suppress(threading.BrokenBarrierError):
-            ready.wait()
         start = time.perf_counter()
         end[0] = start + seconds
+        with suppress(threading.BrokenBarrierError):
+            together.wait()
         for worker in workers:
             worker.join()
     elapsed = max(ended) - start
