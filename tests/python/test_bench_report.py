@@ -117,6 +117,15 @@ def test_targets_are_judged_by_the_best_thread_count_of_each(results: Results) -
     assert [verdict.word for verdict in verdicts] == ["met", "**missed**", "not measured", "met"]
 
 
+def test_a_ratio_to_nothing_is_not_measured(results: Results) -> None:
+    idle = [sample for sample in results.samples if sample["engine"] == "lmdb"]
+    for sample in idle:
+        sample["value"] = 0.0
+    against = Target("idle", Pick("aurora", "upserts"), 3, against=(Pick("lmdb", "upserts"),))
+    assert [verdict.word for verdict in judge(results, [against])] == ["not measured"]
+    assert "not measured" in report.markdown(results, targets=[against])
+
+
 def test_what_is_written_can_be_read_again(results: Results, tmp_path: Path) -> None:
     report.write(results, tmp_path)
     assert Results.load(tmp_path / "raw.json") == results

@@ -294,4 +294,6 @@ def _judge(target: Target, found: dict[str, list[Table]]) -> Verdict:
     choose = max if target.kind == "at least" else min
     best = choose(others, key=lambda cell: cell.median)
     ratios = paired_ratios(ours, best)
+    if not ratios:  # it did nothing in the time it had
+        return Verdict(target)
     return Verdict(target, statistics.median(ratios), ratios, best.engine)
