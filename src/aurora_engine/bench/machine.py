@@ -49,14 +49,23 @@ def _file_system(folder: Path) -> str:
     return answer
 
 
+def _git(*arguments: str) -> str | None:
+    """What git says of the folder of this file; None where it refuses or is not there."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def _commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
+    """The commit that is measured, and whether files were changed since."""
+    # Installed within another's repository, this file is not one of its files.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return "not a checkout"
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return f"{_git('rev-parse', 'HEAD')}{', with changes' if changed else ''}"
 
 
 def _write_cache(device: str | None) -> str:
@@ -76,7 +85,7 @@ def facts(folder: Path) -> dict[str, str]:
         "file system": _file_system(folder),
         "python": platform.python_version(),
         "libc": " ".join(platform.libc_ver()),
-        "commit": _commit() or "not a checkout",
+        "commit": _commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }

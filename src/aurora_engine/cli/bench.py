@@ -151,8 +151,8 @@ def _run(workloads: list[str], engines: list[str], sizes: Sizes, path: Path) -> 
     folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=path.resolve()))
     # Servers run as other users and have to get there.
     folder.chmod(0o755)
-    machine, start = facts(folder), time.perf_counter()
     try:
+        machine, start = facts(folder), time.perf_counter()
         with _told() as tell:
             results = run(workloads, engines, sizes, folder, tell)
     finally:
