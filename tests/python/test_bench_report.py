@@ -126,6 +126,12 @@ def test_a_ratio_to_nothing_is_not_measured(results: Results) -> None:
     assert "not measured" in report.markdown(results, targets=[against])
 
 
+def test_plots_of_an_earlier_run_are_not_in_the_report(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "growth-records.svg").write_text("of the run before")
+    report.write(results, tmp_path, ["upserts-threads.svg"])
+    assert re.findall(r"!\[(.*)\]", (tmp_path / "report.md").read_text()) == ["upserts-threads.svg"]
+
+
 def test_what_is_written_can_be_read_again(results: Results, tmp_path: Path) -> None:
     report.write(results, tmp_path)
     assert Results.load(tmp_path / "raw.json") == results

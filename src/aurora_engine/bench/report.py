@@ -50,10 +50,9 @@ NOT_SHOWN = """
 """
 
 
-def write(results: Results, folder: Path) -> None:
-    """Writes ``report.md`` and ``raw.json`` into a folder."""
+def write(results: Results, folder: Path, plots: Sequence[str] = ()) -> None:
+    """Writes ``report.md``, which shows these plots of the folder, and ``raw.json``."""
     results.save(folder / "raw.json")
-    plots = sorted(file.name for file in folder.glob("*.svg"))
     (folder / "report.md").write_text(markdown(results, plots), encoding="utf-8")
 
 

@@ -95,8 +95,8 @@ def command(
     engines, workloads = _engines(against), _workloads(only)
     out.mkdir(parents=True, exist_ok=True)
     results = _run(workloads, engines, sizes, path)
-    plots.draw(results, out)
-    report.write(results, out)
+    drawn = plots.draw(results, out)
+    report.write(results, out, [file.name for file in drawn])
     if as_json:
         verdicts = [] if smoke else [asdict(verdict) for verdict in targets.judge(results)]
         print_json({"report": str(out / "report.md"), "sizes": sizes.name, "targets": verdicts})
