@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.volumes import until
@@ -15,7 +16,9 @@ pytest.importorskip("numpy")
 
 from aurora_engine.bench.engines.registry import ENGINES
 from aurora_engine.bench.engines.sqlite_engine import Sqlite
-from aurora_engine.bench.run import run
+from aurora_engine.bench.results import Results
+from aurora_engine.bench.run import WorkerFailedError, WorkerProcess, _Turns, run
+from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.sizes import SMOKE
 from aurora_engine.bench.suite import WORKLOADS, groups, workload
 
@@ -75,6 +78,25 @@ def test_who_fails_is_left_out_and_said(tmp_path: Path) -> None:
     assert [each["engine"] for each in results.failed] == ["aurora"]
     assert "cache_bytes must be from" in results.failed[0]["why"]
     assert {sample["engine"] for sample in results.samples} == {"sqlite"}
+
+
+class _WrongInTheEnd(WorkerProcess):
+    """Measures whatever it is asked to, and has something else than it should have."""
+
+    def __init__(self) -> None:
+        pass
+
+    def ask(self, do: str, **_details: Any) -> Any:
+        if do == "finish":
+            raise WorkerFailedError("InvariantError: the sums do not agree")
+        return asdict(Sample(1.0))
+
+
+def test_who_proves_wrong_in_the_end_has_no_figures(tmp_path: Path) -> None:
+    results = Results(samples=[{"workload": "tpcb", "engine": "aurora"}])
+    _Turns(workload("tpcb"), {"sqlite": _WrongInTheEnd()}, TINY, results, lambda _line: None).take()
+    assert [(each["engine"], each["case"]) for each in results.failed] == [("sqlite", "finish")]
+    assert [sample["engine"] for sample in results.samples] == ["aurora"]
 
 
 def test_who_does_not_start_is_left_out_and_said(

@@ -169,7 +169,9 @@ def _engines(results: Results) -> str:
         told.append("Not there, and left out:")
         told.append("\n".join(f"- {name}: {why}" for name, why in results.missing.items()))
     if results.failed:
-        told.append("Failed, and left out from there on:")
+        told.append(
+            "Failed, and left out from there on; of those who failed to finish, altogether:"
+        )
         told.append(
             "\n".join(
                 f"- {each['engine']} in {each['workload']}, {each['case']}: {each['why']}"

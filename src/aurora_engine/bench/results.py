@@ -51,6 +51,14 @@ class Results:
         """What the sizes are called: full, quick or smoke."""
         return str(self.sizes.get("name", "full"))
 
+    def forget(self, workload: str, engine: str) -> None:
+        """Drops what an engine gave in a workload, where it proved wrong in the end."""
+        self.samples = [
+            sample
+            for sample in self.samples
+            if (sample["workload"], sample["engine"]) != (workload, engine)
+        ]
+
     def save(self, file: Path) -> None:
         """Writes everything as JSON."""
         file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -237,7 +237,7 @@ class _Turns:
         self._progress = progress
 
     def take(self) -> None:
-        """Prepares, takes every case in turns, and finishes."""
+        """Prepares, takes every case in turns, and finishes; who fails there has no figures."""
         for name in list(self._workers):
             self._progress(f"{self._workload.name}: {name} gets ready")
             self._ask(name, "prepare")
@@ -245,6 +245,8 @@ class _Turns:
             self._take(case)
         for name in list(self._workers):
             self._ask(name, "finish")
+            if name not in self._workers:
+                self._results.forget(self._workload.name, name)
 
     def _take(self, case: Case) -> None:
         wanted = self._sizes.repetitions
