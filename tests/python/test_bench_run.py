@@ -153,6 +153,19 @@ def test_a_stopped_worker_ends_when_who_asks_is_killed(tmp_path: Path) -> None:
     until(lambda: not status.exists() or "State:\tZ" in status.read_text(), "ended", 10)
 
 
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = WorkerProcess(tmp_path / "log")
+    with monkeypatch.context() as patch:
+        patch.setattr("aurora_engine.bench.run.ANSWER_S_MAX", 0.0)
+        with pytest.raises(WorkerFailedError, match="no answer"):
+            worker.ask("nonsense")
+    with pytest.raises(WorkerFailedError, match="its process has ended"):
+        worker.ask("nonsense too")
+    worker.close()
+
+
 def test_a_worker_answers_nonsense_and_goes_on() -> None:
     killer = subprocess.run(
         [sys.executable, "-m", "aurora_engine.bench.worker"],

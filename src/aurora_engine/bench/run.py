@@ -81,6 +81,8 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerFailedError("its process has ended") from None
         if not select.select([self._process.stdout], [], [], ANSWER_S_MAX)[0]:
+            # What it answers later would be taken for the answer to the next request.
+            self._signal(signal.SIGKILL)
             raise WorkerFailedError(f"no answer within {ANSWER_S_MAX:g} s")
         line = self._process.stdout.readline()
         if not line:
