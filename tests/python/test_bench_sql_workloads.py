@@ -13,7 +13,9 @@ from tests.file_systems import cannot_run
 pytest.importorskip("numpy")
 
 from aurora_engine.bench.engines.registry import engine_type
+from aurora_engine.bench.servers.process import ServerFailedError
 from aurora_engine.bench.sizes import SMOKE
+from aurora_engine.bench.sql import native
 from aurora_engine.bench.sql.base import SqlEngine
 from aurora_engine.bench.sql.clients import InvariantError
 from aurora_engine.bench.sql.sysbench import SCRIPTS
@@ -150,3 +152,27 @@ def test_a_lost_update_is_found(sqlite: Bench, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(type(sqlite.server), "connect", forgetful)
     with pytest.raises(InvariantError, match="written last"):
         rows.take(sqlite, writes[1])
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("echo FATAL: no such table; exit 1", "ended with 1: FATAL: no such table"),
+        ("echo who cannot connect says it here >&2; exit 2", "ended with 2: who cannot connect"),
+        ("echo done 7, of speed nothing", "ended with 0: done 7"),
+    ],
+)
+def test_a_program_that_fails_is_quoted(program: str, says: str, sqlite: Bench) -> None:
+    with pytest.raises(ServerFailedError, match=says):
+        native._measured_run(
+            sqlite, ["sh", "-c", program], count=r"done (\d+)", rate=r"at (\d+)", retries="(never)"
+        )
+
+
+def test_a_program_that_knows_no_retries_had_none(sqlite: Bench) -> None:
+    command = ["echo", "done 7 at 3.5"]
+    sample = native._measured_run(
+        sqlite, command, count=r"done (\d+)", rate=r"at ([\d.]+)", retries="(never)"
+    )
+    assert sample.value == 3.5
+    assert sample.details == {"operations": 7, "retries": 0}

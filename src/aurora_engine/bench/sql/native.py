@@ -16,7 +16,7 @@ from pathlib import Path
 from aurora_engine.bench.counters import measured
 from aurora_engine.bench.sample import Sample
 from aurora_engine.bench.servers import mariadb, postgresql
-from aurora_engine.bench.servers.process import find_program
+from aurora_engine.bench.servers.process import ServerFailedError, find_program
 from aurora_engine.bench.sql.mariadb_sql import Mariadb
 from aurora_engine.bench.sql.postgresql_sql import Postgresql
 from aurora_engine.bench.workloads.base import Bench
@@ -140,9 +140,17 @@ def _measured_run(
 ) -> Sample:
     """Runs a program to its end and finds three numbers in what it says."""
     with measured(bench.folder, bench.server.processes()) as usage:
-        said = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-        ).stdout
-    found = [re.search(pattern, said) for pattern in (count, rate, retries)]
-    operations, per_second, again = (float(each[1]) if each else math.nan for each in found)
-    return Sample(per_second, {}, usage, {"operations": operations, "retries": again})
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    done_at, counted, again = (re.search(each, done.stdout) for each in (rate, count, retries))
+    if done.returncode or not done_at or not counted:
+        raise ServerFailedError(f"{command[0]} ended with {done.returncode}: {done.stdout[-2000:]}")
+    # pgbench says so from version 15 on.
+    details = {"operations": float(counted[1]), "retries": float(again[1]) if again else 0.0}
+    return Sample(float(done_at[1]), {}, usage, details)
