@@ -99,15 +99,29 @@ def command(
     report.write(results, out, [file.name for file in drawn])
     if as_json:
         verdicts = [] if smoke else [asdict(verdict) for verdict in targets.judge(results)]
-        print_json({"report": str(out / "report.md"), "sizes": sizes.name, "targets": verdicts})
-        return
+        print_json(
+            {
+                "report": str(out / "report.md"),
+                "sizes": sizes.name,
+                "missing": results.missing,
+                "failed": results.failed,
+                "targets": verdicts,
+            }
+        )
+    else:
+        _tell(results, out)
+    if results.failed:
+        sys.exit(EXIT_IO)
+
+
+def _tell(results: Results, out: Path) -> None:
+    """What is missing, what failed, and where the report is."""
     for name, why in results.missing.items():
         click.echo(f"left out {name}: {why}")
     for failure in results.failed:
         click.echo("failed: {engine}, {workload}, {case}: {why}".format(**failure))
-    click.echo(f"{sizes.name} run in {results.seconds:.0f} s, report: {out / 'report.md'}")
-    if results.failed:
-        sys.exit(EXIT_IO)
+    told = f"{results.sizes_name} run in {results.seconds:.0f} s"
+    click.echo(f"{told}, report: {out / 'report.md'}")
 
 
 def _sizes(quick: bool, smoke: bool) -> Sizes:

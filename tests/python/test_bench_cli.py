@@ -1,0 +1,44 @@
+"""``aurora-engine bench``: what it prints of a run, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("numpy")
+pytest.importorskip("matplotlib")
+
+from aurora_engine.bench.results import Results
+from aurora_engine.bench.sizes import SMOKE
+from aurora_engine.cli import bench
+from aurora_engine.cli.common import EXIT_IO
+
+FAILED = {"workload": "tpcb", "case": "finish", "engine": "sqlite", "why": "it fell over"}
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> Results:
+    of_run = Results(missing={"lmdb": "no Python module lmdb"}, sizes=asdict(SMOKE))
+    monkeypatch.setattr(bench, "_run", lambda *_: of_run)
+    return of_run
+
+
+@pytest.mark.parametrize("failed", [[], [FAILED]])
+def test_what_failed_and_what_is_missing_is_said(
+    failed: list[dict[str, str]], results: Results, tmp_path: Path
+) -> None:
+    """In JSON as well, and by the exit code."""
+    results.failed = failed
+    options = ["--smoke", "--out", str(tmp_path)]
+    text = CliRunner().invoke(bench.command, options)
+    assert "left out lmdb: no Python module lmdb" in text.output
+    assert ("failed: sqlite, tpcb, finish: it fell over" in text.output) == bool(failed)
+    facts = CliRunner().invoke(bench.command, [*options, "--json"])
+    assert text.exit_code == facts.exit_code == (EXIT_IO if failed else 0)
+    told = json.loads(facts.output)
+    assert told["missing"] == results.missing
+    assert told["failed"] == failed
