@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,3 +43,15 @@ def test_what_failed_and_what_is_missing_is_said(
     told = json.loads(facts.output)
     assert told["missing"] == results.missing
     assert told["failed"] == failed
+
+
+def test_where_no_report_can_be_written_nothing_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run takes an hour: it is said before."""
+    monkeypatch.setattr(bench, "_run", lambda *_: pytest.fail("it ran"))
+    # As of a file system that is mounted read-only, which root cannot write to either.
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    ended = CliRunner().invoke(bench.command, ["--smoke", "--out", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "is not writable" in ended.output

@@ -60,7 +60,7 @@ OURS = ("aurora", "aurora-single")
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
     default="aurora-bench",
     show_default=True,
     help="Folder for report.md, raw.json and the plots.",
