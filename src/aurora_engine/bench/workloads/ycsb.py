@@ -26,7 +26,8 @@ SCAN_MAX = 100
 BLOCK = 4096
 THREADS = (1, 8)
 
-Burst = list[tuple[Any, bytes | None]]
+Burst = list[tuple[Any, bool]]
+"""Keys (of D ranks), each with whether it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,15 @@ class Ycsb(Workload):
         def begin(number: int) -> tuple[Step, Callable[[], None]]:
             session = bench.engine.session()
             plan = _plan(letter, len(bench.keys), threads, [seed, number])
-            actor = _Actor(session, letter, bench.state["ycsb"], plan)
+            values = _values(plan, [seed, number])
+            actor = _Actor(session, letter, bench.state["ycsb"], plan, values)
             return actor.step, session.close
 
         return closed_loop(bench, threads, bench.sizes.seconds, begin)
+
+    def finish(self, bench: Bench) -> None:
+        expected = len(bench.state["ycsb"].keys)
+        assert bench.engine.count() == expected, "not every inserted record is there"
 
 
 class _Inserted:
@@ -107,14 +113,19 @@ class _Inserted:
 
 
 class _Actor:
-    """What one thread does: its calls, and the plan of the keys it does them with."""
+    """What one thread does: its calls, and the keys and values it does them with."""
 
     def __init__(
-        self, session: Session, letter: str, inserted: _Inserted, plan: list[Burst]
+        self,
+        session: Session,
+        letter: str,
+        inserted: _Inserted,
+        plan: list[Burst],
+        values: list[bytes],
     ) -> None:
         self._read = self._reader(session, letter, inserted)
         self._write = self._writer(session, MIXES[letter].other, inserted)
-        self._next_burst = data.endless(plan)
+        self._next_burst, self._next_value = data.endless(plan), data.endless(values)
 
     def _reader(
         self, session: Session, letter: str, inserted: _Inserted
@@ -149,24 +160,22 @@ class _Actor:
     def step(self, latencies: array[int]) -> int:
         """A burst, the first operation of it timed."""
         read, write, clock = self._read, self._write, time.perf_counter_ns
-        burst = self._next_burst()
-        key, value = burst[0]
+        next_value, burst = self._next_value, self._next_burst()
+        key, wrote = burst[0]
         start = clock()
-        if value is None:
-            read(key)
-        else:
-            write(key, value)
+        found = write(key, next_value()) if wrote else read(key)
         latencies.append(clock() - start)
-        for key, value in burst[1:]:
-            if value is None:
-                read(key)
+        assert wrote or found, "a record is gone"
+        for key, wrote in burst[1:]:
+            if wrote:
+                write(key, next_value())
             else:
-                write(key, value)
-        return SAMPLED
+                read(key)
+        return len(burst)
 
 
 def _plan(letter: str, records: int, threads: int, seed: list[int]) -> list[Burst]:
-    """Bursts of keys (D: ranks), with a value where it is not a read, for one of the threads."""
+    """Bursts for one of the threads, which begins with the first again after the last."""
     mix, zipfian = MIXES[letter], data.Zipfian(records, seed)
     operations = steps.round_length(records) // threads
     keys: list[Any] = (
@@ -176,8 +185,11 @@ def _plan(letter: str, records: int, threads: int, seed: list[int]) -> list[Burs
     )
     # Numbers of their own: those of the ranks would write the frequent keys and read the others.
     writes = np.random.default_rng([*seed, 1]).random(operations) < mix.share
-    values = iter(data.values(int(writes.sum()), seed))
-    entries = [
-        (key, next(values) if wrote else None) for key, wrote in zip(keys, writes, strict=True)
-    ]
+    entries = list(zip(keys, writes.tolist(), strict=True))
     return [entries[start : start + SAMPLED] for start in range(0, operations, SAMPLED)]
+
+
+def _values(plan: list[Burst], seed: list[int]) -> list[bytes]:
+    """One less than the plan has writes, so that a key meets another value in each round."""
+    writes = sum(wrote for burst in plan for _, wrote in burst)
+    return data.values(max(writes - 1, 1), seed)
