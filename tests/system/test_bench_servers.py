@@ -113,6 +113,28 @@ def test_mariadb_has_the_settings_that_the_report_shows(tmp_path: Path) -> None:
         server.close()
 
 
+def flushed_pages(server: Any) -> int:
+    ((_, count),) = ask(server, "SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_flushed'")
+    return int(count)
+
+
+def test_mariadb_leaves_no_pages_of_a_load_to_be_written_later(tmp_path: Path) -> None:
+    server = started("mariadb", tmp_path / "server")
+    try:
+        with closing(server.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE TABLE loaded (id INTEGER PRIMARY KEY, v CHAR(200))")
+            rows = [(number, "v" * 200) for number in range(20_000)]
+            cursor.executemany("INSERT INTO loaded (id, v) VALUES (%s, %s)", rows)
+            before = flushed_pages(server)
+            mariadb.settle(cursor, ["loaded"])
+            # 4 MB of rows, 16 KiB a page.
+            assert flushed_pages(server) - before > 240
+            cursor.execute("UPDATE loaded SET v = '' WHERE id = 7")  # no lock is left
+    finally:
+        server.close()
+
+
 def test_postgresql_has_the_settings_that_the_report_shows(tmp_path: Path) -> None:
     server = started("postgresql", tmp_path / "server")
     try:

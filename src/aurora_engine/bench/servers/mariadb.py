@@ -23,7 +23,7 @@ with suppress(ImportError):  # `missing` says so
     import MySQLdb
     from MySQLdb.constants import CLIENT
 
-__all__ = ["MariadbServer", "is_clash", "prepared", "settings"]
+__all__ = ["MariadbServer", "is_clash", "prepared", "settings", "settle"]
 
 SOCKET = "mariadb.sock"
 DATABASE = "bench"
@@ -124,6 +124,16 @@ def prepared(cursor: Any, sql: str, name: str) -> Callable[[Sequence[Any]], Any]
     marks = ", ".join(["%s"] * sql.count("?"))
     execution, execute = f"EXECUTE {name}" + (f" USING {marks}" if marks else ""), cursor.execute
     return lambda parameters: execute(execution, parameters)
+
+
+def settle(cursor: Any, tables: Sequence[str]) -> None:
+    """Makes statistics of tables, and writes what was changed of them to their files."""
+    names = ", ".join(tables)
+    cursor.execute(f"ANALYZE TABLE {names}")
+    cursor.fetchall()
+    # Else the pages of a load are written while something else is measured.
+    cursor.execute(f"FLUSH TABLES {names} FOR EXPORT")
+    cursor.execute("UNLOCK TABLES")
 
 
 def is_clash(error: Exception) -> bool:

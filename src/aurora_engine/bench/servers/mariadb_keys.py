@@ -92,9 +92,7 @@ class Mariadb(Engine):
             return sum(1 for _ in cursor.fetchall())
 
     def settle(self) -> None:
-        cursor = self._main.cursor()
-        cursor.execute("ANALYZE TABLE kv")
-        cursor.fetchall()
+        mariadb.settle(self._main.cursor(), ["kv"])
 
     def processes(self) -> list[int]:
         return self._server.processes()

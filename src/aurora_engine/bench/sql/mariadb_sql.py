@@ -80,9 +80,7 @@ class Mariadb(SqlEngine):
 
     def settle(self, tables: Sequence[str]) -> None:
         with closing(self.server.connect()) as connection:
-            cursor = connection.cursor()
-            cursor.execute(f"ANALYZE TABLE {', '.join(tables)}")
-            cursor.fetchall()
+            mariadb.settle(connection.cursor(), tables)
 
     @classmethod
     def is_clash(cls, error: Exception) -> bool:
