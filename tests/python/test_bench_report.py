@@ -81,6 +81,16 @@ def test_the_report_has_medians_spreads_ratios_and_what_is_missing(results: Resu
     assert "| 0.5 | 4,096 | 50.0k |" in text.replace("50,000", "50.0k")
 
 
+def test_a_case_says_where_less_is_better(results: Results) -> None:
+    assert "less is better" not in report.markdown(results)
+    for sample in results.samples[:3]:  # all of aurora with one thread
+        sample["case"]["better"] = "less"
+    text = report.markdown(results)
+    assert "| 1 thread, upserts/s (less is better) | **100** (90 to 110) |" in text
+    assert "| 1 thread (less is better) | **2** (1.1 to 3) |" in text
+    assert "| 16 threads, upserts/s | **900**" in text
+
+
 def test_a_busy_machine_is_said(results: Results) -> None:
     assert "busy" not in report.markdown(results).split("##")[0]
     for sample in results.samples:

@@ -21,8 +21,9 @@ HOW_TO_READ = """
 Every engine runs in a process of its own on a private folder of the same disk. The engines take
 turns, repetition by repetition, so that a slow minute of the machine hits all of them, and outside
 of its turns an engine is stopped, with what it does in the background. A figure is
-the median of the repetitions, with the lowest and the highest in brackets; a short one before
-them, to warm up, is not counted. A ratio is the median of the ratios of paired repetitions.
+the median of the repetitions, with the lowest and the highest in brackets; without brackets there
+was one. A short one before them, to warm up, is not counted. A ratio is the median of the ratios of
+paired repetitions.
 
 Every write counts only when the engine has said that it is durable: for ours, that four of six
 copies have it (`aurora`), or the only one (`aurora-single`); for the peers, that their log or file
@@ -187,7 +188,7 @@ def _workload(name: str, found: Sequence[Table]) -> str:
     engines = list(dict.fromkeys(engine for table in found for engine in table.cells))
     rows = [
         (
-            f"{table.case['name']}, {table.case['unit']}",
+            f"{table.case['name']}, {table.case['unit']}{_better(table)}",
             *(_figure(table, engine) for engine in engines),
         )
         for table in found
@@ -196,7 +197,8 @@ def _workload(name: str, found: Sequence[Table]) -> str:
     if OURS in engines and len(engines) > 1:
         others = [engine for engine in engines if engine != OURS]
         ratios = [
-            (table.case["name"], *(_ratio(table, engine) for engine in others)) for table in found
+            (table.case["name"] + _better(table), *(_ratio(table, engine) for engine in others))
+            for table in found
         ]
         parts.append(f"`{OURS}` divided by each:")
         parts.append(grid(("", *others), ratios))
@@ -206,6 +208,11 @@ def _workload(name: str, found: Sequence[Table]) -> str:
         parts.append("Latencies, and what one operation took of the machine, in the median run:")
         parts.append(grid(head, details))
     return "\n\n".join(parts)
+
+
+def _better(table: Table) -> str:
+    """Where a lower figure is the better one, that it is."""
+    return " (less is better)" if table.case["better"] == "less" else ""
 
 
 def _figure(table: Table, engine: str) -> str:
