@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.volumes import until
 
 pytest.importorskip("numpy")
 pytest.importorskip("matplotlib")
@@ -55,3 +59,24 @@ def test_where_no_report_can_be_written_nothing_is_measured(
     ended = CliRunner().invoke(bench.command, ["--smoke", "--out", str(tmp_path)])
     assert ended.exit_code == 2
     assert "is not writable" in ended.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_ended_leaves_a_report_and_no_data(number: int, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    program = "from aurora_engine.cli import main; main()"
+    options = ["bench", "--quick", "--only", "recovery", "--against", "sqlite"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *options, "--path", place, "--out", tmp_path / "out"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        until(lambda: any(place.glob("*/*/*.log")), "at work", 30)
+        running.send_signal(number)
+        told, _ = running.communicate(timeout=60)
+    assert "the run was interrupted" in told
+    assert running.returncode == EXIT_IO
+    assert not list(place.iterdir())
+    assert "the run was interrupted" in (tmp_path / "out" / "report.md").read_text()

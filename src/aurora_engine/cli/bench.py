@@ -160,8 +160,10 @@ def _run(workloads: list[str], engines: list[str], sizes: Sizes, path: Path) -> 
     from aurora_engine.bench.machine import facts
     from aurora_engine.bench.run import run
 
-    # Ended from outside, it cleans up as if it were interrupted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended from outside, or with its terminal, it cleans up as if it were interrupted.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="aurora-bench-", dir=path.resolve()))
     # Servers run as other users and have to get there.
     folder.chmod(0o755)
