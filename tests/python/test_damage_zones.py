@@ -96,6 +96,23 @@ def test_a_root_that_moved_stays_known(elsewhere: Elsewhere, tmp_path: Path) -> 
     elsewhere.assert_opens(elsewhere.topology)
 
 
+@pytest.mark.parametrize("zones", ["elsewhere", "inside"])
+def test_the_folder_around_a_volume_is_no_volume(
+    elsewhere: Elsewhere, tmp_path: Path, zones: str
+) -> None:
+    """It was taken for a root that had lost its metadata, and opened under a lock of its own."""
+    around = tmp_path / "around"
+    around.mkdir()
+    if zones == "elsewhere":
+        elsewhere.root = elsewhere.root.rename(around / "root")
+    else:
+        aurora.open(around / "root").close()
+    for create in (True, False):
+        with pytest.raises(aurora.CorruptionError, match=r"no complete volume .*\(root\)"):
+            aurora.open(around, create=create)
+    assert [entry.name for entry in around.iterdir()] == ["root"]
+
+
 @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"{}")])
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "links lost"])
 def test_segments_without_metadata_are_not_built_over(

@@ -23,6 +23,8 @@ _log = logging.getLogger("aurora_engine.volume")
 
 FORMAT_VERSION = 1
 LOCK_NAME, METADATA_NAME, CREATING_NAME, CLONING_NAME = VOLUME_FILES
+ZONE_LINK_PREFIX = "zone-"
+"""Before a zone's name: the link in the root to a zone that does not lie right below it."""
 
 WINDOW_S_MAX = timedelta(days=timedelta.max.days).total_seconds()
 """The longest timedelta of all, as a number of seconds, is rounded up to one that is none."""
@@ -185,7 +187,8 @@ class Layout:
 def read_metadata(root: Path) -> Metadata | None:
     """The newest metadata that verifies; None when there is none.
 
-    It is taken from the root, or else from a zone inside it or linked there.
+    It is taken from the root, or else from a zone inside it or linked there. Another volume below
+    the root is none of its zones.
 
     Raises
     ------
@@ -196,7 +199,7 @@ def read_metadata(root: Path) -> Metadata | None:
     broken: AuroraError | None = None
     for file in (root / METADATA_NAME, *sorted(root.glob(f"*/{METADATA_NAME}"))):
         try:
-            found.append(Metadata.decode(file.read_bytes(), str(file)))
+            metadata = Metadata.decode(file.read_bytes(), str(file))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except CorruptionError as error:
@@ -207,12 +210,22 @@ def read_metadata(root: Path) -> Metadata | None:
             )
         else:
             if file.parent == root:
-                break
+                return metadata
+            if _is_zone(file.parent.name, metadata):
+                found.append(metadata)
     if found:
         return max(found, key=lambda metadata: metadata.revision)
     if broken is not None:
         raise broken
     return None
+
+
+def _is_zone(name: str, metadata: Metadata) -> bool:
+    """Whether the volume has a zone in the folder, or behind the link, of this name in its root."""
+    return any(
+        name in (os.path.normpath(folder), ZONE_LINK_PREFIX + zone)
+        for zone, folder in metadata.zones
+    )
 
 
 def mark_creating(root: Path, volume_id: bytes) -> None:

@@ -16,6 +16,7 @@ from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
 from aurora_engine.options import Topology
 from aurora_engine.volume.layout import (
     METADATA_NAME,
+    ZONE_LINK_PREFIX,
     Layout,
     Metadata,
     interrupted_creation,
@@ -27,7 +28,6 @@ from aurora_engine.volume.quorums import read_quorum
 _log = logging.getLogger("aurora_engine.volume")
 
 ROOT_LINK = "root"
-ZONE_LINK_PREFIX = "zone-"
 
 
 def link_zones(layout: Layout) -> None:
