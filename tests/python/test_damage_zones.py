@@ -96,6 +96,21 @@ def test_a_root_that_moved_stays_known(elsewhere: Elsewhere, tmp_path: Path) -> 
     elsewhere.assert_opens(elsewhere.topology)
 
 
+def test_a_copy_of_the_root_is_no_second_way_in(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """Each has a lock, and both have the same zones: a second writer's commits were lost."""
+    copy = tmp_path / "copy"
+    shutil.copytree(elsewhere.root, copy, symlinks=True)
+    with aurora.open(elsewhere.root) as db:
+        with pytest.raises(aurora.DatabaseLockedError, match=f"{elsewhere.root}\\)"):
+            aurora.open(copy)
+        assert_writable(db, elsewhere.contents, b"goes on")
+    with aurora.open(copy) as db:
+        assert_holds(db, elsewhere.contents)
+        with pytest.raises(aurora.DatabaseLockedError, match=f"{copy}\\)"):
+            aurora.open(elsewhere.root)
+    elsewhere.assert_opens(None)
+
+
 @pytest.mark.parametrize("zones", ["elsewhere", "inside"])
 def test_the_folder_around_a_volume_is_no_volume(
     elsewhere: Elsewhere, tmp_path: Path, zones: str

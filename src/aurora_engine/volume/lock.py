@@ -5,6 +5,7 @@ Fencing by epoch stands behind it all the same.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -24,6 +25,7 @@ class WriterLock:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._descriptor = -1
+        self._folders: list[int] = []
         try:
             self._take()
             while not self._is_in_place():
@@ -92,6 +94,22 @@ class WriterLock:
         """Of the file that is locked. Once the file has no name, others may lock another one."""
         return self._descriptor
 
+    def include(self, folder: Path) -> bool:
+        """Locks a folder as well, until the end of the lock; false if another lock includes it.
+
+        One that is lost, or whose file system cannot lock folders, is passed over.
+        """
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return True
+        self._folders.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+        return True
+
     def remove(self) -> None:
         """Removes the file while the lock is held, which is then given up."""
         self._file.unlink(missing_ok=True)
@@ -100,16 +118,20 @@ class WriterLock:
     def release(self) -> None:
         """Gives the lock up. Idempotent."""
         if self._descriptor >= 0:
-            # A child that was forked meanwhile may have the descriptor too: unlock, not just close.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            # A child that was forked meanwhile may have them too: unlock, not just close.
+            for descriptor in (*self._folders, self._descriptor):
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             self.forget()
 
     def forget(self) -> None:
-        """Closes the descriptor; the lock stays with whoever else has it."""
+        """Closes the descriptors; the lock stays with whoever else has it."""
         _held.discard(self)
         self._close()
 
     def _close(self) -> None:
+        while self._folders:
+            os.close(self._folders.pop())
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

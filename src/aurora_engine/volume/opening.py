@@ -28,7 +28,7 @@ from aurora_engine.volume.layout import (
 )
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import create_segment, in_parallel, require_unused
-from aurora_engine.volume.zones import find_lost, is_claimed, link_zones
+from aurora_engine.volume.zones import find_lost, is_claimed, link_zones, lock_zones
 
 _log = logging.getLogger("aurora_engine.volume")
 
@@ -108,7 +108,8 @@ def find_or_create(root: Path, options: OpenOptions) -> Found:
     Raises
     ------
     DatabaseLockedError
-        If another process, or another handle in this one, has the volume open.
+        If another process, or another handle in this one, has the volume open, by this root or by
+        a copy of it.
     ValueError
         If the topology given has other zones than the volume.
     """
@@ -117,6 +118,7 @@ def find_or_create(root: Path, options: OpenOptions) -> Found:
     try:
         found = _find(lock, root, options)
         if found is not None:
+            lock_zones(lock, found.layout)
             return found
         if not options.create:
             raise StorageIOError(
@@ -138,6 +140,7 @@ def find_or_create(root: Path, options: OpenOptions) -> Found:
             ),
         )
         _create(layout)
+        lock_zones(lock, layout)
         return Found(lock, layout, is_changed=False)
     except BaseException:
         lock.release()

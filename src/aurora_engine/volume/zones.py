@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from aurora_engine.errors import AuroraError, CorruptionError, QuorumLostError
+from aurora_engine.errors import AuroraError, CorruptionError, DatabaseLockedError, QuorumLostError
 from aurora_engine.options import Topology
 from aurora_engine.volume.layout import (
     METADATA_NAME,
@@ -23,6 +23,7 @@ from aurora_engine.volume.layout import (
     read_metadata,
     shared_name,
 )
+from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.quorums import read_quorum
 
 _log = logging.getLogger("aurora_engine.volume")
@@ -58,6 +59,28 @@ def _link(link: Path, target: Path | None) -> None:
             link.symlink_to(target)
     except OSError as error:
         _log.warning("cannot link %s to %s: %s", link, target, error)
+
+
+def lock_zones(lock: WriterLock, layout: Layout) -> None:
+    """Locks the zones that lie elsewhere: a copy of the root has them too, and another lock.
+
+    A zone that is held although its root is this one, whose lock is ours, is left to be: its holder
+    has lost the file of its lock, and gives way.
+
+    Raises
+    ------
+    DatabaseLockedError
+        If the volume is open by another root.
+    """
+    for index, (_, given) in enumerate(layout.metadata.zones):
+        folder = layout.zone_folder(index)
+        if not Path(given).is_absolute() or lock.include(folder):
+            continue
+        if _root_of(folder) != _real(layout.root):
+            raise DatabaseLockedError(
+                f"{folder}, a zone of {layout.root}, is open by another directory "
+                f"({_root_of(folder) or 'unknown'}); close it there first, and keep one of the two"
+            )
 
 
 def is_claimed(root: Path, topology: Topology | None) -> bool:
