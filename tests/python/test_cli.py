@@ -70,10 +70,12 @@ def facts(*arguments: object, code: int = DONE, given: bytes = b"") -> Any:
 def test_help_and_version() -> None:
     text = run("--help").decode()
     assert all(f"  {command} " in text for command in COMMANDS)
-    assert "Exit codes" in text
+    assert "\n  Exit codes" in text
     assert run("--version").split()[-1].decode() == aurora.__version__
     for command in COMMANDS:
-        assert b"PATH" in run(command, "-h")
+        told = run(command, "-h")
+        assert b"PATH" in told
+        assert b"\\" not in told
 
 
 def test_the_reference_names_every_command_and_option() -> None:

@@ -96,9 +96,8 @@ def _drop_output() -> None:
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aurora-engine")
 def _group() -> None:
-    r"""Work with the volumes of aurora_engine: six copies in three zones, the log is the database.
+    """Work with the volumes of aurora_engine: six copies in three zones, the log is the database.
 
-    \b
     Exit codes: 0 done; 1 key or table not there, or not confirmed; 2 wrong usage; 3 damage found;
     4 open elsewhere; 5 too few copies; 6 input/output error or disk full; 7 any other failure;
     8 the moment is no longer retained; 9 SQL failed; 130 interrupted; 141 the reader of the output

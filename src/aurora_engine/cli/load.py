@@ -67,14 +67,14 @@ def command(
     batch: int,
     as_json: bool,
 ) -> None:
-    r"""Load FILE (``-``: standard input) into PATH, which is made if it is not there.
+    """Load FILE (``-``: standard input) into PATH, which is made if it is not there.
 
     \b
-    csv, tsv  the first line names the columns; --key picks those of the key; the value is the row
-    as a JSON object
+    csv, tsv  the first line names the columns; --key picks those of the key;
+              the value is the row as a JSON object
     jsonl     objects as `dump` writes them, or any objects with --key
     pairs     key, tab, value on each line, as bytes
-    """
+    """  # noqa: D301 - click looks for the character itself
     chosen = file_format or _BY_SUFFIX.get(
         Path(str(getattr(file, "name", "-"))).suffix.lower(), "pairs"
     )
