@@ -21,27 +21,21 @@ from aurora_engine.cli.common import database_argument, json_option, print_json
     "zones",
     multiple=True,
     metavar="NAME=FOLDER",
-    help="Put a zone in a folder of its own; give it once a zone.",
+    help="Put a zone in a folder of its own (a relative one lies in PATH); give it once a zone.",
 )
-@click.option("--copies-per-zone", default=2, show_default=True, help="Copies in each zone.")
+@click.option("--copies-per-zone", type=int, help="Copies in each zone; 2 by default.")
 @click.option("--single", is_flag=True, help="One copy only, for a plain local store.")
 @json_option
 def command(
     path: str,
     page_bytes: int,
     zones: tuple[str, ...],
-    copies_per_zone: int,
+    copies_per_zone: int | None,
     single: bool,
     as_json: bool,
 ) -> None:
     """Make a new volume in PATH: by default three zones with two copies each."""
-    if single:
-        topology = aurora.Topology.single()
-    elif zones:
-        folders = dict(_name_and_folder(zone) for zone in zones)
-        topology = aurora.Topology(zones=folders, copies_per_zone=copies_per_zone)
-    else:
-        topology = aurora.Topology(copies_per_zone=copies_per_zone)
+    topology = _topology(zones, copies_per_zone, single)
     try:
         aurora.open(path, create=False).close()
     except aurora.StorageIOError:
@@ -56,6 +50,20 @@ def command(
         )
     else:
         click.echo(f"made a volume of {len(status.segments)} copies in {status.path}")
+
+
+def _topology(zones: tuple[str, ...], copies_per_zone: int | None, single: bool) -> aurora.Topology:
+    if single:
+        if zones or copies_per_zone is not None:
+            raise click.UsageError("--single is one copy in one zone: leave the other options out")
+        return aurora.Topology.single()
+    copies = 2 if copies_per_zone is None else copies_per_zone
+    if not zones:
+        return aurora.Topology(copies_per_zone=copies)
+    folders = dict(_name_and_folder(zone) for zone in zones)
+    if len(folders) != len(zones):
+        raise click.BadParameter("a zone is given twice", param_hint="--zone")
+    return aurora.Topology(zones=folders, copies_per_zone=copies)
 
 
 def _name_and_folder(zone: str) -> tuple[str, str]:
