@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -225,6 +227,16 @@ def test_reprs_tell_what_things_are(db: aurora.Database) -> None:
     assert "closed" in repr(view)
     db.close()
     assert "closed" in repr(db)
+
+
+def test_what_is_open_is_not_copied(db: aurora.Database) -> None:
+    """The copy of a database read the same data, and knew neither how to close nor that it was."""
+    table = db.table("t")
+    with db.begin() as txn, db.snapshot() as view, db.scan() as scan:
+        for handle in (db, table, txn, txn.table("t"), view, view.table("t"), scan):
+            for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot pickle"):
+                    duplicate(handle)
 
 
 def test_object_without_constructor_refuses() -> None:
