@@ -56,6 +56,10 @@ def test_what_is_no_buffer_is_refused(db: aurora.Database, bad: Any) -> None:
     for call in (db.get, db.delete, db.__contains__, db.__getitem__):
         with pytest.raises(TypeError, match="a key must be bytes"):
             call(bad)
+    for bound in ("start", "stop", "prefix"):
+        if bad is not None:
+            with pytest.raises(TypeError, match=f"{bound} must be bytes"):
+                db.scan(**{bound: bad})
     with db.begin() as txn:
         with pytest.raises(TypeError):
             txn.put(bad, b"")

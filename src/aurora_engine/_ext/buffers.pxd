@@ -28,6 +28,9 @@ cdef Py_ssize_t take_pairs(
     list pairs, Py_ssize_t first, aur_entry *entries, uint64_t value_bytes
 ) noexcept
 
+# Bytes that nobody changes, of any length: a copy, unless they are bytes already.
+cdef bytes bytes_of(object source, str what)
+
 # The smallest key that is above every key with this prefix, or None when there is none.
 cdef object prefix_end(bytes prefix)
 

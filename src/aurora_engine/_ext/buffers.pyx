@@ -79,6 +79,17 @@ cdef void release(Span *span) noexcept:
         PyBuffer_Release(&span.view)
 
 
+cdef bytes bytes_of(object source, str what):
+    cdef Span span
+    if PyBytes_CheckExact(source):
+        return source
+    take(source, what, &span)
+    try:
+        return PyBytes_FromStringAndSize(<const char *>span.data, <Py_ssize_t>span.length)
+    finally:
+        release(&span)
+
+
 cdef object prefix_end(bytes prefix):
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None

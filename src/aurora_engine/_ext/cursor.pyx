@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t, uint64_t
 
-from aurora_engine._ext.buffers cimport Span, prefix_end, release, take_bound
+from aurora_engine._ext.buffers cimport Span, bytes_of, prefix_end, release, take_bound
 from aurora_engine._ext.caurora cimport (
     AUR_KEY_LIMIT,
     AUR_NOT_FOUND,
@@ -322,14 +322,7 @@ cdef uint64_t natural(limit) except? 0:
 
 
 cdef bytes plain(bound, str what):
-    if bound is None or type(bound) is bytes:
-        return bound
-    if isinstance(bound, str):
-        raise TypeError(
-            f"{what} must be bytes or another buffer, not str; "
-            'encode text first, as in text.encode("utf-8")'
-        )
-    return bytes(memoryview(bound))
+    return None if bound is None else bytes_of(bound, what)
 
 
 cdef tuple within_prefix(bytes prefix, start, stop):
