@@ -83,18 +83,22 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from aurora_engine.sql import connect
+else:
+    # A type checker would take any name for one of the package's.
+    def __getattr__(name: str) -> object:
+        # SQL comes with a module of its own, which who wants keys and values need not load.
+        if name == "connect":
+            from aurora_engine.sql import connect
+
+            return connect
+        # The version is written once, in the package's metadata; looking it up is too slow for an
+        # import.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("aurora-engine")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> object:
-    # SQL comes with a module of its own, which who wants keys and values need not load.
-    if name == "connect":
-        from aurora_engine.sql import connect
-
-        return connect
-    # The version is written once, in the package's metadata; looking it up is too slow for an
-    # import.
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("aurora-engine")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

@@ -36,6 +36,7 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
 
 
 def test_every_public_name_is_documented() -> None:
+    assert set(aurora.__all__) <= set(dir(aurora))
     for name in set(aurora.__all__) - {"__version__"}:
         thing = getattr(aurora, name)
         assert inspect.getdoc(thing), name

@@ -73,6 +73,7 @@ BAD = [
     'aurora.open("x", durability="never")',
     "db.snapshot().put(b'a', b'b')",
     "aurora.Topology(5)",
+    "aurora.Databse",
 ]
 
 
