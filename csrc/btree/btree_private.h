@@ -49,7 +49,7 @@ static inline uint16_t auri_format_body(enum aur_page_type type, uint8_t level, 
 
 /* The hints about one bitmap page. */
 typedef struct auri_space_group {
-    uint32_t free;   /* clear bits; AURI_FREE_UNKNOWN until the bitmap has been counted */
+    uint32_t free;   /* clear bits; UINT32_MAX until the bitmap has been counted */
     uint32_t lowest; /* no bit below it is clear */
 } auri_space_group;
 

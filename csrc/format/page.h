@@ -92,9 +92,9 @@ uint32_t aur_page_free_bytes(const uint8_t *page, uint32_t page_bytes);
 /* Bytes that live cells and their slots take. */
 uint32_t aur_page_used_bytes(const uint8_t *page, uint32_t page_bytes);
 
-/* Seals `page` for rest on disk (writes its checksum), and checks one that came from there:
- * checksum, id, and that all offsets lie inside. aur_page_check returns AUR_ERR_CORRUPT; it accepts
- * any bytes without undefined behaviour. */
+/* For a page that is stored or sent by itself, which none is yet: seals it (writes its checksum),
+ * and checks one that came so: checksum, id, and that all offsets lie inside. aur_page_check
+ * returns AUR_ERR_CORRUPT; it accepts any bytes without undefined behaviour. */
 void aur_page_seal(uint8_t *page, uint32_t page_bytes);
 aur_status aur_page_check(const uint8_t *page, uint32_t page_bytes,
                           aur_page_id page_id) AUR_CHECKED;

@@ -14,7 +14,7 @@
 
 typedef struct auri_version {
     aur_era era;
-    aur_lsn commit; /* 0: none in this era. AUR_VERSION_UNKNOWN | moment: long ago */
+    aur_lsn commit; /* 0: none in this era. AURI_VERSION_UNKNOWN | read point: long ago */
 } auri_version;
 
 #define AURI_VERSION_UNKNOWN (UINT64_C(1) << 63)
