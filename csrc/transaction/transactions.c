@@ -1,3 +1,5 @@
+/* What all transactions of an engine share: its life, restarts and rewinds, and what a thread has
+ * committed itself. */
 #include <stdlib.h>
 #include <string.h>
 
