@@ -102,7 +102,8 @@ def open(  # noqa: A001
     Raises
     ------
     TypeError, ValueError
-        If an option is out of its range, or the topology has other zones than the database.
+        If an option is out of its range, the path is empty, or the topology has other zones than
+        the database.
     DatabaseLockedError
         If another process has it open; the message names it.
     QuorumLostError

@@ -40,7 +40,7 @@ def test_foreign_directory(tmp_path: Path, create: bool, name: str) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_paths_that_cannot_hold_a_volume(tmp_path: Path) -> None:
+def test_paths_that_cannot_hold_a_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(aurora.StorageIOError, match="missing"):
         aurora.open(tmp_path / "missing", create=False)
     assert not (tmp_path / "missing").exists()
@@ -57,6 +57,10 @@ def test_paths_that_cannot_hold_a_volume(tmp_path: Path) -> None:
         aurora.open(dangling, create=False)
     with pytest.raises(ValueError, match="null byte"):
         aurora.open("null\0byte")
+    monkeypatch.chdir(tmp_path)
+    for nothing in ("", b""):
+        with pytest.raises(ValueError, match="path of a volume is empty"):
+            aurora.open(nothing)
     with pytest.raises(TypeError):
         aurora.open(17)  # type: ignore[arg-type]
 

@@ -53,6 +53,20 @@ COMPACT_ATTEMPTS = 3
 """If copies are lost, and come back, meanwhile, or if what came into the base exceeds the limit."""
 
 
+def _named(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Path:
+    """The directory of that name; none is no name for the one that the process is in.
+
+    Raises
+    ------
+    ValueError
+        If it is empty.
+    """
+    name = os.fsdecode(path)
+    if not name:
+        raise ValueError("the path of a volume is empty; '.' is the directory that you are in")
+    return Path(name).absolute()
+
+
 class Volume:
     """A volume that this process has open for writing.
 
@@ -101,7 +115,7 @@ class Volume:
         DatabaseLockedError, CorruptionError, VersionError, StorageIOError, ValueError
             As `find_or_create` says.
         """
-        found = find_or_create(Path(os.fsdecode(path)).absolute(), options)
+        found = find_or_create(_named(path), options)
         try:
             volume = cls(found, options)
         except BaseException:
@@ -482,7 +496,7 @@ class Volume:
         TypeError, ValueError, AuroraError
             As `Past.clone` says; and as `Volume.open` says.
         """
-        root = Path(os.fsdecode(path)).absolute()
+        root = _named(path)
         require_apart(self.layout, root)
         with self.past.still(), self._repair_lock:
             self.past.clone(root, at, topology, progress)
