@@ -181,6 +181,7 @@ class DatabaseMachine(RuleBasedStateMachine):
             "txn": self.db.begin(),
             "state": copied(self.state),
             "base": copied(self.state),
+            "head": self.db.status().head,
             "opened": self.open_count,
             "wrote": False,
             "doomed": False,
@@ -229,8 +230,8 @@ class DatabaseMachine(RuleBasedStateMachine):
         try:
             entry["txn"].commit()
         except aurora.ConflictError:
-            # Allowed only if somebody else changed something since it began.
-            assert self.state != entry["base"], "a conflict without a concurrent change"
+            # Allowed only if somebody else changed something since it began, be it back and forth.
+            assert self.db.status().head != entry["head"], "a conflict without a concurrent commit"
             note("conflict")
         else:
             if entry["wrote"]:

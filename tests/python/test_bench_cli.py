@@ -65,7 +65,11 @@ def test_where_no_report_can_be_written_nothing_is_measured(
 def test_who_is_ended_leaves_a_report_and_no_data(number: int, tmp_path: Path) -> None:
     place = tmp_path / "disk"
     place.mkdir()
-    program = "from aurora_engine.cli import main; main()"
+    # A shell starts what runs in the background with SIGINT ignored, and the command lets it be.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from aurora_engine.cli import main; main()"
+    )
     options = ["bench", "--quick", "--only", "recovery", "--against", "sqlite"]
     with subprocess.Popen(
         [sys.executable, "-c", program, *options, "--path", place, "--out", tmp_path / "out"],

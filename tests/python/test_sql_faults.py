@@ -274,6 +274,8 @@ waits = {
     "drop": lambda: db.sql.drop("main", timeout=100),
 }
 seen = []
+# A shell starts what runs in the background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
 holder.execute("INSERT INTO t VALUES (0)")
 for name, wait in waits.items():
