@@ -146,6 +146,20 @@ aur_status auri_segment_layer_copy(const auri_layer *layer, aur_disk *target,
     return status;
 }
 
+/* Damage of the source is noted, so that the next copy is made from another one. */
+static aur_status copy_layer(copy_run *run, const auri_layer *layer, aur_error *error) {
+    aur_error failure;
+    aur_error_clear(&failure);
+    const aur_status status = auri_segment_layer_copy(layer, run->target, advance, run, &failure);
+    if (status == AUR_ERR_CORRUPT) {
+        auri_segment_note_damage(run->snapshot->source, &failure);
+    }
+    if (status != AUR_OK && error != NULL) {
+        *error = failure;
+    }
+    return status;
+}
+
 /* What was written is read back and verified, so damage on the way never becomes a copy's. */
 static aur_status place_layer(copy_run *run, const auri_layer *layer, aur_error *error) {
     aur_verify_counts counts = {0};
@@ -160,7 +174,7 @@ static aur_status place_layer(copy_run *run, const auri_layer *layer, aur_error 
         }
         run->links = false;
     }
-    const aur_status status = auri_segment_layer_copy(layer, run->target, advance, run, error);
+    const aur_status status = copy_layer(run, layer, error);
     return status == AUR_OK
                ? auri_segment_layer_verify(run->target, run->identity, &layer->info, &counts, error)
                : status;

@@ -83,6 +83,19 @@ def test_the_same_damage_is_repaired_while_one_copy_is_whole(compacted: Path, da
         assert dict(db.scan()) == RECORDS
 
 
+@pytest.mark.parametrize("damaged", [1, 5])
+def test_a_copy_is_rebuilt_though_peers_have_damage_that_nobody_has_met(
+    compacted: Path, damaged: int
+) -> None:
+    flip_some(compacted, range(damaged))
+    shutil.rmtree(segment_folder(compacted, 5) if damaged < 5 else segment_folder(compacted, 0))
+    with aurora.open(compacted) as db:
+        db.repair()
+        assert all_good(db)
+        assert db.verify().ok
+        assert dict(db.scan()) == RECORDS
+
+
 def test_the_same_damage_on_every_copy_costs_its_pages_alone(compacted: Path) -> None:
     flip_some(compacted, range(COPIES))
     with aurora.open(compacted) as db:

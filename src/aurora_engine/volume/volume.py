@@ -16,6 +16,7 @@ from aurora_engine._ext.segment import Segment
 from aurora_engine._ext.status import STATUSES
 from aurora_engine.errors import (
     AuroraError,
+    CorruptionError,
     DatabaseClosedError,
     FencedError,
     QuorumLostError,
@@ -332,7 +333,8 @@ class Volume:
     ) -> AuroraError | None:
         """Copies a healthy peer beside the lost copy, without the lock, then swaps it in.
 
-        The reason, if it cannot be done now.
+        The reason, if it cannot be done now. That the peer turned out to be damaged is none: it
+        knows by now, and the next look at the copies finds another.
         """
         place = action.place
         with self._lock:
@@ -348,6 +350,9 @@ class Volume:
             with self._lock:
                 self._copies.rebuilding.discard(place)
                 self._copies.close_retired()
+        if isinstance(error, CorruptionError) and (error.group, error.copy) == action.source:
+            _log.warning("segment %s has to be rebuilt from another peer: %s", place, error)
+            return None
         if error is not None and not self._closing:
             _log.warning("segment %s cannot be rebuilt: %s", place, error)
             self._copies.errors[place] = error

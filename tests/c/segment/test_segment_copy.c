@@ -77,6 +77,31 @@ TEST(segment_copy_holds_what_its_source_holds) {
     model_destroy(model);
 }
 
+/* Else every later copy would be tried from the same source, however many sound ones there are. */
+TEST(segment_that_is_copied_notes_its_damage) {
+    volume_model *model = model_create();
+    aur_segment *source = build(model, "rotten");
+    aur_segment_identity identity = model->identity;
+    aur_segment_state state;
+    aur_error error;
+    char path[600];
+    char command[900];
+    aur_error_clear(&error);
+    snprintf(command, sizeof command,
+             "for f in '%s'/layer-*; do printf 'rot rot rot' | "
+             "dd of=\"$f\" bs=1 seek=$(($(stat -c %%s \"$f\") / 2)) conv=notrunc 2>/dev/null; done",
+             temp_path(path, sizeof path, "rotten"));
+    CHECK(system(command) == 0);
+    identity.copy = 4;
+    CHECK_STATUS(aur_segment_copy(source, posix_disk("rotten copy"), &identity, NULL, NULL, &error),
+                 AUR_ERR_CORRUPT);
+    aur_segment_get_state(source, &state);
+    CHECK_EQ_U64(state.health, AUR_SEGMENT_DAMAGED);
+    CHECK_EQ_U64((uint64_t)error.copy, model->identity.copy);
+    aur_segment_close(source);
+    model_destroy(model);
+}
+
 TEST(segment_notices_that_its_files_are_gone) {
     volume_model *model = model_create();
     aur_segment *segment = build(model, "gone");
