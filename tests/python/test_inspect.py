@@ -330,6 +330,23 @@ def test_copies_that_differ_are_named(tmp_path: Path) -> None:
     assert "differs" in facts["damage"][0]["what"]
 
 
+def test_a_copy_that_has_let_go_of_free_pages_does_not_differ(tmp_path: Path) -> None:
+    """One copy compacts earlier than another, and of what is free and was nothing keeps nothing."""
+    path = tmp_path / "volume"
+    with aurora.open(path) as db:
+        db.table("gone").put_many((b"%d" % number, bytes(3000)) for number in range(50))
+        db.drop_table("gone")
+        newest = db.put(b"with this frame", b"copies hear that what was before is durable")
+    disk = Disk.posix(segment_folder(path, 0))
+    core = CoreSegment.open(disk)
+    core.retain(newest, [])
+    core.compact()
+    core.close()
+    disk.close()
+    facts = check(path, compare=True)
+    assert facts["sound"], facts["damage"]
+
+
 def forge(content: bytearray, offset: int, lsn: int, volume: bytes) -> None:
     """Changes the last byte that a record of a frame writes, and makes the checksums fit."""
     seed = checksum(volume)

@@ -13,7 +13,7 @@ from .damage import Damage, Findings, WrongUse
 from .frames import FrameHeader
 from .manifest import Manifest, read_manifest
 from .metadata import NAME, Metadata, read_metadata
-from .pages import Page
+from .pages import FREE, Page
 from .segments import MANIFEST_NAME, Segment
 
 LOCK_NAME = "LOCK"
@@ -241,7 +241,7 @@ def compare_page(
                 continue
             built.append((page, segment.folder))
             first, folder = built[0]
-            if (page and page.bytes) != (first and first.bytes):
+            if _content(page) != _content(first):
                 findings.add(
                     str(segment.folder),
                     None,
@@ -250,3 +250,8 @@ def compare_page(
     if not built and refused is not None:
         raise refused
     return built[0][0] if built else None
+
+
+def _content(page: Page | None) -> bytes | None:
+    """What must be equal in all copies; one that has collected more may lack a free page."""
+    return None if page is None or page.type == FREE else bytes(page.bytes)
