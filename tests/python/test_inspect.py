@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,19 @@ def test_a_copy_that_has_let_go_of_free_pages_does_not_differ(tmp_path: Path) ->
     disk.close()
     facts = check(path, compare=True)
     assert facts["sound"], facts["damage"]
+
+
+def test_groups_that_the_horizon_has_passed_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    with aurora.open(path, **SHAPES["small groups"]) as db:
+        db.put_many((b"%d" % number, bytes(3000)) for number in range(200))
+        for number in range(10):
+            db.put(b"0", b"%d" % number)
+        db.set_backtrack_window(timedelta(0))
+        db.compact()
+    facts = check(path, compare=True)
+    assert facts["sound"], facts["damage"]
+    assert facts["checked"]["pages"] > 100
 
 
 def forge(content: bytearray, offset: int, lsn: int, volume: bytes) -> None:

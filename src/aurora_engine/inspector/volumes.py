@@ -177,7 +177,9 @@ def moment_of_all(segments: list[Segment]) -> tuple[int, list[Segment]]:
         if segment.log.scl >= needed and segment.manifest.rewinds[-1:] == rewound
     ]
     complete = complete or segments
-    return min(segment.newest_moment for segment in complete), complete
+    newest = min(segment.newest_moment for segment in complete)
+    # The horizon may have passed a group that was not written for long: nothing lies in between.
+    return max(newest, *(segment.manifest.horizon for segment in complete)), complete
 
 
 def moment_of_volume(segments: list[Segment]) -> int:
