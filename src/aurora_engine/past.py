@@ -227,8 +227,8 @@ class PastVerbs(ABC):
         Raises
         ------
         ValueError
-            If there is a database in `path`, or other files, or it lies inside of this one; or if
-            `at` is in the future.
+            If there is a database in `path`, or other files, or it or one of its zones lies inside
+            of this one; or if `at` is in the future.
         SnapshotTooOldError
             If the moment is not retained any more.
         StorageIOError, VolumeFullError

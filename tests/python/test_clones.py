@@ -124,11 +124,15 @@ def test_where_a_clone_cannot_be_made(tmp_path: Path) -> None:
         for inside in ("parent", "parent/a/clone", "link/clone"):
             with pytest.raises(ValueError, match="outside"):
                 db.clone(tmp_path / inside)
+        zones = aurora.Topology({"a": tmp_path / "far", "b": tmp_path / "link" / "b"})
+        with pytest.raises(ValueError, match="outside"):
+            db.clone(tmp_path / "later", topology=zones)
         with pytest.raises(ValueError, match="future"):
             db.clone(tmp_path / "later", at=lsn + 1000)
         with pytest.raises(aurora.StorageIOError):
             db.clone("/proc/nowhere/clone")
         assert not (tmp_path / "later").exists()
+        assert not (tmp_path / "far").exists()
 
 
 def test_zones_of_a_clone_may_lie_elsewhere(tmp_path: Path) -> None:

@@ -79,21 +79,23 @@ def make_clone(
         raise
 
 
-def require_apart(parent: Layout, root: Path) -> None:
+def require_apart(parent: Layout, root: Path, topology: Topology | None) -> None:
     """Makes sure that a clone in ``root`` and its parent can be deleted without each other.
 
     Raises
     ------
     ValueError
-        If one of the parent's folders contains it.
+        If one of the parent's folders contains it, or one of its zones.
     """
-    zones = (parent.zone_folder(index) for index in range(len(parent.metadata.zones)))
-    for folder in (parent.root, *zones):
-        if root.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"{root} lies inside of {folder}, which is the database's own: "
-                "clone to a directory outside of it"
-            )
+    own = [parent.zone_folder(index) for index in range(len(parent.metadata.zones))]
+    given = topology.paths if topology is not None else ()
+    for place in (root, *(Path(folder) for folder in given if Path(folder).is_absolute())):
+        for folder in (parent.root, *own):
+            if place.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(
+                    f"{place} lies inside of {folder}, which is the database's own: "
+                    "clone to a directory outside of it"
+                )
 
 
 def _require_room(root: Path) -> None:

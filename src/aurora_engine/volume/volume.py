@@ -502,7 +502,7 @@ class Volume:
             As `Past.clone` says; and as `Volume.open` says.
         """
         root = _named(path)
-        require_apart(self.layout, root)
+        require_apart(self.layout, root, topology)
         with self.past.still(), self._repair_lock:
             self.past.clone(root, at, topology, progress)
         cache_bytes = self.engine.status().cache_budget_bytes
