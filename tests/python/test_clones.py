@@ -127,10 +127,13 @@ def test_where_a_clone_cannot_be_made(tmp_path: Path) -> None:
         zones = aurora.Topology({"a": tmp_path / "far", "b": tmp_path / "link" / "b"})
         with pytest.raises(ValueError, match="outside"):
             db.clone(tmp_path / "later", topology=zones)
+        with pytest.raises(TypeError, match="topology must be a Topology"):
+            db.clone(tmp_path / "later", topology="abc")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="future"):
             db.clone(tmp_path / "later", at=lsn + 1000)
-        with pytest.raises(aurora.StorageIOError):
-            db.clone("/proc/nowhere/clone")
+        for nowhere in ("/proc/nowhere/clone", tmp_path / ("long" * 64)):
+            with pytest.raises(aurora.StorageIOError):
+                db.clone(nowhere)
         assert not (tmp_path / "later").exists()
         assert not (tmp_path / "far").exists()
 

@@ -186,7 +186,7 @@ class _Site:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock: WriterLock | None = None
-        self._had_lock = (layout.root / LOCK_NAME).exists()
+        self._had_lock = os.path.lexists(layout.root / LOCK_NAME)
         folders = [layout.root, *map(layout.zone_folder, range(len(layout.metadata.zones)))]
         self._missing = {missing for folder in folders for missing in _missing(folder)}
         self.is_begun = False
@@ -235,7 +235,7 @@ class _Site:
 
 def _missing(folder: Path) -> Iterator[Path]:
     """The folder and those above it that are not there."""
-    while not folder.exists():
+    while not os.path.lexists(folder):
         yield folder
         folder = folder.parent
 

@@ -502,11 +502,12 @@ class Volume:
             As `Past.clone` says; and as `Volume.open` says.
         """
         root = _named(path)
+        cache_bytes = self.engine.status().cache_budget_bytes
+        options = self._options.for_clone(topology, cache_bytes)
         require_apart(self.layout, root, topology)
         with self.past.still(), self._repair_lock:
             self.past.clone(root, at, topology, progress)
-        cache_bytes = self.engine.status().cache_budget_bytes
-        return Volume.open(root, self._options.for_clone(topology, cache_bytes))
+        return Volume.open(root, options)
 
     def verify(self) -> VerifyReport:
         """Reads and checks every byte of every copy, and the structure of every tree."""
