@@ -429,7 +429,7 @@ class Database(TableVerbs, PastVerbs):
         ----------
         progress : callable, optional
             Is called with the bytes copied so far and in total, for each copy; returning False
-            stops the repair.
+            stops the repair. What it may not call is what that of `clone` may not.
 
         Raises
         ------
@@ -439,6 +439,7 @@ class Database(TableVerbs, PastVerbs):
             If no copy is whole, so that there is nothing to rebuild from.
         """
         self._require_open()
+        self._volume.listening.require_outside("repair")
         self._volume.repair(progress)
 
     def set_cache_bytes(self, cache_bytes: int) -> None:
@@ -459,6 +460,7 @@ class Database(TableVerbs, PastVerbs):
         """
         if self._closed or self._source.forked:
             return
+        self._volume.listening.require_outside("close")
         self._closed = True
         try:
             self._let_commits_get_durable()

@@ -147,6 +147,7 @@ class PastVerbs(ABC):
         b'bad'
         """
         self._require_open()
+        self._volume.listening.require_outside("backtrack")
         return self._volume.past.backtrack(to, dry_run=dry_run)
 
     def history(self) -> list[Rewind]:
@@ -217,7 +218,8 @@ class PastVerbs(ABC):
             Where its copies lie; by default in its directory, in zones of the same names.
         progress : callable, optional
             Is called with the bytes done and in total while files have to be copied; returning
-            False stops it.
+            False stops it. It may read and write, but not `clone`, `repair`, `backtrack` or `close`
+            this database: that is a `ValueError`.
 
         Returns
         -------
@@ -246,6 +248,7 @@ class PastVerbs(ABC):
         (b'shared', b'its own')
         """
         self._require_open()
+        self._volume.listening.require_outside("clone")
         return self._opened(self._volume.clone(path, at=at, topology=topology, progress=progress))
 
     def set_backtrack_window(self, window: timedelta) -> None:

@@ -226,6 +226,29 @@ def test_what_a_clone_that_is_stopped_has_made_is_removed(
     assert "Exception in thread" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["clone", "repair", "backtrack", "close"])
+def test_progress_may_not_call_what_waits_for_who_calls_it(tmp_path: Path, verb: str) -> None:
+    """It would wait for ever; everything else goes on."""
+    with aurora.open(tmp_path / "parent") as db:
+        lsn = db.put(b"k", b"v")
+        arguments: dict[str, tuple[object, ...]] = {"clone": (tmp_path / "x",), "backtrack": (lsn,)}
+
+        def meddling(_done: int, _total: int) -> bool:
+            assert db[b"k"] == b"v"
+            assert db.status().vdl >= lsn
+            getattr(db, verb)(*arguments.get(verb, ()))
+            return True
+
+        with pytest.raises(ValueError, match=f"{verb} would wait for ever"):
+            db.clone(tmp_path / "clone", progress=meddling)
+        remove(segment_folder(tmp_path / "parent", 4), seeded("meddling"))
+        with pytest.raises(ValueError, match=f"{verb} would wait for ever"):
+            db.repair(progress=meddling)
+        assert sorted(tmp_path.iterdir()) == [tmp_path / "parent"]
+        db.repair()
+        db.clone(tmp_path / "clone", progress=lambda _done, _total: db[b"k"] == b"v").close()
+
+
 INTERRUPTED = """
 import signal, sys
 import aurora_engine as aurora

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +29,7 @@ from aurora_engine.volume.layout import (
 from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import identity_of, in_parallel
 from aurora_engine.volume.messages import Place
-
-Progress = Callable[[int, int], bool]
+from aurora_engine.volume.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

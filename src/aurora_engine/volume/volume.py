@@ -42,6 +42,7 @@ from aurora_engine.volume.messages import Failed, Place
 from aurora_engine.volume.monitor import Monitor
 from aurora_engine.volume.opening import Found, find_or_create
 from aurora_engine.volume.past import Past
+from aurora_engine.volume.progress import Listening
 from aurora_engine.volume.quorums import write_quorum
 from aurora_engine.volume.recovery import Recovered, Recovery
 from aurora_engine.volume.repair import CopyCondition, Rebuild, Repair, RepairAction
@@ -101,6 +102,7 @@ class Volume:
         self._copies = Copies(found.layout, self.engine)
         self._options = options
         self.past = Past(self, self.engine, self._lock)
+        self.listening = Listening()
         self._monitor = Monitor(self.engine, self._tick)
 
     @classmethod
@@ -506,7 +508,7 @@ class Volume:
         options = self._options.for_clone(topology, cache_bytes)
         require_apart(self.layout, root, topology)
         with self.past.still(), self._repair_lock:
-            self.past.clone(root, at, topology, progress)
+            self.past.clone(root, at, topology, self.listening.to(progress))
         return Volume.open(root, options)
 
     def verify(self) -> VerifyReport:
@@ -567,6 +569,7 @@ class Volume:
             If no copy of a group is whole: there is nothing to rebuild its copies from.
         """
         refused: dict[Place, AuroraError] = {}
+        progress = self.listening.to(progress)
         while self._repair_once(refused, at_once=True, progress=progress):
             pass
         for error in refused.values():
