@@ -83,6 +83,22 @@ def test_the_same_damage_is_repaired_while_one_copy_is_whole(compacted: Path, da
         assert dict(db.scan()) == RECORDS
 
 
+def test_a_progress_that_raises_leaves_nothing_behind(volume: tuple[Path, Contents]) -> None:
+    path, contents = volume
+
+    def failing(_done: int, _total: int) -> bool:
+        raise ZeroDivisionError
+
+    with aurora.open(path) as db:
+        shutil.rmtree(segment_folder(path, 3))
+        with pytest.raises(ZeroDivisionError):
+            db.repair(progress=failing)
+        assert not list(path.rglob("*.rebuild"))
+        db.repair()
+        assert all_good(db)
+        assert_holds(db, contents)
+
+
 @pytest.mark.parametrize("damaged", [1, 5])
 def test_a_copy_is_rebuilt_though_peers_have_damage_that_nobody_has_met(
     compacted: Path, damaged: int

@@ -214,7 +214,8 @@ def copy_segment(
     Raises
     ------
     AuroraError
-        If the source cannot be read or the folder cannot be written; nothing is left behind then.
+        If the source cannot be read or the folder cannot be written. Whatever is raised, also by
+        ``progress``, nothing is left behind then.
     """
     folder = layout.segment_folder(*place)
     fresh = folder.with_name(folder.name + ".rebuild")
@@ -222,7 +223,7 @@ def copy_segment(
     disk = Disk.posix(os.fsencode(fresh), create=True)
     try:
         source.copy(disk, identity_of(layout, place), progress)
-    except AuroraError:
+    except BaseException:
         _discard(fresh)
         raise
     finally:
