@@ -8,6 +8,7 @@
 enum {
     NS_PER_MS = 1000000,
     HEAL_SLICES = 10,
+    COOKIE_STEP = 1 << 24, /* more changes of a schema than there ever are */
 };
 
 static const uint64_t heal_slice_ns = 100 * NS_PER_MS;
@@ -248,6 +249,10 @@ static aur_status notice_view(aur_sql_connection *connection, aur_error *error) 
     if (status != AUR_OK) {
         drop_view(connection);
         return status;
+    }
+    /* Two histories count their changes of the schema with the same numbers. */
+    if (connection->counter > 1 && !aur_era_is(version.era, connection->version.era)) {
+        connection->cookie_shift += COOKIE_STEP;
     }
     connection->version = version;
     connection->counter++;

@@ -83,6 +83,12 @@ static void show_counter(uint8_t *first_page, uint32_t counter) {
     put_big_endian(first_page + SQLITE_HEADER_VALID_FOR_AT, counter);
 }
 
+/* The schema cookie as SQLite is to see it, or back to what is stored. */
+static void shift_cookie(uint8_t *first_page, uint32_t by) {
+    uint8_t *cookie = first_page + SQLITE_HEADER_COOKIE_AT;
+    put_big_endian(cookie, get_big_endian(cookie) + by);
+}
+
 /* Makes the staged page in `after`: what the view shows, with the redo applied. */
 static aur_status build_staged(aur_sql_connection *connection, const auri_staged *staged,
                                aur_error *error) {
@@ -123,6 +129,7 @@ static void copy_out(const aur_sql_connection *connection, uint32_t number, cons
     memset(out + payload, 0, AURI_SQL_RESERVED_BYTES);
     if (number == 1) {
         show_counter(out, counter_of(connection));
+        shift_cookie(out, connection->cookie_shift);
     }
 }
 
@@ -159,6 +166,7 @@ static aur_status load_header(aur_sql_connection *connection, aur_error *error) 
     const aur_status status = pin_page(connection, 0, &ref, error);
     if (status == AUR_OK) {
         memcpy(connection->header, ref.page + AUR_PAGE_BODY_AT, sizeof connection->header);
+        shift_cookie(connection->header, connection->cookie_shift);
         aur_buffer_unpin(connection->sql->options.buffer, &ref);
         connection->header_version = connection->version;
     }
@@ -219,6 +227,7 @@ static void build_after(aur_sql_connection *connection, uint32_t number, const u
     memcpy(after + AUR_PAGE_BODY_AT, bytes, page_bytes - AURI_SQL_RESERVED_BYTES);
     if (number == 1) {
         show_counter(after + AUR_PAGE_BODY_AT, 0);
+        shift_cookie(after + AUR_PAGE_BODY_AT, 0 - connection->cookie_shift);
     }
 }
 

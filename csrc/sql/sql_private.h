@@ -95,8 +95,9 @@ struct aur_sql_connection {
     enum auri_sql_lock lock;
     uint64_t timeout_ms;
 
-    auri_version version; /* of the view, and of SQLite's cache */
-    uint32_t counter;     /* the file change counter that SQLite is shown */
+    auri_version version;  /* of the view, and of SQLite's cache */
+    uint32_t counter;      /* the file change counter that SQLite is shown */
+    uint32_t cookie_shift; /* how far the schema cookie that it is shown is from that of page 1 */
     uint32_t view_pages;
     uint32_t pages; /* with what is staged */
     uint32_t written_counter;

@@ -459,6 +459,29 @@ def test_a_clone_and_a_backtrack_take_sql_along(
     assert rows(conn) == [(1, 1)]
 
 
+def test_a_backtrack_is_no_other_schema_of_the_same_number(db: aurora.Database, conn: Conn) -> None:
+    """Else what one history calls a table would be read, and written, as one of the other's."""
+    conn.execute("CREATE TABLE first (a)")
+    before = db.durable_lsn
+    conn.executescript("CREATE TABLE left_behind (a); INSERT INTO left_behind VALUES ('left')")
+    number = conn.execute("PRAGMA schema_version").fetchone()
+    undo = db.backtrack(before).undo_lsn
+    conn.executescript("CREATE TABLE later (a); INSERT INTO later VALUES ('later')")
+    with closing(aurora.connect(db)) as fresh:
+        assert fresh.execute("PRAGMA schema_version").fetchone() == number
+    db.backtrack(undo)
+    for statement in ("SELECT * FROM later", "INSERT INTO later VALUES ('lost')"):
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            conn.execute(statement)
+    conn.execute("INSERT INTO left_behind VALUES ('new')")
+    conn.execute("CREATE TABLE IF NOT EXISTS later (a)")
+    conn.commit()
+    with closing(aurora.connect(db)) as fresh:
+        assert fresh.execute("SELECT a FROM left_behind").fetchall() == [("left",), ("new",)]
+        assert fresh.execute("SELECT a FROM later").fetchall() == []
+        assert fresh.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_a_transaction_larger_than_the_cache(tmp_path: Path) -> None:
     with (
         aurora.open(tmp_path / "db", cache_bytes=4 << 20) as db,
