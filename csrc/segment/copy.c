@@ -22,6 +22,7 @@ struct aur_segment_snapshot {
     auri_view *view;
     auri_slot *slots;
     size_t slot_count;
+    _Atomic(bool) has_linked;
 };
 
 typedef struct copy_run {
@@ -58,6 +59,7 @@ aur_status aur_segment_pin(aur_segment *segment, aur_segment_snapshot **snapshot
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a snapshot of a segment");
     }
     snapshot->source = segment;
+    atomic_init(&snapshot->has_linked, false);
     pthread_mutex_lock(&segment->lock);
     const aur_status status = auri_segment_manifest_copy(&segment->manifest, &snapshot->manifest);
     snapshot->view = auri_segment_view_acquire(segment->view);
@@ -384,7 +386,7 @@ aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identi
 }
 
 aur_status
-aur_segment_clone(const aur_segment_snapshot *snapshot, aur_disk *target,
+aur_segment_clone(aur_segment_snapshot *snapshot, aur_disk *target,
                   const aur_segment_identity *identity, aur_lsn vdl, const aur_rewind *rewind,
                   bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes),
                   void *context, aur_error *error) {
@@ -393,7 +395,7 @@ aur_segment_clone(const aur_segment_snapshot *snapshot, aur_disk *target,
                     .identity = identity,
                     .progress = progress,
                     .context = context,
-                    .links = true};
+                    .links = !atomic_exchange(&snapshot->has_linked, true)};
     aur_status status = AUR_OK;
     if (snapshot->manifest.flushed_lsn > vdl) {
         return aur_fail(

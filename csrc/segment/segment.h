@@ -286,9 +286,10 @@ AUR_API void aur_segment_unpin(aur_segment_snapshot *snapshot);
  * Makes a segment of another volume, a clone, in the empty `target`: everything up to `vdl`, the
  * VDL of the volume when all of its segments were pinned. With `rewind` the clone's history goes on
  * from rewind->to; rewind->at is `vdl`. Layers are shared by hard links where the disks can, else
- * copied. `progress` as above.
+ * copied; so they are in the second clone of a snapshot, as copies of one volume that were one file
+ * would be lost together. `progress` as above.
  */
-AUR_API aur_status aur_segment_clone(const aur_segment_snapshot *snapshot, aur_disk *target,
+AUR_API aur_status aur_segment_clone(aur_segment_snapshot *snapshot, aur_disk *target,
                                      const aur_segment_identity *identity, aur_lsn vdl,
                                      const aur_rewind *rewind,
                                      bool (*progress)(void *context, uint64_t done_bytes,

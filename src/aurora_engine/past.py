@@ -206,7 +206,8 @@ class PastVerbs(ABC):
 
         It shares the files of this one by hard links where the file system has them, so that it
         takes no time and no space until one of the two changes. Either may be deleted first, and
-        clones may be cloned.
+        clones may be cloned. Of each file of this one a clone has one link: where its `topology`
+        asks for more copies than there are here, the others are copied.
 
         Parameters
         ----------

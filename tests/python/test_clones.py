@@ -152,6 +152,22 @@ def test_zones_of_a_clone_may_lie_elsewhere(tmp_path: Path) -> None:
         assert db.verify().ok
 
 
+@pytest.mark.parametrize("away", [0])
+def test_copies_of_a_clone_are_files_of_their_own(tmp_path: Path, away: int) -> None:
+    """Also where it has more of them than its parent: they would be lost together."""
+    few = aurora.Topology(("a", "b", "c"), 1) if away else aurora.Topology.single()
+    with aurora.open(tmp_path / "parent", topology=few) as db:
+        contents = fill(db, seeded("files of their own"))
+        compact_all(db)
+        for segment in db.status().segments[1 : 1 + away]:
+            remove(Path(segment.path), seeded("away"))
+        with db.clone(tmp_path / "clone", topology=aurora.Topology()) as clone:
+            files = [file.stat() for file in (tmp_path / "clone").rglob("layer-*")]
+            assert len({file.st_ino for file in files}) == len(files) >= COPIES
+            assert_holds(clone, contents)
+            assert clone.verify().ok
+
+
 def test_a_clone_that_was_cut_short_says_so_and_is_begun_anew(tmp_path: Path) -> None:
     with aurora.open(tmp_path / "parent") as db:
         db[b"k"] = b"v"

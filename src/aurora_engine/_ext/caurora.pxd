@@ -520,7 +520,7 @@ cdef extern from "segment/segment.h" nogil:
     )
     void aur_segment_unpin(aur_segment_snapshot *snapshot)
     aur_status aur_segment_clone(
-        const aur_segment_snapshot *snapshot, aur_disk *target,
+        aur_segment_snapshot *snapshot, aur_disk *target,
         const aur_segment_identity *identity, uint64_t vdl, const aur_rewind *rewind,
         c_bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes) noexcept nogil,
         void *context, aur_error *error
