@@ -171,10 +171,10 @@ static aur_status place_layer(copy_run *run, const auri_layer *layer, aur_error 
     if (run->links) {
         const aur_status status = aur_disk_link(run->snapshot->source->disk, layer->name,
                                                 run->target, layer->name, error);
-        if (status != AUR_WOULD_BLOCK) {
+        if (status != AUR_WOULD_BLOCK && status != AUR_NOT_FOUND) {
             return status == AUR_OK ? advance(run, layer->info.size_bytes, error) : status;
         }
-        run->links = false;
+        run->links = false; /* there are none, or the file was removed: it is open still */
     }
     const aur_status status = copy_layer(run, layer, error);
     return status == AUR_OK

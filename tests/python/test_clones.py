@@ -152,7 +152,7 @@ def test_zones_of_a_clone_may_lie_elsewhere(tmp_path: Path) -> None:
         assert db.verify().ok
 
 
-@pytest.mark.parametrize("away", [0])
+@pytest.mark.parametrize("away", [0, 1])
 def test_copies_of_a_clone_are_files_of_their_own(tmp_path: Path, away: int) -> None:
     """Also where it has more of them than its parent: they would be lost together."""
     few = aurora.Topology(("a", "b", "c"), 1) if away else aurora.Topology.single()
