@@ -9,6 +9,8 @@
 
 enum { FRAME_BYTES_FIRST = AUR_FRAME_ALIGN };
 
+static uint32_t larger(uint32_t left, uint32_t right) { return left > right ? left : right; }
+
 /* Exchanges the frame's buffer for one of another capacity. */
 static bool resize(auri_open_frame *open, uint64_t capacity) {
     aur_frame *resized = aur_frame_create((uint32_t)capacity);
@@ -23,9 +25,7 @@ static bool resize(auri_open_frame *open, uint64_t capacity) {
 
 static bool open_frame(aur_log *log, uint32_t group, uint32_t bytes) {
     auri_open_frame *open = &log->groups[group];
-    const uint32_t needed = AUR_FRAME_BODY_AT + bytes;
-    const uint32_t expected = open->expected_bytes;
-    open->frame = aur_frame_create(needed > expected ? needed : expected);
+    open->frame = aur_frame_create(larger(AUR_FRAME_BODY_AT + bytes, open->expected_bytes));
     if (open->frame == NULL) {
         return false;
     }
@@ -37,6 +37,14 @@ static bool open_frame(aur_log *log, uint32_t group, uint32_t bytes) {
     return true;
 }
 
+/* Twice as much as before, but no more than a boxcar takes unless more is needed. */
+static uint64_t grown(const aur_log *log, const auri_open_frame *open, uint64_t needed) {
+    const uint64_t full = log->options.boxcar_bytes + AUR_FRAME_ALIGN;
+    const uint64_t doubled = (uint64_t)open->frame->capacity * 2;
+    const uint64_t wanted = doubled < full ? doubled : full;
+    return needed > wanted ? needed : wanted;
+}
+
 /* Room for `bytes` more in the group's open frame; NULL when out of memory. */
 static uint8_t *reserve(aur_log *log, uint32_t group, uint32_t bytes) {
     auri_open_frame *open = &log->groups[group];
@@ -44,11 +52,8 @@ static uint8_t *reserve(aur_log *log, uint32_t group, uint32_t bytes) {
         return NULL;
     }
     const uint64_t needed = (uint64_t)open->length + bytes;
-    if (needed > open->frame->capacity) {
-        const uint64_t doubled = (uint64_t)open->frame->capacity * 2;
-        if (!resize(open, needed > doubled ? needed : doubled)) {
-            return NULL;
-        }
+    if (needed > open->frame->capacity && !resize(open, grown(log, open, needed))) {
+        return NULL;
     }
     return open->frame->bytes + open->length;
 }
@@ -187,7 +192,8 @@ static bool copy_kept(aur_log *log) {
         if (!stays(log, open) || open->mark_records == 0) {
             continue;
         }
-        open->kept = aur_frame_create(AUR_FRAME_BODY_AT + bytes + AUR_RECORD_TIME_BYTES);
+        const uint32_t needed = AUR_FRAME_BODY_AT + bytes + AUR_RECORD_TIME_BYTES;
+        open->kept = aur_frame_create(larger(needed, open->expected_bytes));
         if (open->kept == NULL) {
             return false;
         }

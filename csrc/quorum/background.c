@@ -10,6 +10,7 @@
  * worker is busy.
  */
 #include "quorum/quorum_private.h"
+#include "segment/frame_memory.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -265,6 +266,9 @@ static void *work_main(void *argument) {
     while (!background->stopping) {
         const bool worked = work_round(quorum);
         rounds += worked;
+        if (!worked && rounds > 0) {
+            aur_frame_memory_release_spares(); /* nobody is in a hurry for the next ones */
+        }
         if (rounds >= ROUNDS_TO_TRIM || (!worked && rounds > 0)) {
             give_memory_back(quorum);
             rounds = 0;

@@ -4,22 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/assert.h"
+#include "segment/frame_memory.h"
 
-/* Large buffers come and go with every boxcar. They are mapped one by one, because in the heap
- * they would leave holes that the process never gives back; and all of their pages at once, because
- * they will be filled, and a fault for each page takes longer than the filling. */
-enum {
-    MAPPED_BYTES_MIN = 64 << 10,
-    FINDABLE_LISTS = 256,
-#ifdef MAP_POPULATE
-    MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-#else
-    MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS,
-#endif
-};
+enum { FINDABLE_LISTS = 256 };
 
 /* Frames that aur_frame_of made. Of the process and not of a volume, because segments are opened
  * before there is anything that they have in common. `lock` guards the lists and is taken last. */
@@ -27,22 +16,6 @@ static struct {
     pthread_mutex_t lock;
     aur_frame *heads[FINDABLE_LISTS]; /* by the last LSN */
 } findable = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static uint8_t *take_bytes(size_t length) {
-    if (length < MAPPED_BYTES_MIN) {
-        return aligned_alloc(AUR_FRAME_ALIGN, length);
-    }
-    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_FLAGS, -1, 0);
-    return bytes == MAP_FAILED ? NULL : bytes;
-}
-
-static void give_bytes_back(uint8_t *bytes, size_t length) {
-    if (length < MAPPED_BYTES_MIN) {
-        free(bytes);
-    } else {
-        AUR_ASSERT(munmap(bytes, length) == 0);
-    }
-}
 
 aur_frame *aur_frame_create(uint32_t capacity) {
     const size_t rounded = aur_frame_padded(capacity);
@@ -53,12 +26,12 @@ aur_frame *aur_frame_create(uint32_t capacity) {
     if (frame == NULL) {
         return NULL;
     }
-    frame->bytes = take_bytes(rounded);
+    frame->capacity = (uint32_t)rounded;
+    frame->bytes = aur_frame_memory_take(&frame->capacity);
     if (frame->bytes == NULL) {
         free(frame);
         return NULL;
     }
-    frame->capacity = (uint32_t)rounded;
     atomic_init(&frame->references, 1);
     atomic_init(&frame->records_checked, 0);
     return frame;
@@ -167,7 +140,7 @@ void aur_frame_release(aur_frame *frame) {
         return;
     }
     if (frame->is_findable ? drop_findable(frame) : drop_reference(frame)) {
-        give_bytes_back(frame->bytes, frame->capacity);
+        aur_frame_memory_give(frame->bytes, frame->capacity);
         free(frame);
     }
 }

@@ -21,8 +21,7 @@ typedef struct aur_frame {
     aur_frame_header header; /* decoded twin of the bytes; valid once sealed */
 } aur_frame;
 
-/* A frame with room for `capacity` bytes (rounded up) and one reference; NULL when out of memory.
- */
+/* A frame with room for `capacity` bytes or more and one reference; NULL when out of memory. */
 aur_frame *aur_frame_create(uint32_t capacity);
 
 /* The frame with these bytes, verified up to the padding, and this decoded header: one that the
