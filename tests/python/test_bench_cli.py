@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from tests.volumes import until
 
 pytest.importorskip("numpy")
@@ -19,10 +19,16 @@ pytest.importorskip("matplotlib")
 
 from aurora_engine.bench.results import Results
 from aurora_engine.bench.sizes import SMOKE
+from aurora_engine.cli import _group as program
 from aurora_engine.cli import bench
 from aurora_engine.cli.common import EXIT_IO
 
 FAILED = {"workload": "tpcb", "case": "finish", "engine": "sqlite", "why": "it fell over"}
+
+
+def run(*options: str) -> Result:
+    """Runs the command as a part of the program: how it is run first, it stays in this process."""
+    return CliRunner().invoke(program, ["bench", *options])
 
 
 @pytest.fixture
@@ -39,10 +45,10 @@ def test_what_failed_and_what_is_missing_is_said(
     """In JSON as well, and by the exit code."""
     results.failed = failed
     options = ["--smoke", "--out", str(tmp_path)]
-    text = CliRunner().invoke(bench.command, options)
+    text = run(*options)
     assert "left out lmdb: no Python module lmdb" in text.output
     assert ("failed: sqlite, tpcb, finish: it fell over" in text.output) == bool(failed)
-    facts = CliRunner().invoke(bench.command, [*options, "--json"])
+    facts = run(*options, "--json")
     assert text.exit_code == facts.exit_code == (EXIT_IO if failed else 0)
     told = json.loads(facts.output)
     assert told["missing"] == results.missing
@@ -56,7 +62,7 @@ def test_where_no_report_can_be_written_nothing_is_measured(
     monkeypatch.setattr(bench, "_run", lambda *_: pytest.fail("it ran"))
     # As of a file system that is mounted read-only, which root cannot write to either.
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
-    ended = CliRunner().invoke(bench.command, ["--smoke", "--out", str(tmp_path)])
+    ended = run("--smoke", "--out", str(tmp_path))
     assert ended.exit_code == 2
     assert "is not writable" in ended.output
 

@@ -524,8 +524,8 @@ def test_command(volume: Path) -> None:
     listed = json.loads(run(file, "--records", "--page", page, "--json"))["records"]
     assert {record["page"] for record in listed} == {page}
     assert "INSERT" in run(file, "--records")
-    log = Path(segment["path"]) / segment["extents"][-1]["file"]
-    assert json.loads(run(log, "--json"))["frames"]
+    logs = [Path(segment["path"]) / extent["file"] for extent in segment["extents"]]
+    log = next(log for log in logs if json.loads(run(log, "--json"))["frames"])
     assert json.loads(run(log, "--records", "--json"))["records"]
     built = json.loads(run(volume, "--page", 2, "--json"))
     assert (built["page"]["page"], built["page"]["type"]) == (2, "leaf")
