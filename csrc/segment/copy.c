@@ -1,11 +1,16 @@
 /*
  * Copies of a segment: the same copy of its group rebuilt, or a segment of another volume, a clone.
  * Layers first, then the frames that no layer holds, then the manifest; one that is cut short
- * leaves files that the next one replaces, and no segment. What there is at the moment of the pin
- * is copied, and the source goes on meanwhile.
+ * leaves files that the next one replaces, and no segment. What there is at the moment of a pin is
+ * copied, and the source goes on meanwhile.
  *
- * A rebuild copies layers byte for byte. A clone links them where the disks can, and seals the
- * frames anew, as they are another volume's from now on.
+ * A rebuild copies layers byte for byte. That may take longer than the logs of its peers reach
+ * back, so what the source got meanwhile is copied behind it, which is less each time, until the
+ * rest is small: the copy can then catch up by frames. Layers that the source has replaced since
+ * stay behind, until the target's first opening removes them.
+ *
+ * A clone links layers where the disks can, and seals the frames anew, as they are another volume's
+ * from now on.
  */
 #include <stdlib.h>
 
@@ -14,6 +19,8 @@
 enum {
     CHUNK_BYTES = 1 << 20,
     LAYER_CHUNK_BYTES = 256 << 10, /* so that commits do not wait long behind one on the disk */
+    ROUNDS_MAX = 16,               /* of layers that came meanwhile */
+    REST_BYTES = 4 << 20,          /* a log reaches back as far at least */
 };
 
 struct aur_segment_snapshot {
@@ -26,7 +33,8 @@ struct aur_segment_snapshot {
 };
 
 typedef struct copy_run {
-    const aur_segment_snapshot *snapshot;
+    aur_segment_snapshot *snapshot;
+    auri_view *placed; /* whose layers the target has already; one reference, or NULL */
     aur_disk *target;
     const aur_segment_identity *identity;
     bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
@@ -253,6 +261,10 @@ static aur_status copy_log(copy_run *run, aur_error *error) {
 
 /* ---- The whole ---- */
 
+static aur_status no_memory(aur_error *error) {
+    return aur_fail(error, AUR_ERR_MEMORY, "no memory for copying a segment");
+}
+
 /* A frame of another volume with the same records. NULL: out of memory. */
 static aur_frame *seal_anew(const aur_frame *frame, uint64_t volume_seed) {
     aur_frame *sealed = aur_frame_create(frame->header.length);
@@ -312,34 +324,86 @@ static aur_status check_target(const copy_run *run, bool is_clone, aur_error *er
                                               aur_disk_path(run->target));
 }
 
-static aur_status prepare(copy_run *run, aur_lsn vdl, bool is_clone, aur_error *error) {
-    aur_status status = check_target(run, is_clone, error);
+static aur_status prepare(copy_run *run, bool is_clone, aur_error *error) {
+    const aur_status status = check_target(run, is_clone, error);
     if (status != AUR_OK) {
         return status;
     }
-    status = auri_segment_manifest_copy(&run->snapshot->manifest, &run->manifest);
     run->chunk = aligned_alloc(AUR_FRAME_ALIGN, CHUNK_BYTES);
+    return run->chunk == NULL ? no_memory(error) : auri_segment_remove_files(run->target, error);
+}
+
+/* What the target's manifest will say, and the frames up to `vdl`. */
+static aur_status draft(copy_run *run, aur_lsn vdl, bool is_clone, aur_error *error) {
+    aur_status status = auri_segment_manifest_copy(&run->snapshot->manifest, &run->manifest);
     if (status == AUR_OK) {
         status = take_frames(run, vdl, is_clone);
     }
-    if (status != AUR_OK || run->chunk == NULL) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory for copying a segment");
+    if (status != AUR_OK) {
+        return no_memory(error);
     }
     run->manifest.identity = *run->identity;
     run->manifest.edition = 1;
     run->manifest.replay = (auri_log_position){.sequence = 1, .offset = AURI_EXTENT_HEADER_BYTES};
-    for (uint32_t at = 0; at < run->manifest.layer_count; at++) {
-        run->total_bytes += run->manifest.layers[at].size_bytes;
-    }
     return AUR_OK;
 }
 
-static aur_status carry_out(copy_run *run, aur_error *error) {
-    const auri_view *view = run->snapshot->view;
-    aur_status status = auri_segment_remove_files(run->target, error);
-    for (uint32_t at = 0; at < view->layer_count && status == AUR_OK; at++) {
-        status = place_layer(run, view->layers[at], error);
+static bool is_placed(const copy_run *run, const auri_layer_info *info) {
+    bool found = info->size_bytes == 0;
+    for (uint32_t at = 0; run->placed != NULL && at < run->placed->layer_count && !found; at++) {
+        found = auri_segment_same_layer(&run->placed->layers[at]->info, info);
     }
+    return found;
+}
+
+/* Bytes of the layers that the target lacks. */
+static uint64_t missing_bytes(const copy_run *run) {
+    const auri_view *view = run->snapshot->view;
+    uint64_t bytes = 0;
+    for (uint32_t at = 0; at < view->layer_count; at++) {
+        const auri_layer_info *info = &view->layers[at]->info;
+        bytes += is_placed(run, info) ? 0 : info->size_bytes;
+    }
+    return bytes;
+}
+
+static aur_status place_layers(copy_run *run, aur_error *error) {
+    auri_view *view = run->snapshot->view;
+    aur_status status = AUR_OK;
+    run->total_bytes += missing_bytes(run);
+    for (uint32_t at = 0; at < view->layer_count && status == AUR_OK; at++) {
+        if (!is_placed(run, &view->layers[at]->info)) {
+            status = place_layer(run, view->layers[at], error);
+        }
+    }
+    if (status == AUR_OK) {
+        auri_segment_view_release(run->placed);
+        run->placed = auri_segment_view_acquire(view);
+    }
+    return status;
+}
+
+/* Until what the source has got since is small, and its snapshot the run's. */
+static aur_status place_most_layers(copy_run *run, aur_error *error) {
+    aur_status status = AUR_OK;
+    for (int round = 0; round < ROUNDS_MAX && status == AUR_OK && missing_bytes(run) > REST_BYTES;
+         round++) {
+        aur_segment_snapshot *newer = NULL;
+        status = place_layers(run, error);
+        if (status == AUR_OK) {
+            status = aur_segment_pin(run->snapshot->source, &newer, error);
+        }
+        if (status == AUR_OK) {
+            aur_segment_unpin(run->snapshot);
+            run->snapshot = newer;
+        }
+    }
+    return status;
+}
+
+/* The rest of the layers, the frames, and the manifest last. */
+static aur_status complete(copy_run *run, aur_error *error) {
+    aur_status status = place_layers(run, error);
     if (status == AUR_OK) {
         status = copy_log(run, error);
     }
@@ -360,28 +424,31 @@ static void clear(copy_run *run) {
     free(run->frames);
     free(run->chunk);
     auri_segment_manifest_free(&run->manifest);
+    auri_segment_view_release(run->placed);
 }
 
 aur_status
 aur_segment_copy(aur_segment *source, aur_disk *target, const aur_segment_identity *identity,
                  bool (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes),
                  void *context, aur_error *error) {
-    aur_segment_snapshot *snapshot;
-    aur_status status = aur_segment_pin(source, &snapshot, error);
+    copy_run run = {
+        .target = target, .identity = identity, .progress = progress, .context = context};
+    aur_status status = aur_segment_pin(source, &run.snapshot, error);
     if (status != AUR_OK) {
         return status;
     }
-    copy_run run = {.snapshot = snapshot,
-                    .target = target,
-                    .identity = identity,
-                    .progress = progress,
-                    .context = context};
-    status = prepare(&run, AUR_LSN_MAX, false, error);
+    status = prepare(&run, false, error);
     if (status == AUR_OK) {
-        status = carry_out(&run, error);
+        status = place_most_layers(&run, error);
+    }
+    if (status == AUR_OK) {
+        status = draft(&run, AUR_LSN_MAX, false, error);
+    }
+    if (status == AUR_OK) {
+        status = complete(&run, error);
     }
     clear(&run);
-    aur_segment_unpin(snapshot);
+    aur_segment_unpin(run.snapshot);
     return status;
 }
 
@@ -402,13 +469,16 @@ aur_segment_clone(aur_segment_snapshot *snapshot, aur_disk *target,
             error, AUR_ERR_INVALID, "LSN %llu is in layers, above the VDL %llu of the clone",
             (unsigned long long)snapshot->manifest.flushed_lsn, (unsigned long long)vdl);
     }
-    status = prepare(&run, vdl, true, error);
+    status = prepare(&run, true, error);
+    if (status == AUR_OK) {
+        status = draft(&run, vdl, true, error);
+    }
     if (status == AUR_OK) {
         run.manifest.vdl = vdl;
         if (rewind != NULL) { /* the copied list has a place more than it needs */
             run.manifest.rewinds[run.manifest.rewind_count++] = *rewind;
         }
-        status = carry_out(&run, error);
+        status = complete(&run, error);
     }
     clear(&run);
     return status;

@@ -265,9 +265,10 @@ AUR_API aur_status aur_segment_verify(aur_segment *segment,
 
 /*
  * Rebuilds a copy: writes into the empty `target` a segment with `identity` that holds everything
- * `source` holds up to its SCL at the moment of the call, while `source` goes on. The manifest is
- * written last, so a rebuild that is cut short leaves no segment. `progress` (may be NULL) returns
- * false to stop (AUR_TIMEOUT). AUR_ERR_CORRUPT: `source` is damaged, and notes it.
+ * `source` holds up to its SCL at a moment near the end of the call, while `source` goes on. The
+ * manifest is written last, so a rebuild that is cut short leaves no segment. `progress` (may be
+ * NULL) returns false to stop (AUR_TIMEOUT); the total grows by what `source` gets meanwhile.
+ * AUR_ERR_CORRUPT: `source` is damaged, and notes it.
  */
 AUR_API aur_status aur_segment_copy(aur_segment *source, aur_disk *target,
                                     const aur_segment_identity *identity,

@@ -428,8 +428,9 @@ class Database(TableVerbs, PastVerbs):
         Parameters
         ----------
         progress : callable, optional
-            Is called with the bytes copied so far and in total, for each copy; returning False
-            stops the repair. What it may not call is what that of `clone` may not.
+            Is called with the bytes copied so far and in total, for each copy; the total grows by
+            what is written meanwhile. Returning False stops the repair. What it may not call is
+            what that of `clone` may not.
 
         Raises
         ------

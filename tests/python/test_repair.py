@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +155,34 @@ def test_a_copy_that_cannot_be_rebuilt_hinders_no_other(
         until(lambda: all_good(db), "all six are there")
         assert_holds(db, contents)
         assert db.verify().ok
+
+
+def test_a_rebuild_ends_in_step_with_a_busy_writer(tmp_path: Path) -> None:
+    """What is written while the layers are copied is more than any log reaches back."""
+    path = tmp_path / "volume"
+    batches = [{b"%06d" % key: os.urandom(1000) for key in range(n, 40_000, 40)} for n in range(40)]
+    left = list(batches)
+    with aurora.open(path) as db:
+        for batch in batches:
+            db.put_many(dict.fromkeys(batch, os.urandom(1000)))
+        db.compact()
+
+        def write(done: int, total: int) -> bool:
+            if left:
+                db.put_many(left.pop())
+            return True
+
+        shutil.rmtree(segment_folder(path, 5))
+        db.repair(progress=write)
+        assert not left
+        assert all_good(db)
+        assert db.verify().ok
+        db.put(b"after", b"it")
+    for copy in range(3):
+        shutil.rmtree(segment_folder(path, copy))
+    with aurora.open(path) as db:
+        written = {key: value for batch in batches for key, value in batch.items()}
+        assert dict(db.scan()) == written | {b"after": b"it"}
 
 
 @pytest.mark.parametrize("reason", [aurora.VolumeFullError("planted"), None])

@@ -10,12 +10,14 @@ import errno
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from aurora_engine._ext.disk import Disk
+from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import FrameInfo, LogGap, SegmentIdentity
 from aurora_engine._ext.segment import Segment
 from aurora_engine.errors import (
@@ -47,6 +49,9 @@ ROOM_BYTES = 16 << 20
 
 BEGIN_S = 1.0
 """A thread that has not begun after that long never will."""
+
+CATCH_UP_S_MAX = 30.0
+CATCH_UP_TICK_S = 0.01
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -229,6 +234,24 @@ def copy_segment(
     finally:
         disk.close()
     return fresh
+
+
+def await_catching_up(
+    engine: Engine, place: Place, go_on: Callable[[], bool]
+) -> AuroraError | None:
+    """Waits until a copy that has joined has what its peers have; why it cannot.
+
+    One that takes long is left to it.
+    """
+    end_s = time.monotonic() + CATCH_UP_S_MAX
+    while go_on() and time.monotonic() < end_s:
+        status = engine.copy_status(*place)
+        if status.state == "failed":
+            return status.error
+        if status.state != "lagging":
+            break
+        time.sleep(CATCH_UP_TICK_S)
+    return None
 
 
 def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:

@@ -31,6 +31,7 @@ from aurora_engine.volume.copies import Copies
 from aurora_engine.volume.layout import Layout, Metadata
 from aurora_engine.volume.members import (
     Driver,
+    await_catching_up,
     copy_segment,
     create_segment,
     discard_unused,
@@ -333,7 +334,7 @@ class Volume:
     def _rebuild(
         self, action: Rebuild, progress: Callable[[int, int], bool] | None
     ) -> AuroraError | None:
-        """Copies a healthy peer beside the lost copy, without the lock, then swaps it in.
+        """Copies a healthy peer beside the lost copy, without the lock, swaps it in, and waits.
 
         The reason, if it cannot be done now. That the peer turned out to be damaged is none: it
         knows by now, and the next look at the copies finds another.
@@ -370,7 +371,10 @@ class Volume:
                 return None
             self._copies.retire(place)
             rebuilt = swap_in(self.layout, place, fresh)
-            return self._copies.join(place, rebuilt, self.past.history.rewinds)
+            refused = self._copies.join(place, rebuilt, self.past.history.rewinds)
+            if refused is not None or not self._copies.serving_writes:
+                return refused
+        return await_catching_up(self.engine, place, lambda: not self._closing)
 
     def _until_closing(
         self, progress: Callable[[int, int], bool] | None
