@@ -93,8 +93,9 @@ TEST(segment_that_is_copied_notes_its_damage) {
              temp_path(path, sizeof path, "rotten"));
     CHECK(system(command) == 0);
     identity.copy = 4;
-    CHECK_STATUS(aur_segment_copy(source, posix_disk("rotten copy"), &identity, NULL, NULL, &error),
-                 AUR_ERR_CORRUPT);
+    aur_disk *target = posix_disk("rotten copy");
+    CHECK_STATUS(aur_segment_copy(source, target, &identity, NULL, NULL, &error), AUR_ERR_CORRUPT);
+    aur_disk_close(target);
     aur_segment_get_state(source, &state);
     CHECK_EQ_U64(state.health, AUR_SEGMENT_DAMAGED);
     CHECK_EQ_U64((uint64_t)error.copy, model->identity.copy);
