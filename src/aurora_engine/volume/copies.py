@@ -16,6 +16,7 @@ from aurora_engine.errors import (
 )
 from aurora_engine.volume.layout import Layout
 from aurora_engine.volume.lineage import Lineage, lineage_of
+from aurora_engine.volume.lock import WriterLock
 from aurora_engine.volume.members import has_room, joined, may_return, open_segment, surveyed
 from aurora_engine.volume.messages import Place
 from aurora_engine.volume.quorums import write_quorum
@@ -30,7 +31,8 @@ class Copies:
     Thread rule: the volume's lock is held in every method.
     """
 
-    def __init__(self, layout: Layout, engine: Engine) -> None:
+    def __init__(self, layout: Layout, engine: Engine, lock: WriterLock) -> None:
+        self._writer_lock = lock
         self.layout = layout
         """Where they lie; a new one whenever the volume's metadata change."""
         self.in_service: dict[Place, Segment] = {}
@@ -143,6 +145,7 @@ class Copies:
                 return refused
             self._engine.replace(*place, segment)
         self.in_service[place] = segment
+        self._writer_lock.take_again(self.layout.segment_folder(*place).parent)
         self.errors.pop(place, None)
         self.damage.pop(place, None)
         self._barred.discard(place)
@@ -157,6 +160,9 @@ class Copies:
             # What changes its files, as a compaction does, ends at its next step.
             segment.fail("the copy was taken out of service")
             self._retired.append((place, segment))
+        folder = self.layout.segment_folder(*place).parent
+        if all(self.layout.segment_folder(*other).parent != folder for other in self.in_service):
+            self._writer_lock.let_go(folder)  # its disk can be exchanged
         self.close_retired()
 
     def give_way(self, fenced: FencedError) -> None:

@@ -25,7 +25,7 @@ class WriterLock:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._descriptor = -1
-        self._folders: list[int] = []
+        self._folders: dict[Path, int] = {}
         try:
             self._take()
             while not self._is_in_place():
@@ -99,16 +99,31 @@ class WriterLock:
 
         One that is lost, or whose file system cannot lock folders, is passed over.
         """
+        self._folders[folder] = -1
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return True
-        self._folders.append(descriptor)
+        self._folders[folder] = descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
         return True
+
+    def let_go(self, folder: Path) -> None:
+        """Gives an included folder up, whose disk may have to be exchanged, until `take_again`."""
+        descriptor = self._folders.get(folder, -1)
+        if descriptor >= 0:
+            self._folders[folder] = -1
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def take_again(self, folder: Path) -> None:
+        """Includes a folder again that was let go, or lost."""
+        if self._folders.get(folder) == -1:
+            self.include(folder)
 
     def remove(self) -> None:
         """Removes the file while the lock is held, which is then given up."""
@@ -119,9 +134,9 @@ class WriterLock:
         """Gives the lock up. Idempotent."""
         if self._descriptor >= 0:
             # A child that was forked meanwhile may have them too: unlock, not just close.
-            for descriptor in (*self._folders, self._descriptor):
-                with contextlib.suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+            for folder in self._folders:
+                self.let_go(folder)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.forget()
 
     def forget(self) -> None:
@@ -130,8 +145,10 @@ class WriterLock:
         self._close()
 
     def _close(self) -> None:
-        while self._folders:
-            os.close(self._folders.pop())
+        for descriptor in self._folders.values():
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._folders.clear()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -100,7 +100,7 @@ class Volume:
             options.durability == "async",
             lock_descriptor=found.lock.descriptor,
         )
-        self._copies = Copies(found.layout, self.engine)
+        self._copies = Copies(found.layout, self.engine, found.lock)
         self._options = options
         self.past = Past(self, self.engine, self._lock)
         self.listening = Listening()
