@@ -86,7 +86,7 @@ static void find_before(const auri_write_map *map, const sought_key *sought,
 }
 
 /* As find_before, from where it stands before a key that is not above this one: close keys are a
- * few steps apart (a finger search: Pugh, "A Skip List Cookbook", 1990, section 3.1). */
+ * few steps apart (a search finger: Pugh, "A Skip List Cookbook", 1990). */
 static void find_onward(const auri_write_map *map, const sought_key *sought,
                         auri_write *before[AURI_WRITE_HEIGHT_MAX]) {
     int level = 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,12 +12,15 @@ pytest.importorskip("numpy")
 
 from aurora_engine.bench import machine
 
+with_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
 
 def git(folder: Path, *arguments: str) -> None:
     person = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     subprocess.run(["git", "-C", folder, *person, *arguments], check=True, capture_output=True)
 
 
+@with_git
 def test_a_commit_is_told_with_whether_files_were_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,6 +36,7 @@ def test_a_commit_is_told_with_whether_files_were_changed(
     assert machine.facts(tmp_path)["commit"] == f"{commit}, with changes"
 
 
+@with_git
 def test_the_commit_of_a_repository_around_is_not_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.volumes import (
@@ -127,8 +128,9 @@ def test_where_a_clone_cannot_be_made(tmp_path: Path) -> None:
         zones = aurora.Topology({"a": tmp_path / "far", "b": tmp_path / "link" / "b"})
         with pytest.raises(ValueError, match="outside"):
             db.clone(tmp_path / "later", topology=zones)
+        no_topology: Any = "abc"
         with pytest.raises(TypeError, match="topology must be a Topology"):
-            db.clone(tmp_path / "later", topology="abc")  # type: ignore[arg-type]
+            db.clone(tmp_path / "later", topology=no_topology)
         with pytest.raises(ValueError, match="future"):
             db.clone(tmp_path / "later", at=lsn + 1000)
         for nowhere in ("/proc/nowhere/clone", tmp_path / ("long" * 64)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,28 @@ def test_a_copy_of_the_root_is_no_second_way_in(elsewhere: Elsewhere, tmp_path: 
         with pytest.raises(aurora.DatabaseLockedError, match=f"{copy}\\)"):
             aurora.open(elsewhere.root)
     elsewhere.assert_opens(None)
+
+
+def test_a_zone_without_copies_is_let_go_until_it_has_some(elsewhere: Elsewhere) -> None:
+    """Else a dead disk could not be unmounted while the database is open."""
+    (zone,) = elsewhere.disks["a"].glob("volume-*")
+
+    def is_held() -> bool:
+        held = False
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # another thread has just closed it
+                held = held or descriptor.readlink() == zone
+        return held
+
+    with aurora.open(elsewhere.root) as db:
+        assert is_held()
+        for folder in zone.glob("group-*"):
+            shutil.rmtree(folder)
+        until(lambda: not is_held(), "the zone is let go")
+        db.repair()
+        assert all_good(db)
+        assert is_held()
+    assert not is_held()
 
 
 @pytest.mark.parametrize("zones", ["elsewhere", "inside"])

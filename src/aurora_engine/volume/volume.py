@@ -334,7 +334,7 @@ class Volume:
     def _rebuild(
         self, action: Rebuild, progress: Callable[[int, int], bool] | None
     ) -> AuroraError | None:
-        """Copies a healthy peer beside the lost copy, without the lock, swaps it in, and waits.
+        """Copies a healthy peer beside the lost copy, without the lock, and lets it catch up.
 
         The reason, if it cannot be done now. That the peer turned out to be damaged is none: it
         knows by now, and the next look at the copies finds another.
