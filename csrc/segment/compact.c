@@ -24,8 +24,7 @@ struct auri_compaction {
     aur_page_id first_page, end_page;
     aur_lsn floor;        /* deltas up to here are in the part already */
     aur_lsn complete_lsn; /* and up to here will be */
-    auri_cursor *inputs;  /* the part, if there is one, then deltas, newest first */
-    uint32_t input_count;
+    auri_union inputs;    /* the part, if there is one, and deltas */
     auri_collector *collector;
     auri_layer_writer *writer; /* of the output that grows now */
     aur_page_id writer_page;   /* where its range begins */
@@ -39,17 +38,14 @@ static void compaction_free(auri_compaction *compaction) {
     if (compaction == NULL) {
         return;
     }
-    for (uint32_t at = 0; at < compaction->input_count; at++) {
-        auri_segment_cursor_free(&compaction->inputs[at]);
-    }
     for (uint32_t at = 0; at < compaction->output_count; at++) {
         auri_segment_layer_release(compaction->outputs[at]);
     }
+    auri_segment_union_close(&compaction->inputs);
     auri_segment_layer_writer_close(compaction->writer);
     auri_segment_collector_close(compaction->collector);
     auri_segment_layer_release(compaction->part);
     auri_segment_view_release(compaction->view);
-    free(compaction->inputs);
     free(compaction->outputs);
     free(compaction);
 }
@@ -178,16 +174,15 @@ static uint32_t choose_part(const auri_view *view, aur_lsn wanted, const retaine
 
 /* ---- Beginning ---- */
 
-/* Opens the inputs: what the part holds, and the deltas above it that have pages of its range. */
+/* Opens the inputs: what the part holds, and the deltas above it that have pages of its range, as
+ * far as the part does not have what they hold. */
 static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
     const auri_view *view = compaction->view;
-    aur_status status = AUR_OK;
-    compaction->inputs = calloc((size_t)view->delta_count + 1, sizeof *compaction->inputs);
-    if (compaction->inputs == NULL) {
-        return aur_fail(error, AUR_ERR_MEMORY, "no memory for compacting");
-    }
-    if (compaction->part != NULL && compaction->part->info.records > 0) {
-        auri_segment_cursor_init(&compaction->inputs[compaction->input_count++], compaction->part);
+    auri_union *inputs = &compaction->inputs;
+    aur_status status = auri_segment_union_open(inputs, view->delta_count + 1, compaction->floor,
+                                                compaction->end_page, error);
+    if (status == AUR_OK && compaction->part != NULL && compaction->part->info.records > 0) {
+        auri_segment_union_add(inputs, compaction->part);
     }
     for (uint32_t at = 0; at < view->delta_count && status == AUR_OK; at++) {
         auri_layer *delta = view->layers[at];
@@ -197,13 +192,11 @@ static aur_status open_inputs(auri_compaction *compaction, aur_error *error) {
         status = auri_segment_layer_load(delta, error);
         if (status == AUR_OK &&
             auri_segment_layer_has_pages(delta, compaction->first_page, compaction->end_page)) {
-            auri_segment_cursor_init(&compaction->inputs[compaction->input_count++], delta);
+            auri_segment_union_add(inputs, delta);
         }
     }
-    for (uint32_t at = 0; at < compaction->input_count && status == AUR_OK; at++) {
-        status = auri_segment_cursor_seek(&compaction->inputs[at], compaction->first_page, error);
-    }
-    return status;
+    return status == AUR_OK ? auri_segment_union_seek(inputs, compaction->first_page, error)
+                            : status;
 }
 
 /* A part above which no delta has a page of it is the same up to a later LSN. */
@@ -213,7 +206,7 @@ static bool stays_as_it_is(const auri_compaction *compaction, const auri_goal *g
     const uint32_t own = part != NULL && part->info.records > 0;
     const retained_span now = {auri_segment_collector_horizon(compaction->collector),
                                auri_segment_collector_lowest_root(compaction->collector)};
-    return part != NULL && compaction->input_count == own &&
+    return part != NULL && compaction->inputs.count == own &&
            !has_garbage(&part->info, &now, goal, patience);
 }
 
@@ -275,35 +268,6 @@ static aur_status begin(aur_segment *segment, auri_view *view, uint32_t index,
 
 /* ---- Going on ---- */
 
-/* An image stands behind the record whose state it holds. */
-static bool precedes(const aur_record *left, const aur_record *right) {
-    if (left->page_id != right->page_id) {
-        return left->page_id < right->page_id;
-    }
-    return left->lsn < right->lsn;
-}
-
-/* The input whose record is next; what the part has already is passed over in the deltas. */
-static aur_status next_input(auri_compaction *compaction, auri_cursor **input_out,
-                             aur_error *error) {
-    *input_out = NULL;
-    for (uint32_t at = 0; at < compaction->input_count; at++) {
-        auri_cursor *input = &compaction->inputs[at];
-        const bool is_delta = input->layer->info.kind == AURI_LAYER_DELTA;
-        while (is_delta && input->valid && input->record.lsn <= compaction->floor) {
-            const aur_status status = auri_segment_cursor_next(input, error);
-            if (status != AUR_OK) {
-                return status;
-            }
-        }
-        if (input->valid && input->record.page_id < compaction->end_page &&
-            (*input_out == NULL || precedes(&input->record, &(*input_out)->record))) {
-            *input_out = input;
-        }
-    }
-    return AUR_OK;
-}
-
 /* Ends the output that grows; one of which nothing is retained gets no file. */
 static aur_status end_output(aur_segment *segment, aur_error *error) {
     auri_compaction *compaction = segment->compaction;
@@ -342,7 +306,7 @@ static aur_status end_page(aur_segment *segment, aur_page_id next_page, aur_erro
     return status;
 }
 
-static aur_status take_record(aur_segment *segment, auri_cursor *input, aur_error *error) {
+static aur_status take_record(aur_segment *segment, const auri_cursor *input, aur_error *error) {
     auri_compaction *compaction = segment->compaction;
     aur_status status = AUR_OK;
     if (input->record.page_id != compaction->page_id) {
@@ -357,7 +321,7 @@ static aur_status take_record(aur_segment *segment, auri_cursor *input, aur_erro
         status = auri_segment_collector_add(compaction->collector, compaction->writer,
                                             &input->record, input->bytes, input->length, error);
     }
-    return status == AUR_OK ? auri_segment_cursor_next(input, error) : status;
+    return status == AUR_OK ? auri_segment_union_next(&compaction->inputs, error) : status;
 }
 
 /* ---- Ending ---- */
@@ -540,15 +504,12 @@ static aur_status advance(aur_segment *segment, aur_error *error) {
         return finish(segment, error);
     }
     while (status == AUR_OK && taken < AURI_STEP_BYTES) {
-        auri_cursor *input;
-        status = next_input(compaction, &input, error);
-        if (status == AUR_OK && input == NULL) {
+        const auri_cursor *input = auri_segment_union_first(&compaction->inputs);
+        if (input == NULL) {
             return finish(segment, error);
         }
-        if (status == AUR_OK) {
-            taken += input->length;
-            status = take_record(segment, input, error);
-        }
+        taken += input->length;
+        status = take_record(segment, input, error);
     }
     if (status != AUR_OK) {
         auri_segment_compact_abort(segment);

@@ -218,6 +218,38 @@ aur_status auri_segment_cursor_seek(auri_cursor *cursor, aur_page_id first,
                                     aur_error *error) AUR_CHECKED;
 void auri_segment_cursor_free(auri_cursor *cursor);
 
+/* ---- Walking several as one (layer_union.c) ---- */
+
+typedef struct auri_union_place {
+    aur_page_id page_id;
+    aur_lsn lsn;
+    uint32_t input;
+} auri_union_place;
+
+/* Reads the records of several layers in order. */
+typedef struct auri_union {
+    auri_cursor *layers; /* `count` of them */
+    uint32_t count;
+    aur_lsn floor;          /* what deltas hold up to here is passed over */
+    aur_page_id end_page;   /* it ends before this page */
+    auri_union_place *heap; /* where the cursors stand that have more: `live` of them */
+    uint32_t live;
+} auri_union;
+
+/* With room for so many layers. */
+aur_status auri_segment_union_open(auri_union *walked, uint32_t layers, aur_lsn floor,
+                                   aur_page_id end_page, aur_error *error) AUR_CHECKED;
+void auri_segment_union_close(auri_union *walked);
+/* Takes a reference on the layer. */
+void auri_segment_union_add(auri_union *walked, auri_layer *layer);
+/* Moves it, freshly filled, to the first record of a page at or behind `first`. */
+aur_status auri_segment_union_seek(auri_union *walked, aur_page_id first,
+                                   aur_error *error) AUR_CHECKED;
+/* Where the next record is; NULL at the end. Lives until the next advance. */
+const auri_cursor *auri_segment_union_first(const auri_union *walked);
+/* Passes over that record. */
+aur_status auri_segment_union_next(auri_union *walked, aur_error *error) AUR_CHECKED;
+
 /* ---- Commits (commits.c) ---- */
 
 /* Encodes `count` commits, ascending, behind `out`; false: out of memory. */

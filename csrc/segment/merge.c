@@ -11,19 +11,15 @@
 
 struct auri_merge {
     auri_layer_writer *writer;
-    auri_cursor *inputs; /* newest first */
-    uint32_t input_count;
+    auri_union inputs; /* newest first */
 };
 
 static void merge_free(auri_merge *merge) {
     if (merge == NULL) {
         return;
     }
-    for (uint32_t at = 0; at < merge->input_count; at++) {
-        auri_segment_cursor_free(&merge->inputs[at]);
-    }
+    auri_segment_union_close(&merge->inputs);
     auri_segment_layer_writer_close(merge->writer);
-    free(merge->inputs);
     free(merge);
 }
 
@@ -33,8 +29,8 @@ void auri_segment_merge_abort(aur_segment *segment) {
 }
 
 static bool has_input(const auri_merge *merge, const auri_layer *layer) {
-    for (uint32_t at = 0; at < merge->input_count; at++) {
-        if (merge->inputs[at].layer == layer) {
+    for (uint32_t at = 0; at < merge->inputs.count; at++) {
+        if (merge->inputs.layers[at].layer == layer) {
             return true;
         }
     }
@@ -56,19 +52,16 @@ static aur_status begin(aur_segment *segment, const auri_view *view, uint32_t fi
     if (merge == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a merge");
     }
-    merge->inputs = calloc(count, sizeof *merge->inputs);
-    aur_status status =
-        merge->inputs != NULL ? AUR_OK : aur_fail(error, AUR_ERR_MEMORY, "no memory for a merge");
+    aur_status status = auri_segment_union_open(&merge->inputs, count, 0, UINT64_MAX, error);
     if (status == AUR_OK) {
-        for (; merge->input_count < count; merge->input_count++) {
-            auri_segment_cursor_init(&merge->inputs[merge->input_count],
-                                     view->layers[first + merge->input_count]);
+        for (uint32_t at = 0; at < count; at++) {
+            auri_segment_union_add(&merge->inputs, view->layers[first + at]);
         }
         status = auri_segment_layer_writer_open(segment, AURI_LAYER_DELTA, tier, 0, &merge->writer,
                                                 error);
     }
-    for (uint32_t at = 0; at < merge->input_count && status == AUR_OK; at++) {
-        status = auri_segment_cursor_next(&merge->inputs[at], error);
+    if (status == AUR_OK) {
+        status = auri_segment_union_seek(&merge->inputs, 0, error);
     }
     if (status != AUR_OK) {
         merge_free(merge);
@@ -78,22 +71,6 @@ static aur_status begin(aur_segment *segment, const auri_view *view, uint32_t fi
     return AUR_OK;
 }
 
-static auri_cursor *next_input(auri_merge *merge) {
-    auri_cursor *chosen = NULL;
-    for (uint32_t at = 0; at < merge->input_count; at++) {
-        auri_cursor *input = &merge->inputs[at];
-        if (!input->valid) {
-            continue;
-        }
-        const aur_record *record = &input->record;
-        if (chosen == NULL || record->page_id < chosen->record.page_id ||
-            (record->page_id == chosen->record.page_id && record->lsn < chosen->record.lsn)) {
-            chosen = input;
-        }
-    }
-    return chosen;
-}
-
 static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_error *error) {
     return auri_segment_layer_writer_commit(context, commit, error);
 }
@@ -101,15 +78,17 @@ static aur_status take_commit(void *context, const aur_commit_mark *commit, aur_
 /* The output takes the place of the inputs. */
 static aur_status publish(aur_segment *segment, auri_layer *output, aur_error *error) {
     const auri_merge *merge = segment->merge;
-    auri_layer **inputs = malloc(merge->input_count * sizeof(auri_layer *));
+    auri_layer **inputs = malloc(merge->inputs.count * sizeof(auri_layer *));
     if (inputs == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the list of layers");
     }
-    for (uint32_t at = 0; at < merge->input_count; at++) {
-        inputs[at] = merge->inputs[at].layer;
+    for (uint32_t at = 0; at < merge->inputs.count; at++) {
+        inputs[at] = merge->inputs.layers[at].layer;
     }
-    const auri_layer_change change = {
-        .removed = inputs, .removed_count = merge->input_count, .added = &output, .added_count = 1};
+    const auri_layer_change change = {.removed = inputs,
+                                      .removed_count = merge->inputs.count,
+                                      .added = &output,
+                                      .added_count = 1};
     const aur_status status = auri_segment_publish(segment, &change, error);
     free(inputs);
     return status;
@@ -117,12 +96,12 @@ static aur_status publish(aur_segment *segment, auri_layer *output, aur_error *e
 
 static aur_status finish(aur_segment *segment, aur_error *error) {
     const auri_merge *merge = segment->merge;
-    const aur_lsn complete_lsn = merge->inputs[0].layer->info.complete_lsn;
+    const aur_lsn complete_lsn = merge->inputs.layers[0].layer->info.complete_lsn;
     auri_layer *output = NULL;
     auri_layer_info info;
     aur_status status = AUR_OK;
-    for (uint32_t at = merge->input_count; at > 0 && status == AUR_OK; at--) {
-        status = auri_segment_layer_commits(merge->inputs[at - 1].layer, 0, AUR_LSN_MAX,
+    for (uint32_t at = merge->inputs.count; at > 0 && status == AUR_OK; at--) {
+        status = auri_segment_layer_commits(merge->inputs.layers[at - 1].layer, 0, AUR_LSN_MAX,
                                             take_commit, merge->writer, error);
     }
     if (status == AUR_OK) {
@@ -146,14 +125,14 @@ static aur_status advance(aur_segment *segment, aur_error *error) {
     aur_status status = AUR_OK;
     while (status == AUR_OK &&
            auri_segment_layer_writer_bytes(merge->writer) - start < AURI_STEP_BYTES) {
-        auri_cursor *input = next_input(merge);
+        const auri_cursor *input = auri_segment_union_first(&merge->inputs);
         if (input == NULL) {
             return finish(segment, error);
         }
         status = auri_segment_layer_writer_add(merge->writer, &input->record, input->bytes,
                                                input->length, error);
         if (status == AUR_OK) {
-            status = auri_segment_cursor_next(input, error);
+            status = auri_segment_union_next(&merge->inputs, error);
         }
     }
     if (status != AUR_OK) {
