@@ -227,13 +227,19 @@ aur_status auri_segment_layer_writer_open(aur_segment *segment, uint32_t kind, u
     return AUR_OK;
 }
 
+/* What one copy flushes alone is written anew soon, and compressing it takes longer than the disk
+ * does for the difference; of several copies each one writes it. */
+static bool is_packed(const auri_layer_writer *writer) {
+    return !is_flush(&writer->info) || writer->identity->copies > 1;
+}
+
 /* Ends the data block that is being filled. */
 static aur_status close_block(auri_layer_writer *writer, aur_error *error) {
     if (writer->raw.length == 0) {
         return AUR_OK;
     }
-    const aur_status status =
-        put_block(writer, writer->raw.bytes, writer->raw.length, true, &writer->opened, error);
+    const aur_status status = put_block(writer, writer->raw.bytes, writer->raw.length,
+                                        is_packed(writer), &writer->opened, error);
     if (status != AUR_OK) {
         return status;
     }
