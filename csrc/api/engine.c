@@ -6,7 +6,7 @@
 
 #include "api/api_private.h"
 
-enum { REDO_SHARE = 3, REDO_BYTES_MAX = 24 << 20 };
+enum { REDO_SHARE = 3, REDO_BYTES_MAX = 32 << 20 };
 
 static const uint64_t own_commit_slice_ns = UINT64_C(100000000);
 static const uint64_t format_slice_ns = UINT64_C(100000000);
@@ -80,11 +80,11 @@ static aur_status create_log(aur_engine *engine) {
     return status;
 }
 
-/* What is left of the budget for pages. The rest is for redo that is not in layers yet: the frames,
- * and the index of them that each copy in this process keeps. */
-static uint64_t pool_bytes(uint64_t cache_bytes) {
+/* The part of the budget for redo that is not in layers yet: the frames, and an index of them. What
+ * is left is for pages. */
+static uint64_t redo_bytes(uint64_t cache_bytes) {
     const uint64_t share = cache_bytes / REDO_SHARE;
-    return cache_bytes - (share < REDO_BYTES_MAX ? share : REDO_BYTES_MAX);
+    return share < REDO_BYTES_MAX ? share : REDO_BYTES_MAX;
 }
 
 static aur_status create_buffer(aur_engine *engine) {
@@ -96,8 +96,11 @@ static aur_status create_buffer(aur_engine *engine) {
         .will_read = source_will_read,
     };
     atomic_init(&engine->cache_bytes, engine->options.cache_bytes);
-    const uint64_t budget_bytes = pool_bytes(engine->options.cache_bytes);
-    return aur_buffer_create(engine->options.page_bytes, budget_bytes, &source, &engine->buffer);
+    const uint64_t budget_bytes = engine->options.cache_bytes;
+    const uint64_t redo = redo_bytes(budget_bytes);
+    aur_quorum_set_redo_bytes(engine->quorum, redo);
+    return aur_buffer_create(engine->options.page_bytes, budget_bytes - redo, &source,
+                             &engine->buffer);
 }
 
 static aur_status create_transactions(aur_engine *engine, aur_error *error) {
@@ -374,5 +377,6 @@ aur_status aur_engine_wait_durable(aur_engine *engine, uint64_t lsn, uint64_t ti
 
 void aur_engine_set_cache_bytes(aur_engine *engine, uint64_t cache_bytes) {
     atomic_store_explicit(&engine->cache_bytes, cache_bytes, memory_order_relaxed);
-    aur_buffer_set_budget(engine->buffer, pool_bytes(cache_bytes));
+    aur_quorum_set_redo_bytes(engine->quorum, redo_bytes(cache_bytes));
+    aur_buffer_set_budget(engine->buffer, cache_bytes - redo_bytes(cache_bytes));
 }

@@ -20,7 +20,7 @@ enum {
     WORK_TICK_NS = 100 * 1000 * 1000,
     WATCH_TICK_NS = 150 * 1000 * 1000,
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
-    UNFLUSHED_BYTES_RESUME = 5 << 20,
+    RESUME_EIGHTHS = 5,          /* of the log that a copy may have in no layer */
     ROUNDS_TO_TRIM = 8,
     QUIET_ROUNDS = 50, /* so many without an append, mostly a tick each: time to tidy up */
 };
@@ -43,7 +43,7 @@ static void resume(auri_copy *copy, bool worked) {
     aur_quorum *quorum = copy->group->quorum;
     aur_segment_state state;
     aur_segment_get_state(copy->segment, &state);
-    if (worked && state.unflushed_bytes > UNFLUSHED_BYTES_RESUME) {
+    if (worked && state.unflushed_bytes > auri_copy_unflushed_limit(copy) / 8 * RESUME_EIGHTHS) {
         return;
     }
     auri_quorum_lock(quorum);

@@ -6,9 +6,11 @@
 #include "base/assert.h"
 
 enum {
-    BACKLOG_LOOK_BYTES = 1 << 20,  /* appended between two looks at the backlog of work */
-    UNFLUSHED_BYTES_MAX = 8 << 20, /* past this the copy waits for its background work */
-    DELTAS_MAX = 48,               /* and past this too: reads get slower with each layer */
+    BACKLOG_LOOK_BYTES = 1 << 20, /* appended between two looks at the backlog of work */
+    DELTAS_MAX = 48, /* past this the copy waits for that work: reads get slower with each layer */
+    /* Opening reads what is in no layer yet, of all copies from what may be one disk. */
+    UNFLUSHED_BYTES_ALL = 30 << 20,
+    UNFLUSHED_BYTES_LEAST = 5 << 20, /* however little memory there is for it */
 };
 
 bool auri_copy_pin(auri_copy *copy) {
@@ -176,6 +178,17 @@ static void settle_refusal(auri_copy *copy, const aur_frame *frame, bool fetched
     auri_quorum_unlock(quorum);
 }
 
+uint64_t auri_copy_unflushed_limit(const auri_copy *copy) {
+    const aur_quorum *quorum = copy->group->quorum;
+    const uint64_t share = UNFLUSHED_BYTES_ALL / quorum->options.copies;
+    /* Beside the frames, which all copies share, one of them has an index of their records. */
+    const uint64_t memory = atomic_load_explicit(&quorum->redo_bytes, memory_order_relaxed) / 4 * 3;
+    if (share < memory) {
+        return share;
+    }
+    return memory > UNFLUSHED_BYTES_LEAST ? memory : UNFLUSHED_BYTES_LEAST;
+}
+
 /* Whether background work is so far behind that the copy should wait for it. */
 static bool is_behind(auri_copy *copy, const aur_frame *frame, aur_status status) {
     aur_segment_state state;
@@ -188,7 +201,7 @@ static bool is_behind(auri_copy *copy, const aur_frame *frame, aur_status status
     }
     copy->unjudged_bytes = 0;
     aur_segment_get_state(copy->segment, &state);
-    return state.unflushed_bytes > UNFLUSHED_BYTES_MAX || state.deltas > DELTAS_MAX;
+    return state.unflushed_bytes > auri_copy_unflushed_limit(copy) || state.deltas > DELTAS_MAX;
 }
 
 void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_status status,

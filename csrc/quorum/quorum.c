@@ -106,6 +106,7 @@ aur_status aur_quorum_create(const aur_quorum_options *options, aur_quorum **quo
         quorum->options.backlog_bytes = BACKLOG_BYTES_DEFAULT;
     }
     quorum->write_rule = effective_write_rule(options);
+    atomic_init(&quorum->redo_bytes, UINT64_MAX);
     AUR_ASSERT(pthread_mutex_init(&quorum->lock, NULL) == 0);
     AUR_ASSERT(auri_condition_create(&quorum->idle) == AUR_OK);
     AUR_ASSERT(auri_condition_create(&quorum->background.work_wake) == AUR_OK);
@@ -119,6 +120,10 @@ aur_status aur_quorum_create(const aur_quorum_options *options, aur_quorum **quo
     }
     *quorum_out = quorum;
     return AUR_OK;
+}
+
+void aur_quorum_set_redo_bytes(aur_quorum *quorum, uint64_t bytes) {
+    atomic_store_explicit(&quorum->redo_bytes, bytes, memory_order_relaxed);
 }
 
 void aur_quorum_listen(aur_quorum *quorum, void (*on_advance)(void *context), void *context) {

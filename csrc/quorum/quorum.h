@@ -56,7 +56,7 @@ enum aur_drive { AUR_DRIVE_RING = 1, AUR_DRIVE_THREADS = 2, AUR_DRIVE_MANUAL = 3
 typedef struct aur_quorum_options {
     uint32_t copies;        /* per group */
     uint32_t drive;         /* enum aur_drive */
-    uint64_t backlog_bytes; /* of a group's queue; default 32 MiB */
+    uint64_t backlog_bytes; /* of a group's queue; default 8 MiB */
     uint64_t group_pages;   /* pages per protection group */
     uint32_t page_bytes;
     uint32_t planted_bugs;
@@ -132,6 +132,10 @@ void aur_quorum_stop(aur_quorum *quorum);
 aur_status aur_quorum_replace(aur_quorum *quorum, uint32_t group, uint32_t copy,
                               aur_segment *segment, aur_segment **old_out,
                               aur_error *error) AUR_CHECKED;
+
+/* The memory that redo may take until it is in layers, about; by default as much as it likes. With
+ * less, copies wait earlier for their background work. */
+void aur_quorum_set_redo_bytes(aur_quorum *quorum, uint64_t bytes);
 
 /* Shipping: returns at once. Never fails: with a lost quorum the boxcar simply stays incomplete. */
 void aur_quorum_submit(aur_quorum *quorum, aur_boxcar *boxcar);

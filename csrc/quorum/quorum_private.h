@@ -108,6 +108,7 @@ typedef struct auri_background {
 struct aur_quorum {
     aur_quorum_options options;
     aur_quorum_rule write_rule;
+    atomic_uint_least64_t redo_bytes; /* memory for redo that is in no layer */
     pthread_mutex_t lock;
     pthread_cond_t idle; /* some copy has no users, or no listener call is under way */
     void (*on_advance)(void *context);
@@ -163,6 +164,8 @@ enum auri_work { AURI_WORK_NONE, AURI_WORK_APPEND, AURI_WORK_FETCH };
  * reference. What it returns must be settled; until then the segment stays in place. Lock held. */
 enum auri_work auri_copy_take(auri_copy *copy, uint32_t limit, aur_frame **frame_out);
 bool auri_copy_lagging(auri_copy *copy);
+/* Bytes of log that may be in no layer yet before the copy waits for its background work. */
+uint64_t auri_copy_unflushed_limit(const auri_copy *copy);
 /* Without the lock: */
 aur_status auri_copy_fetch(auri_copy *copy, aur_frame **frame_out, aur_error *error) AUR_CHECKED;
 /* The outcome of an append: counts the acknowledgement or fails the copy; whoever settled

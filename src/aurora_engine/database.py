@@ -77,7 +77,7 @@ def open(  # noqa: A001
         existing one keeps its zones, whose folders may be given anew when they have moved.
     cache_bytes : int
         Memory budget: cached pages, and redo that storage has not put into layers yet (at most
-        24 MiB of it, and a third); at least 1 MiB.
+        32 MiB of it, and a third); at least 1 MiB.
     page_bytes : int
         Size of a page of a new database: a power of two from 4096 to 65536.
     protection_group_bytes : int
