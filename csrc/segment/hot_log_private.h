@@ -13,6 +13,7 @@
 
 enum {
     AURI_EXTENT_HEADER_BYTES = 4096,   /* frames start here */
+    AURI_SCAN_BYTES_FIRST = 64 << 10,  /* as most extents that are opened got no frame since */
     AURI_FIRST_EXTENT_BYTES = 1 << 20, /* small, so that an empty volume of six copies is small */
     AURI_RETAINED_EXTENTS = 2,         /* in full ones: flushed, kept for copies that catch up */
     AURI_BULK_SHARE = 32, /* frames above this part of an extent do not mind a slow one */
@@ -73,12 +74,14 @@ aur_status auri_segment_extent_create(aur_disk *disk, const aur_segment_identity
 aur_status auri_segment_extent_hurry(aur_disk *disk, const aur_segment_identity *identity,
                                      uint64_t sequence, uint64_t size_bytes,
                                      auri_extent **extent_out, aur_error *error) AUR_CHECKED;
-/* Opens the existing extent `sequence` of `size_bytes` for reading and looks at its header.
- * AUR_ERR_CORRUPT when it belongs to another segment; a header that is merely damaged clears
- * header_good. */
-aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
-                                    uint64_t sequence, uint64_t size_bytes,
+/* Opens the existing extent `sequence` of `size_bytes` for reading. */
+aur_status auri_segment_extent_open(aur_disk *disk, uint64_t sequence, uint64_t size_bytes,
                                     auri_extent **extent_out, aur_error *error) AUR_CHECKED;
+/* Looks at its header. AUR_ERR_CORRUPT when it belongs to another segment; a header that is merely
+ * damaged clears header_good. */
+aur_status auri_segment_extent_read_header(auri_extent *extent,
+                                           const aur_segment_identity *identity,
+                                           aur_error *error) AUR_CHECKED;
 /* Opens it for frames too: only the few that get some, as it takes a flush of the disk. The caller
  * is alone with it. */
 aur_status auri_segment_extent_arm(aur_disk *disk, auri_extent *extent,

@@ -152,8 +152,8 @@ static bool is_blank(const uint8_t *head, size_t length) {
 
 /* A header that does not verify is damage that frames survive, as they verify by themselves; one
  * that verifies and names another segment means that the file does not belong here. */
-static aur_status read_header(auri_extent *extent, const aur_segment_identity *identity,
-                              aur_error *error) {
+aur_status auri_segment_extent_read_header(auri_extent *extent,
+                                           const aur_segment_identity *identity, aur_error *error) {
     uint8_t head[AUR_EXTENT_SUM_AT + 8];
     size_t length;
     const aur_status status = aur_file_read(extent->file, 0, head, sizeof head, &length, error);
@@ -184,15 +184,14 @@ static aur_status read_header(auri_extent *extent, const aur_segment_identity *i
 aur_status auri_segment_extent_check(const auri_extent *extent,
                                      const aur_segment_identity *identity, aur_error *error) {
     auri_extent again = {.sequence = extent->sequence, .file = extent->file};
-    const aur_status status = read_header(&again, identity, error);
+    const aur_status status = auri_segment_extent_read_header(&again, identity, error);
     if (status == AUR_OK && !again.header_good) {
         return aur_fail(error, AUR_ERR_CORRUPT, "the header of the log extent fails its checksum");
     }
     return status;
 }
 
-aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *identity,
-                                    uint64_t sequence, uint64_t size_bytes,
+aur_status auri_segment_extent_open(aur_disk *disk, uint64_t sequence, uint64_t size_bytes,
                                     auri_extent **extent_out, aur_error *error) {
     char name[AURI_NAME_BYTES];
     *extent_out = NULL;
@@ -201,10 +200,7 @@ aur_status auri_segment_extent_open(aur_disk *disk, const aur_segment_identity *
     if (extent == NULL) {
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for a log extent");
     }
-    aur_status status = aur_disk_open_file(disk, name, AUR_FILE_READ, &extent->file, error);
-    if (status == AUR_OK) {
-        status = read_header(extent, identity, error);
-    }
+    const aur_status status = aur_disk_open_file(disk, name, AUR_FILE_READ, &extent->file, error);
     if (status != AUR_OK) {
         auri_segment_extent_release(extent);
         return status;

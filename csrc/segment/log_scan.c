@@ -16,10 +16,10 @@
 
 enum {
     WINDOW_BYTES = 1 << 20,
-    WINDOW_BYTES_FIRST = 64 << 10, /* an extent that nothing was written to is mostly not read */
-    LOOK_AHEAD_BYTES = 1 << 20,    /* past a clean end, if no frame tells how long they are */
-    LOOK_AHEAD_FRAMES = 2,         /* past a clean end, in frames as long as the longest */
-    LOOK_AHEAD_BROKEN = 16 << 20,  /* past something that is no frame and no zeros */
+    ANNOUNCED_BYTES = 1 << 20,    /* of the chain, while what came before is looked at */
+    LOOK_AHEAD_BYTES = 1 << 20,   /* past a clean end, if no frame tells how long they are */
+    LOOK_AHEAD_FRAMES = 2,        /* past a clean end, in frames as long as the longest */
+    LOOK_AHEAD_BROKEN = 16 << 20, /* past something that is no frame and no zeros */
 };
 
 typedef struct log_scan {
@@ -29,6 +29,7 @@ typedef struct log_scan {
     uint64_t window_at;
     size_t window_bytes;
     size_t next_bytes;     /* to be read next: more, the further a scan has come */
+    uint64_t announced;    /* up to here the disk knows that the present extent is read */
     uint64_t end;          /* where the scan of the present extent stopped */
     bool broken;           /* it stopped at bytes that are neither zeros nor stale */
     uint64_t chain_extent; /* sequence and offset where the chain ended */
@@ -43,7 +44,17 @@ typedef struct log_scan {
 static void begin_extent(log_scan *scan, auri_extent *extent) {
     scan->extent = extent;
     scan->window_bytes = 0;
-    scan->next_bytes = WINDOW_BYTES_FIRST;
+    scan->next_bytes = AURI_SCAN_BYTES_FIRST;
+    scan->announced = 0;
+}
+
+/* The chain goes on at `offset`, and mostly behind it. */
+static void announce(log_scan *scan, uint64_t offset) {
+    const uint64_t from = offset > scan->announced ? offset : scan->announced;
+    if (from - offset < ANNOUNCED_BYTES / 2) {
+        aur_file_will_read(scan->extent->file, from, ANNOUNCED_BYTES);
+        scan->announced = from + ANNOUNCED_BYTES;
+    }
 }
 
 /* `length` bytes at `offset` of the extent, or NULL when they are not there or unreadable. */
@@ -190,6 +201,9 @@ static aur_status scan_extent(log_scan *scan, uint64_t offset) {
             linked = true;
         }
         offset += aur_frame_padded(header.length);
+        if (linked) {
+            announce(scan, offset);
+        }
     }
     scan->end = offset;
     if (linked || scan->chain_extent == 0) {
@@ -229,7 +243,7 @@ static uint64_t limit_behind(const log_scan *scan) {
     if (near == 0 || near > LOOK_AHEAD_BYTES) {
         return LOOK_AHEAD_BYTES;
     }
-    return near < WINDOW_BYTES_FIRST ? WINDOW_BYTES_FIRST : near;
+    return near < AURI_SCAN_BYTES_FIRST ? AURI_SCAN_BYTES_FIRST : near;
 }
 
 /* Behind what the chain's end is. An extent that has no frame of this life in its first place was
@@ -244,7 +258,7 @@ static uint64_t limit_in(log_scan *scan, bool holds_end) {
     const aur_status status =
         aur_frame_decode(first, AUR_FRAME_ALIGN, scan->segment->volume_seed, &header);
     const bool is_stale = status == AUR_OK && header.last_lsn <= scan->extent->stale_lsn;
-    return is_stale || is_zero(first, AUR_FRAME_ALIGN) ? WINDOW_BYTES_FIRST : limit;
+    return is_stale || is_zero(first, AUR_FRAME_ALIGN) ? AURI_SCAN_BYTES_FIRST : limit;
 }
 
 static void look_ahead_everywhere(log_scan *scan) {
@@ -343,6 +357,9 @@ aur_status auri_segment_log_scan(aur_segment *segment, aur_error *error) {
             const bool first = scan.extent->sequence == replay.sequence;
             const uint64_t from =
                 first && replay.offset > 0 ? replay.offset : AURI_EXTENT_HEADER_BYTES;
+            if (first) {
+                announce(&scan, from);
+            }
             status = scan_extent(&scan, from);
         }
     }

@@ -80,6 +80,16 @@ static aur_status check_expected(const auri_manifest *manifest,
                     expected->copy, expected->group);
 }
 
+static void note_extent_damage(aur_segment *segment, uint64_t sequence, aur_error *damage) {
+    char name[AURI_NAME_BYTES];
+    auri_segment_extent_name(sequence, name);
+    aur_error_locate(damage, -1, -1, name, 0, UINT64_MAX);
+    auri_segment_note_damage(segment, damage);
+    if (sequence >= segment->log.next_sequence) {
+        segment->log.next_sequence = sequence + 1;
+    }
+}
+
 /* Opens one extent of the directory. One that cannot be opened is damage, and no reason not to
  * open. */
 static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur_error *error) {
@@ -90,21 +100,37 @@ static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur
     if (size <= AURI_EXTENT_HEADER_BYTES) {
         return AUR_OK;
     }
-    const aur_status status = auri_segment_extent_open(segment->disk, &segment->identity,
-                                                       entry->number, size, &extent, &damage);
+    const aur_status status =
+        auri_segment_extent_open(segment->disk, entry->number, size, &extent, &damage);
     if (status == AUR_ERR_MEMORY ||
         (status == AUR_OK && auri_segment_log_insert(&segment->log, extent) != AUR_OK)) {
         auri_segment_extent_release(extent);
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the hot log");
     }
     if (status != AUR_OK) {
-        aur_error_locate(&damage, -1, -1, entry->name, 0, UINT64_MAX);
-        auri_segment_note_damage(segment, &damage);
-        if (entry->number >= segment->log.next_sequence) {
-            segment->log.next_sequence = entry->number + 1;
+        note_extent_damage(segment, entry->number, &damage);
+        return AUR_OK;
+    }
+    const bool is_scanned = entry->number >= segment->manifest.replay.sequence;
+    aur_file_will_read(extent->file, 0,
+                       is_scanned ? AURI_SCAN_BYTES_FIRST : AURI_EXTENT_HEADER_BYTES);
+    return AUR_OK;
+}
+
+/* Reads the headers once all of them are under way. An extent whose header cannot be read, or that
+ * belongs to another segment, is damage. */
+static void read_extent_headers(aur_segment *segment) {
+    auri_log *log = &segment->log;
+    for (uint32_t at = log->count; at > 0; at--) {
+        auri_extent *extent = log->extents[at - 1];
+        aur_error damage;
+        aur_error_clear(&damage);
+        if (auri_segment_extent_read_header(extent, &segment->identity, &damage) != AUR_OK) {
+            auri_segment_log_take_out(log, extent);
+            note_extent_damage(segment, extent->sequence, &damage);
+            auri_segment_extent_release(extent);
         }
     }
-    return AUR_OK;
 }
 
 static aur_status open_files(aur_segment *segment, aur_error *error) {
@@ -123,6 +149,9 @@ static aur_status open_files(aur_segment *segment, aur_error *error) {
         }
     }
     free(list.entries);
+    if (status == AUR_OK) {
+        read_extent_headers(segment);
+    }
     return status;
 }
 
