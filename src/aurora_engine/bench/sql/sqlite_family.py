@@ -31,7 +31,8 @@ class _SqliteFamily(SqlEngine):
 
     def connect(self) -> Connection:
         connection = self._connect()
-        execute = connection.execute
+        # One cursor, as with the other drivers: `Connection.execute` makes one for each statement.
+        execute = connection.cursor().execute
 
         def rollback() -> None:
             # Not what has rolled back by itself.

@@ -18,7 +18,7 @@ from aurora_engine.bench.workloads.base import Bench, Case, Workload
 __all__ = ["Growth", "GrowthSix"]
 
 LOADED_AT_ONCE = 1_000_000
-CACHE_SHARE = 0.75
+CACHE_SHARE = 0.8
 
 
 class Growth(Workload):
