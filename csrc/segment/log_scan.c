@@ -327,7 +327,7 @@ static void set_tail(log_scan *scan) {
         auri_extent *extent = log->extents[at];
         const bool goes_on = extent->sequence == scan->chain_extent &&
                              extent->sequence >= scan->dirty && !scan->chain_broken &&
-                             extent->header_good;
+                             extent->header_good && scan->chain_end <= extent->size_bytes;
         if (goes_on && arm(scan, extent)) {
             extent->used_bytes = scan->chain_end;
             log->active = extent;

@@ -269,7 +269,9 @@ static bool is_sound(const auri_manifest *manifest) {
             return false;
         }
     }
-    return manifest->flushed_lsn >= manifest->base_lsn && manifest->replay.sequence > 0;
+    const auri_log_position *replay = &manifest->replay;
+    return manifest->flushed_lsn >= manifest->base_lsn && replay->sequence > 0 &&
+           replay->offset % AUR_FRAME_ALIGN == 0 && replay->offset <= INT64_MAX;
 }
 
 static aur_status decode(const uint8_t *bytes, size_t length, auri_manifest *manifest,

@@ -175,3 +175,42 @@ TEST(hostile_layers_without_a_file_are_refused) {
     aur_disk_close(disk);
     model_destroy(model);
 }
+
+static bool find_log_end(void *context, const char *name, uint64_t size_bytes) {
+    uint64_t *end = context;
+    if (strncmp(name, "log-", 4) == 0 && size_bytes > *end)
+        *end = size_bytes;
+    return true;
+}
+
+/* Where the log goes on must be a place of a frame, and in the extent: one may have been cut. */
+TEST(hostile_replay_positions_lead_to_no_other_place) {
+    static made_up manifest;
+    static const uint64_t NO_PLACES[] = {1, AUR_FRAME_ALIGN + 8, UINT64_MAX - AUR_FRAME_ALIGN + 1};
+    volume_model *model = model_create();
+    aur_disk *disk;
+    aur_segment *segment;
+    uint64_t before = 0;
+    uint64_t after = 0;
+    CHECK_OK(aur_disk_open_memory(&disk));
+    build(model, disk);
+    read_manifest(disk, &manifest);
+    for (size_t at = 0; at < sizeof NO_PLACES / sizeof *NO_PLACES; at++) {
+        aur_put64(manifest.bytes + AUR_MANIFEST_REPLAY_OFFSET_AT, NO_PLACES[at]);
+        write_manifest(disk, &manifest);
+        CHECK_STATUS(open_on(disk, &segment), AUR_ERR_CORRUPT);
+        aur_disk_close(disk); /* the owner that the segment would have been */
+    }
+    CHECK_OK(aur_disk_list(disk, find_log_end, &before, NULL));
+    aur_put64(manifest.bytes + AUR_MANIFEST_REPLAY_OFFSET_AT, before + AUR_FRAME_ALIGN);
+    write_manifest(disk, &manifest);
+    CHECK_OK(open_on(disk, &segment));
+    model->prev_lsn = model->vdl;
+    aur_lsn scl;
+    ignore(aur_segment_append(segment, model_write(model, 2), &scl, NULL));
+    aur_segment_close(segment);
+    CHECK_OK(aur_disk_list(disk, find_log_end, &after, NULL));
+    CHECK_EQ_U64(after, before);
+    aur_disk_close(disk);
+    model_destroy(model);
+}
