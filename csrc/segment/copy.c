@@ -110,7 +110,10 @@ static aur_status copy_bytes(const auri_layer *layer, aur_file *file, uint64_t *
     for (uint64_t at = 0; at < layer->info.size_bytes && status == AUR_OK;) {
         size_t length = 0;
         status = aur_file_read(layer->file, at, chunk, LAYER_CHUNK_BYTES, &length, error);
-        if (status == AUR_OK && length == 0) {
+        if (status != AUR_OK) {
+            aur_error_locate(error, (int32_t)layer->identity.group, (int32_t)layer->identity.copy,
+                             layer->name, at, layer->info.first_lsn);
+        } else if (length == 0) {
             status = auri_segment_layer_damage(layer, at, layer->info.first_lsn,
                                                "the layer is cut off", error);
         }
@@ -156,12 +159,17 @@ aur_status auri_segment_layer_copy(const auri_layer *layer, aur_disk *target,
     return status;
 }
 
+bool auri_segment_is_source_of(const aur_segment *segment, const aur_error *failure) {
+    return (failure->status == AUR_ERR_CORRUPT || failure->status == AUR_ERR_IO) &&
+           failure->copy == (int32_t)segment->identity.copy;
+}
+
 /* Damage of the source is noted, so that the next copy is made from another one. */
 static aur_status copy_layer(copy_run *run, const auri_layer *layer, aur_error *error) {
     aur_error failure;
     aur_error_clear(&failure);
     const aur_status status = auri_segment_layer_copy(layer, run->target, advance, run, &failure);
-    if (status == AUR_ERR_CORRUPT) {
+    if (auri_segment_is_source_of(run->snapshot->source, &failure)) {
         auri_segment_note_damage(run->snapshot->source, &failure);
     }
     if (status != AUR_OK && error != NULL) {

@@ -340,4 +340,8 @@ aur_status auri_segment_layer_copy(const auri_layer *layer, aur_disk *target,
                                                          aur_error *error),
                                    void *context, aur_error *error) AUR_CHECKED;
 
+/* Whether that failed because of the segment that the layer is of: its file is damaged, or cannot
+ * be read. */
+bool auri_segment_is_source_of(const aur_segment *segment, const aur_error *failure);
+
 #endif

@@ -116,8 +116,7 @@ aur_status aur_segment_tidy(aur_segment *segment, enum aur_tidying tidying, aur_
     return judge(segment, status, &failure, error);
 }
 
-/* What was left over goes first: the leader may have a layer of the same name. Damage of the leader
- * is not this segment's: it is noted where it is read next. */
+/* What was left over goes first: the leader may have a layer of the same name. */
 static aur_status follow(aur_segment *segment, aur_segment *leader, aur_error *error) {
     aur_status status = auri_segment_log_maintain(segment, error);
     if (status == AUR_NOT_FOUND) {
@@ -135,8 +134,8 @@ aur_status aur_segment_follow(aur_segment *segment, aur_segment *leader, aur_err
     pthread_mutex_lock(&segment->work_lock);
     const aur_status status = follow(segment, leader, &failure);
     pthread_mutex_unlock(&segment->work_lock);
-    if (status == AUR_ERR_CORRUPT && failure.copy == (int32_t)leader->identity.copy) {
-        auri_segment_note_damage(leader, &failure);
+    if (auri_segment_is_source_of(leader, &failure)) {
+        auri_segment_note_damage(leader, &failure); /* not this segment's: another one leads then */
         return AUR_NOT_FOUND;
     }
     return judge(segment, status, &failure, error);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -25,6 +26,7 @@ from tests.volumes import (
 )
 
 import aurora_engine as aurora
+from aurora_engine.volume.members import copy_segment
 from aurora_engine.volume.volume import Volume
 
 RECORDS = {b"%06d" % number: b"value %d" % (number * 7919) for number in range(60_000)}
@@ -111,6 +113,29 @@ def test_a_copy_is_rebuilt_though_peers_have_damage_that_nobody_has_met(
         assert all_good(db)
         assert db.verify().ok
         assert dict(db.scan()) == RECORDS
+
+
+def test_a_copy_is_rebuilt_though_a_peer_cannot_be_read(
+    volume: tuple[Path, Contents], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, contents = volume
+    sources = []
+
+    def copy(layout: Any, place: Any, source: Any, progress: Any) -> Path:
+        sources.append(source.state().identity.copy)
+        if len(sources) > 1:
+            return copy_segment(layout, place, source, progress)
+        error = aurora.StorageIOError(errno.EIO, "planted")
+        error.group, error.copy = 0, sources[0]
+        raise error
+
+    shutil.rmtree(segment_folder(path, 5))
+    with aurora.open(path) as db:
+        monkeypatch.setattr("aurora_engine.volume.volume.copy_segment", copy)
+        db.repair()
+        assert all_good(db)
+        assert len(sources) == 2
+        assert_holds(db, contents)
 
 
 def test_the_same_damage_on_every_copy_costs_its_pages_alone(compacted: Path) -> None:

@@ -391,8 +391,8 @@ class Driver:
             for source in sources:
                 try:
                     frame = source.next_frame(scl)
-                except (LogGap, CorruptionError):
-                    continue
+                except (LogGap, CorruptionError, StorageIOError):
+                    continue  # no fault of the target's, and another source may do
                 if frame is not None:
                     break
             if frame is None:

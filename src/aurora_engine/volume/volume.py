@@ -20,6 +20,7 @@ from aurora_engine.errors import (
     DatabaseClosedError,
     FencedError,
     QuorumLostError,
+    StorageIOError,
     VolumeFullError,
 )
 from aurora_engine.options import OpenOptions, Topology
@@ -336,8 +337,8 @@ class Volume:
     ) -> AuroraError | None:
         """Copies a healthy peer beside the lost copy, without the lock, and lets it catch up.
 
-        The reason, if it cannot be done now. That the peer turned out to be damaged is none: it
-        knows by now, and the next look at the copies finds another.
+        The reason, if it cannot be done now. That the peer turned out to be damaged, or cannot be
+        read, is none: it knows by now, and the next look at the copies finds another.
         """
         place = action.place
         with self._lock:
@@ -353,7 +354,8 @@ class Volume:
             with self._lock:
                 self._copies.rebuilding.discard(place)
                 self._copies.close_retired()
-        if isinstance(error, CorruptionError) and (error.group, error.copy) == action.source:
+        is_of_source = error is not None and (error.group, error.copy) == action.source
+        if is_of_source and isinstance(error, CorruptionError | StorageIOError):
             _log.warning("segment %s has to be rebuilt from another peer: %s", place, error)
             return None
         if error is not None and not self._closing:

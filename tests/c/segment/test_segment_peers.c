@@ -4,6 +4,7 @@
  * logs.
  */
 #include "../harness.h"
+#include "disk/faulty.h"
 #include "volume_model.h"
 
 static aur_segment *open_on(aur_disk *disk, const aur_segment_identity *identity) {
@@ -30,15 +31,19 @@ static void write_some(volume_model *model, unsigned frames) {
         model->vdl = model_write(model, (uint32_t)(1 + random_below(12)))->header.last_lsn;
 }
 
-static void follow(aur_segment *segment, aur_segment *leader) {
+static void follow_as_far_as_possible(aur_segment *segment, aur_segment *leader) {
     aur_error error;
-    aur_segment_state own;
-    aur_segment_state wanted;
     aur_error_clear(&error);
     aur_status status = AUR_OK;
     while (status == AUR_OK)
         status = aur_segment_follow(segment, leader, &error);
     CHECK_MSG(status == AUR_NOT_FOUND, "%d %s", status, error.message);
+}
+
+static void follow(aur_segment *segment, aur_segment *leader) {
+    aur_segment_state own;
+    aur_segment_state wanted;
+    follow_as_far_as_possible(segment, leader);
     aur_segment_get_state(segment, &own);
     aur_segment_get_state(leader, &wanted);
     CHECK_EQ_U64(own.flushed_lsn, wanted.flushed_lsn);
@@ -129,6 +134,51 @@ TEST(peers_wait_for_a_layer_that_waits_to_be_removed) {
     follow(segments[2], segments[0]);
     for (size_t copy = 0; copy < 3; copy++)
         check_sound(model, segments[copy]);
+    for (size_t copy = 0; copy < 3; copy++) {
+        aur_segment_close(segments[copy]);
+        aur_disk_close(disks[copy]);
+    }
+    model_destroy(model);
+}
+
+/* A disk that cannot be read is the trouble of the copy on it. */
+TEST(peers_outlive_a_leader_that_cannot_be_read) {
+    volume_model *model = model_create();
+    const aur_fault_rates unreadable = {.read_error_ppm = 1000000};
+    aur_disk *disks[3];
+    aur_disk *inner;
+    aur_disk *target;
+    aur_segment *segments[3];
+    aur_segment_state state;
+    aur_error error;
+    aur_error_clear(&error);
+    CHECK_OK(aur_disk_open_memory(&inner));
+    CHECK_OK(aur_disk_open_faulty(inner, 1, &disks[0]));
+    model->identity.copy = 0;
+    CHECK_OK(aur_segment_create(disks[0], &model->identity, 1, 0, NULL));
+    segments[0] = open_on(disks[0], &model->identity);
+    for (uint32_t copy = 1; copy < 3; copy++)
+        segments[copy] = create_on(model, copy, &disks[copy]);
+    write_some(model, 200);
+    for (size_t copy = 0; copy < 3; copy++)
+        model_ship(model, segments[copy]);
+    model_work(segments[0]);
+
+    aur_faulty_set_rates(disks[0], &unreadable);
+    follow_as_far_as_possible(segments[1], segments[0]);
+    aur_segment_get_state(segments[0], &state);
+    CHECK_EQ_U64(state.health, AUR_SEGMENT_DAMAGED);
+    check_sound(model, segments[1]);
+
+    CHECK_OK(aur_disk_open_memory(&target));
+    model->identity.copy = 3;
+    CHECK_STATUS(aur_segment_copy(segments[0], target, &model->identity, NULL, NULL, &error),
+                 AUR_ERR_IO);
+    aur_disk_close(target);
+
+    model_work(segments[1]); /* the next one that builds */
+    follow(segments[2], segments[1]);
+    check_sound(model, segments[2]);
     for (size_t copy = 0; copy < 3; copy++) {
         aur_segment_close(segments[copy]);
         aur_disk_close(disks[copy]);
