@@ -138,6 +138,28 @@ def test_a_copy_is_rebuilt_though_a_peer_cannot_be_read(
         assert_holds(db, contents)
 
 
+def test_a_rebuilt_copy_is_in_its_place_for_good(
+    volume: tuple[Path, Contents], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts towards a quorum from then on, so a power cut must not bring back the old one."""
+    path, contents = volume
+    folder = segment_folder(path, 5)
+    fsync = os.fsync
+    synced = []
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append((os.fstat(descriptor).st_ino, folder.exists()))
+
+    shutil.rmtree(folder)
+    with aurora.open(path) as db:
+        monkeypatch.setattr(os, "fsync", note)
+        db.repair()
+        assert (folder.parent.stat().st_ino, True) in synced
+        assert all_good(db)
+        assert_holds(db, contents)
+
+
 def test_the_same_damage_on_every_copy_costs_its_pages_alone(compacted: Path) -> None:
     flip_some(compacted, range(COPIES))
     with aurora.open(compacted) as db:

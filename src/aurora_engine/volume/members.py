@@ -269,6 +269,7 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
         if folder.exists():
             folder.rename(retired)
         fresh.rename(folder)
+        _sync(folder.parent)
     except OSError as error:
         raise StorageIOError(
             error.errno, f"cannot put the rebuilt copy in place ({error.strerror})", str(folder)
@@ -301,6 +302,15 @@ def joined(segment: Segment, place: Place, lineage: Lineage, epoch: int) -> Auro
         missed = missed_rewinds(survey, lineage, epoch)
         survey = driver.carry_out(Promise(place, missed, epoch))
     return survey.error if isinstance(survey, Failed) else None
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _discard(folder: Path) -> None:
