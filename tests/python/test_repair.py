@@ -26,7 +26,8 @@ from tests.volumes import (
 )
 
 import aurora_engine as aurora
-from aurora_engine.volume.members import copy_segment
+from aurora_engine.volume.members import Driver, copy_segment
+from aurora_engine.volume.messages import Promise, Truncate
 from aurora_engine.volume.volume import Volume
 
 RECORDS = {b"%06d" % number: b"value %d" % (number * 7919) for number in range(60_000)}
@@ -157,6 +158,57 @@ def test_a_rebuilt_copy_is_in_its_place_for_good(
         db.repair()
         assert (folder.parent.stat().st_ino, True) in synced
         assert all_good(db)
+        assert_holds(db, contents)
+
+
+@pytest.mark.parametrize("action", [Promise, Truncate])
+def test_a_copy_whose_disk_fails_in_a_recovery_is_made_anew(
+    volume: tuple[Path, Contents], monkeypatch: pytest.MonkeyPatch, action: type
+) -> None:
+    """Nobody knows what the medium holds of what was written last."""
+    path, contents = volume
+    folder = segment_folder(path, 5)
+    before = folder.stat().st_ino
+    carry_out = Driver._carry_out
+
+    def fail(self: Driver, asked: Any) -> Any:
+        if isinstance(asked, action) and asked.place == (0, 5):
+            raise aurora.StorageIOError(errno.EIO, "planted")
+        return carry_out(self, asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "_carry_out", fail)
+        db = aurora.open(path)
+    with db:
+        until(lambda: all_good(db), "it is made anew", 30)
+        assert folder.stat().st_ino != before
+        assert_holds(db, contents)
+
+
+def test_a_copy_whose_disk_fails_as_it_comes_back_is_made_anew(
+    volume: tuple[Path, Contents], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, contents = volume
+    folder = segment_folder(path, 5)
+    before = folder.stat().st_ino
+    failed = threading.Event()
+    carry_out = Driver._carry_out
+
+    def fail(self: Driver, asked: Any) -> Any:
+        if isinstance(asked, Promise):
+            failed.set()
+            raise aurora.StorageIOError(errno.EIO, "planted")
+        return carry_out(self, asked)
+
+    with aurora.open(path) as db:
+        folder.rename(tmp_path / "away")
+        until(lambda: not all_good(db), "it is missed")
+        with monkeypatch.context() as patch:
+            patch.setattr(Driver, "_carry_out", fail)
+            (tmp_path / "away").rename(folder)
+            assert failed.wait(10)
+        until(lambda: all_good(db), "it is made anew", 30)
+        assert folder.stat().st_ino != before
         assert_holds(db, contents)
 
 

@@ -60,6 +60,7 @@ class Copies:
         else:
             self.in_service[place] = opened
             self.errors.pop(place, None)
+            self._barred.discard(place)
 
     def have_write_quorum(self) -> bool:
         """Whether enough copies of every group are in service for writes."""
@@ -107,10 +108,19 @@ class Copies:
     def give_up(self, place: Place, error: AuroraError | None) -> None:
         """Takes a copy out of service; it comes back, or is rebuilt, by way of `Repair`."""
         self.errors[place] = error or QuorumLostError("the copy failed")
-        if not may_return(error):
-            self._barred.add(place)
+        self._bar(place)
         _log.warning("segment %s is given up: %s", place, error)
         self.retire(place)
+
+    def drop(self, place: Place) -> None:
+        """Closes a segment that did not come through a recovery; nobody uses it."""
+        self.in_service.pop(place).close()
+        self._bar(place)
+
+    def _bar(self, place: Place) -> None:
+        """Keeps a copy from being opened again, if what is wrong with it asks for a new one."""
+        if place in self.errors and not may_return(self.errors[place]):
+            self._barred.add(place)
 
     def bring_back(self, lineage: Lineage) -> None:
         """Takes copies back that were missing and are there again.
@@ -142,6 +152,7 @@ class Copies:
             if refused is not None:
                 self.errors[place] = refused
                 segment.close()
+                self._bar(place)
                 return refused
             self._engine.replace(*place, segment)
         self.in_service[place] = segment

@@ -217,7 +217,7 @@ class Volume:
         """Closes a segment that did not come through a recovery."""
         if self._attached:
             self.engine.replace(*place, None)
-        self._copies.in_service.pop(place).close()
+        self._copies.drop(place)
 
     def _recover_and_rebuild(self) -> Recovered:
         """Recovers; if copies that lag too far cost the write quorum, makes those anew first."""
