@@ -40,15 +40,27 @@ aur_status aur_fail(aur_error *error, aur_status status, const char *message, ..
     return status;
 }
 
+static aur_status status_of(int system_errno) {
+    switch (system_errno) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return AUR_ERR_FULL;
+    case EMFILE:
+    case ENFILE:
+        return AUR_ERR_MEMORY;
+    default:
+        return AUR_ERR_IO;
+    }
+}
+
 aur_status aur_fail_errno(aur_error *error, int system_errno, const char *file,
                           const char *operation) {
-    const int no_space = system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG;
     if (error != NULL) {
         error->system_errno = system_errno;
         (void)snprintf(error->file, sizeof error->file, "%s", file);
     }
-    return aur_fail(error, no_space ? AUR_ERR_FULL : AUR_ERR_IO, "%s failed: errno %d", operation,
-                    system_errno);
+    return aur_fail(error, status_of(system_errno), "%s failed: errno %d", operation, system_errno);
 }
 
 void aur_error_locate(aur_error *error, int32_t group, int32_t copy, const char *file,

@@ -12,8 +12,9 @@ void aur_error_clear(aur_error *error);
 aur_status aur_fail(aur_error *error, aur_status status, const char *message, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As aur_fail with AUR_ERR_IO (AUR_ERR_FULL for ENOSPC/EDQUOT/EFBIG), naming `file` and the errno
- * text. */
+/* As aur_fail with AUR_ERR_IO, naming `file` and the errno; with AUR_ERR_FULL for ENOSPC, EDQUOT
+ * and EFBIG. A lack of file descriptors passes and has done nothing, like one of memory, whose
+ * status it gets. */
 aur_status aur_fail_errno(aur_error *error, int system_errno, const char *file,
                           const char *operation);
 

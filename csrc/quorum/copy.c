@@ -274,7 +274,7 @@ void auri_copy_check(auri_copy *copy) {
     auri_quorum_unlock(quorum);
     const aur_status status = aur_segment_check(copy->segment, &error);
     auri_quorum_lock(quorum);
-    if (status != AUR_OK) {
+    if (status != AUR_OK && status != AUR_ERR_MEMORY) {
         auri_copy_fail(copy, &error);
     }
     auri_copy_unpin(copy);

@@ -115,11 +115,11 @@ static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
         aur_error failure;
         aur_error_clear(&failure);
         status = auri_segment_log_grow(segment, aur_frame_padded(frame->header.length), &failure);
-        if (status != AUR_OK) {
+        if (status != AUR_OK && status != AUR_ERR_MEMORY) {
             auri_segment_note_failure(segment, &failure);
-            if (error != NULL) {
-                *error = failure;
-            }
+        }
+        if (status != AUR_OK && error != NULL) {
+            *error = failure;
         }
     }
     return status;

@@ -34,7 +34,7 @@ aur_status auri_segment_layer_open(aur_disk *disk, const aur_segment_identity *i
     *layer_out = NULL;
     auri_layer *layer = calloc(1, sizeof *layer);
     if (layer == NULL) {
-        return AUR_ERR_MEMORY;
+        return aur_fail(error, AUR_ERR_MEMORY, "no memory for a layer");
     }
     atomic_init(&layer->references, 1);
     atomic_init(&layer->loaded, false);

@@ -96,6 +96,12 @@ void auri_segment_extent_release(auri_extent *extent) {
     }
 }
 
+/* Removes what did not become an extent. If that fails too, it is unborn at the next opening. */
+static void forget_file(aur_disk *disk, const char *name) {
+    const aur_status removed = aur_disk_remove(disk, name, NULL);
+    (void)removed;
+}
+
 typedef aur_status make_file(aur_disk *disk, const char *name, uint64_t size_bytes,
                              aur_error *error);
 
@@ -119,6 +125,7 @@ static aur_status make_extent(aur_disk *disk, const aur_segment_identity *identi
     }
     if (status != AUR_OK) {
         auri_segment_extent_release(extent);
+        forget_file(disk, name);
         return status;
     }
     *extent_out = extent;
@@ -462,6 +469,7 @@ static aur_status recycle(aur_segment *segment, auri_extent *flushed, aur_error 
     }
     if (status != AUR_OK) {
         auri_segment_extent_release(extent);
+        forget_file(segment->disk, to);
     }
     return status;
 }

@@ -305,16 +305,17 @@ static void discard_unborn(const log_scan *scan) {
     }
 }
 
-/* Opens an extent for frames. One that cannot be is damage: frames go on behind it. */
+/* Opens an extent for frames. One that cannot be is damage, or cannot be now: frames go on behind
+ * it. */
 static bool arm(const log_scan *scan, auri_extent *extent) {
     aur_segment *segment = scan->segment;
     aur_error error;
     aur_error_clear(&error);
-    const bool is_armed = auri_segment_extent_arm(segment->disk, extent, &error) == AUR_OK;
-    if (!is_armed) {
+    const aur_status status = auri_segment_extent_arm(segment->disk, extent, &error);
+    if (status != AUR_OK && status != AUR_ERR_MEMORY) {
         auri_segment_note_damage(segment, &error);
     }
-    return is_armed;
+    return status == AUR_OK;
 }
 
 /* Appends go on right behind the chain when nothing but zeros or stale frames is there; else in an

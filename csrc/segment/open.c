@@ -80,6 +80,13 @@ static aur_status check_expected(const auri_manifest *manifest,
                     expected->copy, expected->group);
 }
 
+/* What was meant to be noted as damage is a reason not to open at all. */
+static void tell(aur_error *error, const aur_error *why) {
+    if (error != NULL) {
+        *error = *why;
+    }
+}
+
 static void note_extent_damage(aur_segment *segment, uint64_t sequence, aur_error *damage) {
     char name[AURI_NAME_BYTES];
     auri_segment_extent_name(sequence, name);
@@ -102,8 +109,11 @@ static aur_status open_extent(aur_segment *segment, const file_entry *entry, aur
     }
     const aur_status status =
         auri_segment_extent_open(segment->disk, entry->number, size, &extent, &damage);
-    if (status == AUR_ERR_MEMORY ||
-        (status == AUR_OK && auri_segment_log_insert(&segment->log, extent) != AUR_OK)) {
+    if (status == AUR_ERR_MEMORY) {
+        tell(error, &damage);
+        return status;
+    }
+    if (status == AUR_OK && auri_segment_log_insert(&segment->log, extent) != AUR_OK) {
         auri_segment_extent_release(extent);
         return aur_fail(error, AUR_ERR_MEMORY, "no memory for the hot log");
     }
@@ -170,7 +180,7 @@ static aur_status open_layers(aur_segment *segment, aur_error *error) {
                                          segment->options.planted_bugs, &manifest->layers[opened],
                                          &layers[opened], &damage);
         if (status != AUR_OK) {
-            status = aur_fail(error, status, "no memory for a layer");
+            tell(error, &damage);
             break;
         }
         layers[opened]->kept_bytes = &segment->kept_index_bytes;

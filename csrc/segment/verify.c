@@ -112,12 +112,15 @@ static void complain(const verification *run, aur_error *damage) {
     }
 }
 
-static void verify_manifest(const verification *run) {
+static aur_status verify_manifest(const verification *run) {
     auri_manifest manifest;
     aur_error damage;
     aur_error_clear(&damage);
     const aur_status status = auri_segment_manifest_load(run->segment->disk, &manifest, &damage);
     run->counts->files++;
+    if (status == AUR_ERR_MEMORY) {
+        return status;
+    }
     if (status == AUR_NOT_FOUND) {
         (void)aur_fail(&damage, AUR_ERR_IO, "the manifest is gone");
         aur_error_locate(&damage, -1, -1, "manifest", 0, UINT64_MAX);
@@ -126,6 +129,7 @@ static void verify_manifest(const verification *run) {
         complain(run, &damage);
     }
     auri_segment_manifest_free(&manifest);
+    return AUR_OK;
 }
 
 static bool is_in_use(aur_segment *segment, const auri_extent *extent) {
@@ -238,11 +242,8 @@ aur_status aur_segment_verify(aur_segment *segment,
                               aur_verify_counts *counts_out, aur_error *error) {
     const verification run = {segment, report, context, counts_out};
     memset(counts_out, 0, sizeof *counts_out);
-    verify_manifest(&run);
-    pthread_mutex_lock(&segment->lock);
-    auri_view *view = auri_segment_view_acquire(segment->view);
-    pthread_mutex_unlock(&segment->lock);
-    aur_status status = AUR_OK;
+    aur_status status = verify_manifest(&run);
+    auri_view *view = auri_segment_pin_view(segment);
     for (uint32_t at = 0; at < view->layer_count && status != AUR_ERR_MEMORY; at++) {
         aur_error damage;
         aur_error_clear(&damage);

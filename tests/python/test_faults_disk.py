@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -423,3 +425,66 @@ def test_async_volume_survives_loss(tmp_path: Path) -> None:
         assert_holds(db, contents)
         assert_writable(db, contents, b"async")
         assert_holds(db, contents)
+
+
+@contextlib.contextmanager
+def no_file_descriptors() -> Iterator[None]:
+    """Takes every one that there is, and those that are closed meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    is_over = threading.Event()
+
+    def take() -> None:
+        while not is_over.wait(0.002):
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    taker = threading.Thread(target=take)
+    taker.start()
+    try:
+        time.sleep(0.1)
+        yield
+    finally:
+        is_over.set()
+        taker.join()
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_no_file_descriptors_for_a_while(tmp_path: Path, writes: bool) -> None:
+    """It passes, and no copy is rebuilt for it: nothing is wrong with any."""
+    path = tmp_path / "volume"
+    acknowledged = {b"before": VALUE}
+    with aurora.open(path) as db:
+        db[b"before"] = VALUE
+        folders = [segment_folder(path, copy).stat().st_ino for copy in range(6)]
+        with no_file_descriptors():
+            end_s = time.monotonic() + 1
+            while time.monotonic() < end_s:
+                key = b"%06d" % len(acknowledged)
+                with contextlib.suppress(aurora.AuroraError):
+                    if writes:
+                        db[key] = VALUE
+                        acknowledged[key] = VALUE
+                time.sleep(0.001)
+        until(lambda: all_good(db), "all copies are good", 30)
+        assert [segment_folder(path, copy).stat().st_ino for copy in range(6)] == folders
+        assert acknowledged.items() <= dict(db.scan()).items()
+        db[b"after"] = VALUE
+        assert db.verify().ok
+
+
+def test_no_file_descriptor_to_open_with(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    with aurora.open(path) as db:
+        db[b"k"] = VALUE
+    with no_file_descriptors(), pytest.raises(OSError, match="open files") as raised:
+        aurora.open(path)
+    assert raised.value.errno == errno.EMFILE
+    with aurora.open(path) as db:
+        assert db[b"k"] == VALUE
+        assert all_good(db)

@@ -77,6 +77,8 @@ def exception_for(
     text = message or status_text(status)
     place = _place(group, copy, file, offset, lsn)
     cls = NoTable if status == AUR_NO_TABLE else CLASSES.get(status)
+    if cls is MemoryError and errno:
+        cls = errors.StorageIOError  # what there is too little of is the system's
     if cls is None:
         raise SystemError(f"status {status} of the C core has no exception: {text}")
     if place:

@@ -320,12 +320,14 @@ def _discard(folder: Path) -> None:
 def may_return(error: AuroraError | None) -> bool:
     """Whether a copy that failed so may be opened again as it is.
 
-    It may when its files were only away, or its disk was full. After a failed write or sync nobody
-    knows what the medium holds (I10), and one that damage or a gap put out needs to be made anew.
+    It may when its files were only away, its disk was full, or the process had no file descriptor
+    left. After a failed write or sync nobody knows what the medium holds (I10), and one that damage
+    or a gap put out needs to be made anew.
     """
     if isinstance(error, VolumeFullError):
         return True
-    return isinstance(error, StorageIOError) and error.errno in (None, 0, errno.ENOENT)
+    passing = (None, 0, errno.ENOENT, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, StorageIOError) and error.errno in passing
 
 
 def shared_bytes(folder: Path) -> int:
