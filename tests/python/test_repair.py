@@ -161,6 +161,20 @@ def test_a_rebuilt_copy_is_in_its_place_for_good(
         assert_holds(db, contents)
 
 
+def test_a_rebuild_that_was_cut_short_leaves_nothing_for_ever(
+    volume: tuple[Path, Contents],
+) -> None:
+    path, contents = volume
+    folder = segment_folder(path, 5)
+    remains = [folder.with_name(folder.name + suffix) for suffix in (".rebuild", ".retired")]
+    for each in remains:
+        shutil.copytree(segment_folder(path, 4), each)
+    with aurora.open(path) as db:
+        assert not any(each.exists() for each in remains)
+        assert all_good(db)
+        assert_holds(db, contents)
+
+
 @pytest.mark.parametrize("action", [Promise, Truncate])
 def test_a_copy_whose_disk_fails_in_a_recovery_is_made_anew(
     volume: tuple[Path, Contents], monkeypatch: pytest.MonkeyPatch, action: type

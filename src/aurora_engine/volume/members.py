@@ -195,17 +195,23 @@ def discard_unused(layout: Layout, place: Place) -> None:
 
 
 def open_segment(layout: Layout, place: Place) -> Segment | AuroraError:
-    """Opens the segment at ``place``, or says why it cannot be used."""
+    """Opens the segment at ``place``, or says why it cannot be used.
+
+    Once it is open, what a rebuild that was cut short left beside it is of no use any more.
+    """
     folder = layout.segment_folder(*place)
     try:
         disk = Disk.posix(os.fsencode(folder), create=False)
     except AuroraError as error:
         return error
     try:
-        return Segment.open(disk, identity_of(layout, place))
+        segment = Segment.open(disk, identity_of(layout, place))
     except AuroraError as error:
         disk.close()
         return error
+    _discard(_fresh(folder))
+    _discard(_retired(folder))
+    return segment
 
 
 def copy_segment(
@@ -223,7 +229,7 @@ def copy_segment(
         ``progress``, nothing is left behind then.
     """
     folder = layout.segment_folder(*place)
-    fresh = folder.with_name(folder.name + ".rebuild")
+    fresh = _fresh(folder)
     _discard(fresh)
     disk = Disk.posix(os.fsencode(fresh), create=True)
     try:
@@ -263,7 +269,7 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
         If the file system refuses, or the copy does not open.
     """
     folder = layout.segment_folder(*place)
-    retired = folder.with_name(folder.name + ".retired")
+    retired = _retired(folder)
     _discard(retired)
     try:
         if folder.exists():
@@ -302,6 +308,16 @@ def joined(segment: Segment, place: Place, lineage: Lineage, epoch: int) -> Auro
         missed = missed_rewinds(survey, lineage, epoch)
         survey = driver.carry_out(Promise(place, missed, epoch))
     return survey.error if isinstance(survey, Failed) else None
+
+
+def _fresh(folder: Path) -> Path:
+    """Where the copy grows that is to take the place of a folder."""
+    return folder.with_name(folder.name + ".rebuild")
+
+
+def _retired(folder: Path) -> Path:
+    """Where what stood in a folder goes before it is removed."""
+    return folder.with_name(folder.name + ".retired")
 
 
 def _sync(folder: Path) -> None:
