@@ -278,6 +278,20 @@ def test_ctrl_c_ends_a_wait(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_signal_may_close_what_a_scan_reads(db: aurora.Database) -> None:
+    db.put_many((b"%06d" % number, b"") for number in range(200_000))
+    seen: list[bytes] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: db.close())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        with pytest.raises(aurora.DatabaseClosedError, match="was open when its database was"):
+            # No Python code runs in between, so it is the scan that looks for signals.
+            seen.extend(db)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_wait_with_a_timeout(db: aurora.Database) -> None:
     lsn = db.put(b"k", b"v")
     started = time.monotonic()

@@ -100,6 +100,31 @@ def test_signals_are_seen_in_every_wait() -> None:
     assert cluster.engine.get(None, b"k") is None
 
 
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda engine: engine.get(None, b"k"),
+        lambda engine: engine.contains(None, b"k"),
+        lambda engine: Txn(engine, True),
+        lambda engine: engine.wait_durable(engine.status().head),
+        lambda engine: engine.wait_durable(engine.status().head, 60),
+        lambda engine: engine.put(None, b"k", b"v", True),
+    ],
+    ids=["get", "contains", "begin", "wait", "wait with a timeout", "put"],
+)
+def test_a_signal_may_close_what_is_waited_for(wait: Callable[[Engine], object]) -> None:
+    cluster = Cluster()
+    cluster.engine.put(None, b"k", b"nobody steps, so this never gets durable")
+    before = signal.signal(signal.SIGALRM, lambda number, frame: cluster.engine.destroy())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.15)
+        with pytest.raises(aurora.DatabaseClosedError):
+            wait(cluster.engine)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_time_comes_from_the_virtual_clock() -> None:
     cluster = Cluster()
     cluster.clock.now_us = 77_000_000

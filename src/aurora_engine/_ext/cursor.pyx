@@ -237,16 +237,20 @@ cdef int fetch(Cursor cursor) except -1:
     cdef Txn transaction = transaction_of(cursor)
     cdef aur_error error
     cdef aur_status status
-    cdef size_t capacity = cursor._capacity
+    cdef size_t capacity
     require_free(cursor)
+    cursor._fetches += 1
+    if cursor._fetches % 64 == 0:
+        PyErr_CheckSignals()
+        # A handler may have closed it, or read on with it.
+        require(cursor)
+        require(transaction)
+    capacity = cursor._capacity
     if cursor._limited and capacity > cursor._left:
         capacity = <size_t>cursor._left
     if cursor._skip_last:
         capacity = max(capacity, 2)
     cursor._at = cursor._count = 0
-    cursor._fetches += 1
-    if cursor._fetches % 64 == 0:
-        PyErr_CheckSignals()
     error_clear(&error)
     status = aur_cursor_fetch(
         cursor._cursor, True, cursor._entries, capacity, &cursor._count, &error

@@ -170,6 +170,7 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
         # AUR_TIMEOUT: a slice of the wait for the thread's own commits is over.
         while status == AUR_WOULD_BLOCK or status == AUR_TIMEOUT:
             PyErr_CheckSignals()
+            require(engine)
             engine._calls += 1
             with nogil:
                 status = aur_engine_get(

@@ -94,16 +94,13 @@ cdef aur_status begin(
     Engine engine, bint read_only, aur_transaction **out, aur_error *error
 ) except *:
     cdef aur_status status = aur_transaction_begin(engine._engine, read_only, True, out, error)
-    if status != AUR_WOULD_BLOCK:
-        return status
-    engine._calls += 1
-    try:
-        # A slice of the wait for the thread's own commits may be over.
-        while status == AUR_WOULD_BLOCK or status == AUR_TIMEOUT:
-            PyErr_CheckSignals()
-            with nogil:
-                status = aur_transaction_begin(engine._engine, read_only, False, out, error)
-    finally:
+    # AUR_TIMEOUT: a slice of the wait for the thread's own commits is over.
+    while status == AUR_WOULD_BLOCK or status == AUR_TIMEOUT:
+        PyErr_CheckSignals()
+        require(engine)
+        engine._calls += 1
+        with nogil:
+            status = aur_transaction_begin(engine._engine, read_only, False, out, error)
         engine._calls -= 1
     return status
 
