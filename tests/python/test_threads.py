@@ -6,8 +6,10 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,49 @@ def test_one_cursor_gives_each_entry_to_one_thread(db: aurora.Database) -> None:
     together(work, 8)
     keys = [key for mine in seen for key in mine] + [key for key, _ in scan]
     assert sorted(keys) == list(db)
+
+
+def test_a_scan_that_two_threads_share_with_a_write(tmp_path: Path) -> None:
+    """Not to be done, and yet: nobody is given what is not there."""
+    value = b"v" * (4 << 20)
+    with aurora.open(tmp_path / "db", topology=aurora.Topology.single()) as db:
+        db.put_many((b"%02d" % number, value) for number in range(6))
+        for _ in range(5):
+            txn = db.begin()
+            scan = txn.scan()
+            pairs: list[tuple[bytes, bytes]] = []
+
+            def read(scan: Iterator[tuple[bytes, bytes]] = scan, pairs: list[Any] = pairs) -> None:
+                with contextlib.suppress(ValueError):
+                    pairs.extend(scan)
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            time.sleep(0.003)
+            txn.put(b"0", b"")
+            with contextlib.suppress(ValueError, StopIteration):
+                pairs.append(next(scan))
+            reader.join()
+            assert {key for key, _ in pairs} <= {b"%02d" % number for number in range(6)}
+            txn.rollback()
+
+
+def test_a_scan_while_another_thread_commits(db: aurora.Database) -> None:
+    for attempt in range(5):
+        txn = db.begin()
+        prefix = b"%d " % attempt
+        mine = {prefix + b"%04d" % number: b"%04d" % number * 750 for number in range(2000)}
+        txn.put_many(mine)
+        scan = txn.scan(prefix=prefix)
+        # The cursor has warmed up: it holds many entries that it has not given out.
+        assert sum(1 for _, _ in zip(range(200), scan, strict=False)) == 200
+        committer = threading.Thread(target=txn.commit)
+        committer.start()
+        with contextlib.suppress(aurora.DatabaseClosedError):
+            for key, value in scan:
+                assert mine[key] == value
+                time.sleep(0.001)
+        committer.join()
 
 
 def test_caches_can_be_resized_meanwhile(db: aurora.Database) -> None:

@@ -200,6 +200,7 @@ cdef int open_range(Cursor cursor, start, stop) except -1:
 
 # The entries of the batch are void: the walk starts anew behind the last key, in small steps.
 cdef int note_writes(Cursor cursor) except -1:
+    require_free(cursor)
     cursor._writes_seen = transaction_of(cursor)._writes
     cursor._capacity = 1
     if cursor._at == cursor._count:

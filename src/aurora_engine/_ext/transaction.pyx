@@ -361,6 +361,9 @@ cdef object commit(Txn transaction, bint wait):
     require(transaction)
     engine = engine_of(transaction)
     error_clear(&error)
+    # From here on for other threads as well: what cursors have handed out of its own writes goes.
+    transaction._closed = True
+    transaction._end = "is being committed by another thread"
     transaction._calls += 1
     engine._calls += 1
     with nogil:
@@ -369,7 +372,9 @@ cdef object commit(Txn transaction, bint wait):
             waited = send(engine._engine, lsn, wait, &error)
     engine._calls -= 1
     transaction._calls -= 1
-    if status != AUR_NEEDS_GROUPS:
+    if status == AUR_NEEDS_GROUPS:
+        transaction._closed = False
+    else:
         end(transaction, "has been committed" if status == AUR_OK else "failed to commit")
     check_write(engine, status, &error)
     settle(engine, lsn, waited, &error)
@@ -378,9 +383,8 @@ cdef object commit(Txn transaction, bint wait):
 
 # What another thread still uses is freed with the object.
 cdef void end(Txn transaction, str what) noexcept:
-    if not transaction._closed:
-        transaction._closed = True
-        transaction._end = what
+    transaction._closed = True
+    transaction._end = what
     if transaction._calls == 0:
         transaction._free()
 
