@@ -78,11 +78,11 @@ static bool is_behind(const aur_cursor *cursor, cursor_key key) {
 }
 
 static aur_status open_cursor(aur_transaction *transaction, aur_table *table, bool reverse,
-                              aur_cursor **cursor_out, aur_error *error) {
+                              bool cached_only, aur_cursor **cursor_out, aur_error *error) {
     auri_use *use;
     aur_status status = auri_transaction_check(transaction, error);
     if (status == AUR_OK) {
-        status = auri_transaction_use(transaction, table, false, &use, error);
+        status = auri_transaction_use(transaction, table, cached_only, &use, error);
     }
     if (status != AUR_OK) {
         return status;
@@ -111,7 +111,7 @@ static aur_status open_cursor(aur_transaction *transaction, aur_table *table, bo
 
 aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table, const uint8_t *start,
                            size_t start_bytes, const uint8_t *stop, size_t stop_bytes, bool reverse,
-                           aur_cursor **cursor_out, aur_error *error) {
+                           bool cached_only, aur_cursor **cursor_out, aur_error *error) {
     aur_status status = auri_check_key(start == NULL ? 0 : start_bytes, error);
     if (status == AUR_OK) {
         status = auri_check_key(stop == NULL ? 0 : stop_bytes, error);
@@ -119,8 +119,10 @@ aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table, const
     if (status != AUR_OK) {
         return status;
     }
-    (void)pthread_mutex_lock(&transaction->lock);
-    status = open_cursor(transaction, table, reverse, cursor_out, error);
+    if (!auri_transaction_lock(transaction, cached_only)) {
+        return AUR_WOULD_BLOCK;
+    }
+    status = open_cursor(transaction, table, reverse, cached_only, cursor_out, error);
     (void)pthread_mutex_unlock(&transaction->lock);
     if (status == AUR_OK && start != NULL) {
         set_bound(&(*cursor_out)->start, start, start_bytes);
@@ -349,7 +351,10 @@ static aur_status fetch_locked(aur_cursor *cursor, bool cached_only, cursor_batc
 aur_status aur_cursor_fetch(aur_cursor *cursor, bool cached_only, aur_entry *entries,
                             size_t capacity, size_t *count_out, aur_error *error) {
     cursor_batch batch = {.entries = entries, .capacity = capacity};
-    (void)pthread_mutex_lock(&cursor->transaction->lock);
+    *count_out = 0;
+    if (!auri_transaction_lock(cursor->transaction, cached_only)) {
+        return AUR_WOULD_BLOCK;
+    }
     const aur_status status = fetch_locked(cursor, cached_only, &batch, error);
     (void)pthread_mutex_unlock(&cursor->transaction->lock);
     *count_out = status == AUR_OK ? batch.count : 0;

@@ -153,7 +153,9 @@ static aur_status get_locked(aur_transaction *transaction, aur_table *table, con
 aur_status aur_transaction_get(aur_transaction *transaction, aur_table *table, const uint8_t *key,
                                size_t key_bytes, bool cached_only, aur_found *found_out,
                                aur_error *error) {
-    (void)pthread_mutex_lock(&transaction->lock);
+    if (!auri_transaction_lock(transaction, cached_only)) {
+        return AUR_WOULD_BLOCK;
+    }
     const aur_status status =
         get_locked(transaction, table, key, key_bytes, cached_only, found_out, error);
     (void)pthread_mutex_unlock(&transaction->lock);
@@ -210,7 +212,9 @@ aur_status aur_transaction_get_many(aur_transaction *transaction, aur_table *tab
         return aur_fail(error, AUR_ERR_INVALID, "%zu keys at once; the limit is %d", count,
                         AUR_LOOKUPS_LIMIT);
     }
-    (void)pthread_mutex_lock(&transaction->lock);
+    if (!auri_transaction_lock(transaction, true)) {
+        return AUR_WOULD_BLOCK;
+    }
     const aur_status status = begin_operation(transaction, table, 0, false, true, &use, error);
     if (status == AUR_OK) {
         look_up(transaction, use, lookups, count);
@@ -441,7 +445,9 @@ static aur_status delete_locked(aur_transaction *transaction, aur_table *table, 
 aur_status aur_transaction_delete(aur_transaction *transaction, aur_table *table,
                                   const uint8_t *key, size_t key_bytes, bool cached_only,
                                   aur_error *error) {
-    (void)pthread_mutex_lock(&transaction->lock);
+    if (!auri_transaction_lock(transaction, cached_only)) {
+        return AUR_WOULD_BLOCK;
+    }
     const aur_status status = delete_locked(transaction, table, key, key_bytes, cached_only, error);
     (void)pthread_mutex_unlock(&transaction->lock);
     return status;

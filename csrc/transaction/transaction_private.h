@@ -238,6 +238,16 @@ static inline bool auri_transaction_is_blind(const aur_transaction *transaction)
     return transaction->point == NULL;
 }
 
+/* Takes its lock for a call. False: another thread is in a call on it, maybe waiting for the disk,
+ * and this one asked for what is in memory only. */
+static inline bool auri_transaction_lock(aur_transaction *transaction, bool cached_only) {
+    if (cached_only) {
+        return pthread_mutex_trylock(&transaction->lock) == 0;
+    }
+    (void)pthread_mutex_lock(&transaction->lock);
+    return true;
+}
+
 /* AUR_OK, or why it takes no more calls. Its lock held, here and below. */
 aur_status auri_transaction_check(const aur_transaction *transaction, aur_error *error) AUR_CHECKED;
 /* The same before it looks for a table: a blind one may not, as it sees no catalog. */

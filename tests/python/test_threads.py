@@ -162,6 +162,29 @@ def test_a_scan_while_another_thread_commits(db: aurora.Database) -> None:
         committer.join()
 
 
+def test_who_reads_memory_waits_for_no_disk_of_others(db: aurora.Database) -> None:
+    """A view that threads share: one reads a big value, and all of Python goes on."""
+    db.put_many({b"big": b"v" * (96 << 20), b"small": b"v"})
+    db.set_cache_bytes(1 << 20)
+    with db.snapshot() as view, ThreadPoolExecutor(2) as pool:
+        calls: list[Callable[[], object]] = [
+            lambda: view.get(b"small"),
+            lambda: view.get_many([b"small"]),
+            lambda: next(view.scan(b"small")),
+        ]
+        for call in calls:
+            read = pool.submit(lambda: len(list(view.scan())))
+            time.sleep(0.01)
+            other = pool.submit(call)
+            turns = 0
+            while not read.done():
+                time.sleep(0.001)
+                turns += 1
+            assert turns > 10, "no other thread ran during the read"
+            assert read.result() == 2
+            assert other.result()
+
+
 def test_caches_can_be_resized_meanwhile(db: aurora.Database) -> None:
     db.put_many((b"%06d" % i, b"v" * 200) for i in range(20_000))
 

@@ -176,7 +176,8 @@ AUR_API AUR_CHECKED aur_status aur_transaction_table_name(aur_transaction *trans
 AUR_API AUR_CHECKED aur_status aur_cursor_open(aur_transaction *transaction, aur_table *table,
                                                const uint8_t *start, size_t start_bytes,
                                                const uint8_t *stop, size_t stop_bytes, bool reverse,
-                                               aur_cursor **cursor_out, aur_error *error);
+                                               bool cached_only, aur_cursor **cursor_out,
+                                               aur_error *error);
 /* Up to `capacity` (1 or more) next entries; fewer do not mean the end. They are valid until the
  * next call on this cursor or, in a read-write transaction, its next write. *count_out == 0: the
  * end. */

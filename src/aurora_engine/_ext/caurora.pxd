@@ -265,9 +265,9 @@ cdef extern from "aurora/transaction.h" nogil:
 
     aur_status aur_cursor_open(
         aur_transaction *transaction, aur_table *table, const uint8_t *start, size_t start_bytes,
-        const uint8_t *stop, size_t stop_bytes, bint reverse, aur_cursor **cursor_out,
-        aur_error *error
-    )
+        const uint8_t *stop, size_t stop_bytes, bint reverse, bint cached_only,
+        aur_cursor **cursor_out, aur_error *error
+    )  # waits unless cached_only
     aur_status aur_cursor_fetch(
         aur_cursor *cursor, bint cached_only, aur_entry *entries, size_t capacity,
         size_t *count_out, aur_error *error

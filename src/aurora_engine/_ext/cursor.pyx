@@ -178,6 +178,7 @@ cdef void finish(Cursor cursor) noexcept:
 
 
 cdef int open_range(Cursor cursor, start, stop) except -1:
+    cdef Txn transaction = transaction_of(cursor)
     cdef aur_error error
     cdef aur_status status
     cdef Span first
@@ -190,9 +191,17 @@ cdef int open_range(Cursor cursor, start, stop) except -1:
         raise
     error_clear(&error)
     status = aur_cursor_open(
-        transaction_of(cursor)._transaction, cursor._table, first.data, first.length, last.data,
-        last.length, cursor._reverse, &cursor._cursor, &error
+        transaction._transaction, cursor._table, first.data, first.length, last.data,
+        last.length, cursor._reverse, True, &cursor._cursor, &error
     )
+    if status == AUR_WOULD_BLOCK:
+        occupy(cursor, transaction)
+        with nogil:
+            status = aur_cursor_open(
+                transaction._transaction, cursor._table, first.data, first.length, last.data,
+                last.length, cursor._reverse, False, &cursor._cursor, &error
+            )
+        vacate(cursor, transaction)
     release(&last)
     release(&first)
     return check(status, &error)

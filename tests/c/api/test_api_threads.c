@@ -59,7 +59,7 @@ static void check_sum(bool reverse) {
     size_t count = 1;
     uint64_t sum = 0;
     uint64_t accounts = 0;
-    CHECK_OK(aur_cursor_open(view, NULL, NULL, 0, NULL, 0, reverse, &cursor, &error));
+    CHECK_OK(aur_cursor_open(view, NULL, NULL, 0, NULL, 0, reverse, false, &cursor, &error));
     while (count > 0) {
         CHECK_OK(aur_cursor_fetch(cursor, false, entries, 16, &count, &error));
         for (size_t at = 0; at < count; at++) {

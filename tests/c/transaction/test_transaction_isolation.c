@@ -14,8 +14,9 @@ static aur_status scan_sum(aur_transaction *transaction, const char *start, cons
     aur_entry entries[16];
     size_t count = 1;
     aur_error error;
-    aur_status status = aur_cursor_open(transaction, NULL, as_bytes(start), strlen(start),
-                                        as_bytes(stop), strlen(stop), false, &cursor, &error);
+    aur_status status =
+        aur_cursor_open(transaction, NULL, as_bytes(start), strlen(start), as_bytes(stop),
+                        strlen(stop), false, false, &cursor, &error);
     *count_out = 0;
     while (status == AUR_OK && count > 0) {
         status = aur_cursor_fetch(cursor, false, entries, 16, &count, &error);
@@ -202,7 +203,7 @@ TEST(a_scan_conflicts_only_where_it_has_walked) {
             size_t count;
             aur_error error;
             CHECK_OK(aur_cursor_open(walker, NULL, as_bytes("k"), 1, as_bytes("l"), 1, reverse,
-                                     &cursor, &error));
+                                     false, &cursor, &error));
             CHECK_OK(aur_cursor_fetch(cursor, false, entries, 5, &count, &error));
             CHECK_EQ_U64(count, 5);
             CHECK_EQ_MEM(entries[4].key, reverse ? "k45" : "k04", 3);
@@ -287,7 +288,7 @@ static void model_scan(aur_transaction *transaction, model_op *op) {
     key_of(op->high, high);
     memset(op->seen, 0, sizeof op->seen);
     CHECK_OK(aur_cursor_open(transaction, NULL, as_bytes(low), 6, as_bytes(high), 6,
-                             random_below(2) == 0, &cursor, &error));
+                             random_below(2) == 0, false, &cursor, &error));
     while (count > 0) {
         CHECK_OK(aur_cursor_fetch(cursor, false, entries, 1 + random_below(7), &count, &error));
         for (size_t at = 0; at < count; at++) {

@@ -79,7 +79,8 @@ static void check_view(aur_transaction *view) {
     for (unsigned index = 0; index < KEYS; index++) {
         present += expected->value[index] != 0;
     }
-    CHECK_OK(aur_cursor_open(view, NULL, NULL, 0, NULL, 0, random_below(2) == 0, &cursor, &error));
+    CHECK_OK(aur_cursor_open(view, NULL, NULL, 0, NULL, 0, random_below(2) == 0, false, &cursor,
+                             &error));
     while (count > 0) {
         CHECK_OK(aur_cursor_fetch(cursor, false, entries, 32, &count, &error));
         seen += (unsigned)count;

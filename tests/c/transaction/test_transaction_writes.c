@@ -47,7 +47,7 @@ static void check_scan(aur_transaction *transaction, model *model, unsigned low,
     key_of(low, start);
     key_of(high, stop);
     CHECK_OK(aur_cursor_open(transaction, NULL, as_bytes(start), strlen(start), as_bytes(stop),
-                             strlen(stop), reverse, &cursor, &error));
+                             strlen(stop), reverse, false, &cursor, &error));
     while (count > 0) {
         CHECK_OK(aur_cursor_fetch(cursor, false, entries, 1 + random_below(9), &count, &error));
         for (size_t at = 0; at < count; at++) {
@@ -219,8 +219,8 @@ static void check_equal(aur_transaction *left, aur_transaction *right) {
     aur_error error;
     size_t counts[2] = {1, 1};
     for (int side = 0; side < 2; side++) {
-        CHECK_OK(
-            aur_cursor_open(both[side], NULL, NULL, 0, NULL, 0, false, &cursors[side], &error));
+        CHECK_OK(aur_cursor_open(both[side], NULL, NULL, 0, NULL, 0, false, false, &cursors[side],
+                                 &error));
     }
     while (counts[0] > 0) {
         for (int side = 0; side < 2; side++) {
