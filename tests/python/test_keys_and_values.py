@@ -119,6 +119,10 @@ def test_arrays_of_every_fixed_width(db: aurora.Database) -> None:
     void = np.array([b"x\0", b"y\0"], dtype="V2")
     db.table("v").put_many((void, np.array([1.5, 2.5])))
     assert list(db.table("v")) == [b"x\0", b"y\0"]
+    # Names of fields, which stand in the format of items, say nothing about these.
+    fields = np.array([(1, b"x")], dtype=[("ORDER", "<u4"), ("größe", "S2")])
+    db.table("f").put_many(np.array([b"k"]), fields)
+    assert db.table("f")[b"k"] == b"\1\0\0\0x\0"
 
 
 @pytest.mark.parametrize(

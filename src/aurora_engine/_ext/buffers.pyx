@@ -112,9 +112,14 @@ cdef int take_column(object array, str what, bint is_key, Column *column) except
     return 0
 
 
+# A format without the names of fields, which stand between colons and mean nothing here.
+cdef str nameless(const char *item_format):
+    return "".join((<bytes>item_format).decode("utf-8", "replace").split(":")[::2])
+
+
 cdef int shape_column(str what, bint is_key, Column *column) except -1:
     cdef Py_buffer *view = &column.view
-    item_format = "B" if view.format == NULL else view.format.decode("ascii")
+    item_format = "B" if view.format == NULL else nameless(view.format)
     column.padded = item_format.endswith("s")
     if "O" in item_format or item_format.endswith("w"):
         raise TypeError(
