@@ -5,7 +5,9 @@ from __future__ import annotations
 import array
 import mmap
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,6 +149,40 @@ def test_arrays_that_do_not_fit(
     with pytest.raises(error):
         db.put_many((keys, values))
     assert len(db) == 0
+
+
+class Closing:
+    """A key or value whose bytes Python code makes, which closes what it is given to."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.close = close
+
+    def __buffer__(self, flags: int) -> memoryview:
+        self.close()
+        return memoryview(b"k")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="PEP 688 came with Python 3.12")
+@pytest.mark.parametrize("whose", ["database", "transaction"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda place, bad: place.put(bad, b"v"),
+        lambda place, bad: place.put(b"k", bad),
+        lambda place, bad: place.get(bad),
+        lambda place, bad: place.delete(bad),
+        lambda place, bad: place.get_many([bad]),
+        lambda place, bad: place.put_many([(bad, b"v")]),
+        lambda place, bad: list(place.scan(bad)),
+        lambda place, bad: list(place.scan(prefix=bad)),
+    ],
+)
+def test_buffers_that_close_what_they_are_given_to(tmp_path: Path, use: Any, whose: str) -> None:
+    with aurora.open(tmp_path / "db", topology=aurora.Topology.single()) as db:
+        txn = db.begin()
+        place, close = (db, db.close) if whose == "database" else (txn, txn.rollback)
+        with pytest.raises(aurora.DatabaseClosedError):
+            use(place, Closing(close))
 
 
 def test_put_many_of_a_list_that_changes_meanwhile(db: aurora.Database) -> None:

@@ -90,6 +90,8 @@ cdef class Cursor(Handle):
         if empty or (self._limited and self._left == 0):
             finish(self)
         else:
+            # Taking the bounds may have run code that ended it.
+            require(transaction)
             open_range(self, start, stop)
 
     def __dealloc__(self):

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint64_t
 
+from aurora_engine._ext.buffers cimport Span, release
 from aurora_engine._ext.caurora cimport (
     AUR_OK,
     aur_engine,
@@ -11,7 +12,7 @@ from aurora_engine._ext.caurora cimport (
     aur_table,
 )
 from aurora_engine._ext.clock cimport VirtualClock
-from aurora_engine._ext.handle cimport Handle
+from aurora_engine._ext.handle cimport Handle, current_process, refuse
 from aurora_engine._ext.history cimport SLICE_NS, EngineHistory
 
 cdef class Engine(EngineHistory):
@@ -34,6 +35,14 @@ cdef inline aur_table *table_of(Engine engine, TableHandle handle) except? NULL:
     if handle._owner is not engine:
         raise ValueError("the table belongs to another database")
     return handle._table
+
+# Refuses a closed handle, after `span` was taken, which may have run code that closed it: objects
+# have buffers that Python code makes (`__buffer__`).
+cdef inline int require_with(Handle handle, Span *span) except -1:
+    if handle._closed or handle._pid != current_process:
+        release(span)
+        return refuse(handle)
+    return 0
 
 # Looks a key up as of now, keeping the GIL if all is in memory. The caller releases what was found.
 cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1

@@ -160,9 +160,9 @@ cdef int find(Engine engine, TableHandle table, key, aur_found *found) except -1
     cdef aur_error error
     cdef aur_status status
     cdef Span span
-    require(engine)
     place = table_of(engine, table)
     take_key(key, &span)
+    require_with(engine, &span)
     memset(found, 0, sizeof(found[0]))
     error_clear(&error)
     status = aur_engine_get(engine._engine, place, span.data, span.length, True, found, &error)
@@ -190,11 +190,11 @@ cdef object put_now(Engine engine, TableHandle table, key, value, bint wait):
     cdef uint64_t lsn = 0
     cdef Span span
     cdef Span content
-    require(engine)
     place = table_of(engine, table)
     take_key(key, &span)
     try:
         take_value(value, &content)
+        require_with(engine, &content)
     except BaseException:
         release(&span)
         raise
@@ -222,9 +222,9 @@ cdef bint delete_now(Engine engine, TableHandle table, key, bint wait) except -1
     cdef aur_status waited = AUR_OK
     cdef uint64_t lsn = 0
     cdef Span span
-    require(engine)
     place = table_of(engine, table)
     take_key(key, &span)
+    require_with(engine, &span)
     error_clear(&error)
     engine._calls += 1
     with nogil:

@@ -66,6 +66,7 @@ from aurora_engine._ext.engine cimport (
     TableHandle,
     check_write,
     found_value,
+    require_with,
     send,
     settle,
     table_of,
@@ -230,12 +231,12 @@ cdef class Txn(Handle):
         cdef aur_table *place
         cdef Column key_column
         cdef Column value_column
-        require(self)
         place = table_of(engine_of(self), table)
         take_column(keys, "keys", True, &key_column)
         try:
             take_column(values, "values", False, &value_column)
             try:
+                require(self)
                 if key_column.count != value_column.count:
                     raise ValueError(
                         f"there are {key_column.count} keys but {value_column.count} values: "
@@ -254,9 +255,9 @@ cdef class Txn(Handle):
         cdef aur_error error
         cdef aur_status status
         cdef Span span
-        require(self)
         place = table_of(engine_of(self), table)
         take_key(key, &span)
+        require_with(self, &span)
         error_clear(&error)
         status = aur_transaction_delete(
             self._transaction, place, span.data, span.length, True, &error
@@ -394,9 +395,9 @@ cdef int find(Txn transaction, TableHandle table, key, aur_found *found) except 
     cdef aur_error error
     cdef aur_status status
     cdef Span span
-    require(transaction)
     place = table_of(engine_of(transaction), table)
     take_key(key, &span)
+    require_with(transaction, &span)
     memset(found, 0, sizeof(found[0]))
     error_clear(&error)
     status = aur_transaction_get(
@@ -500,10 +501,10 @@ cdef int put_one(Txn transaction, aur_table *table, key, value) except -1:
     cdef aur_status status
     cdef Span span
     cdef Span content
-    require(transaction)
     take_key(key, &span)
     try:
         take_value(value, &content)
+        require_with(transaction, &content)
     except BaseException:
         release(&span)
         raise
