@@ -17,7 +17,6 @@ static aur_table *create_object(const char *name, size_t name_bytes) {
         atomic_init(&table->dropped, AUR_LSN_MAX);
         memcpy(table->name, name, name_bytes);
         table->name_bytes = name_bytes;
-        table->name_hash = auri_key_hash(AUR_CATALOG_TABLE, (const uint8_t *)name, name_bytes);
     }
     return table;
 }
@@ -39,26 +38,65 @@ void auri_tables_destroy(auri_tables *tables) {
         return;
     }
     free(tables->database);
-    while (tables->first != NULL) {
-        aur_table *next = tables->first->next;
-        free(tables->first);
-        tables->first = next;
+    for (size_t at = 0; at < AURI_TABLE_BUCKETS; at++) {
+        while (tables->named[at] != NULL) {
+            aur_table *next = tables->named[at]->next;
+            free(tables->named[at]);
+            tables->named[at] = next;
+        }
     }
     (void)pthread_mutex_destroy(&tables->lock);
+}
+
+static uint64_t hash_of(const char *name, size_t name_bytes) {
+    return auri_key_hash(AUR_CATALOG_TABLE, (const uint8_t *)name, name_bytes);
 }
 
 static bool has_name(const aur_table *table, const char *name, size_t name_bytes) {
     return table->name_bytes == name_bytes && memcmp(table->name, name, name_bytes) == 0;
 }
 
-static aur_table *find_object(auri_tables *tables, const char *name, size_t name_bytes,
-                              aur_lsn read_point) {
-    aur_table *table = tables->first;
-    while (table != NULL && !(has_name(table, name, name_bytes) &&
-                              auri_tables_recall(tables, table, read_point) == AUR_OK)) {
+/* The first object of that name from `table` on, or NULL. */
+static aur_table *skip_to(aur_table *table, const char *name, size_t name_bytes) {
+    while (table != NULL && !has_name(table, name, name_bytes)) {
         table = table->next;
     }
     return table;
+}
+
+/* The newest object of a name. NULL: there is none. Lock held. */
+static aur_table *newest_object(const auri_tables *tables, const char *name, size_t name_bytes) {
+    return skip_to(tables->named[hash_of(name, name_bytes) % AURI_TABLE_BUCKETS], name, name_bytes);
+}
+
+/* A new object, NULL: out of memory. Lock held. */
+static aur_table *add_object(auri_tables *tables, const char *name, size_t name_bytes) {
+    aur_table *table = create_object(name, name_bytes);
+    if (table != NULL) {
+        aur_table **bucket = &tables->named[hash_of(name, name_bytes) % AURI_TABLE_BUCKETS];
+        table->next = *bucket;
+        *bucket = table;
+    }
+    return table;
+}
+
+/* From memory; NULL: the catalog has to be asked. A name that comes and goes leaves an object each
+ * time, so the search ends at one that was dropped: those behind it were before. Lock held. */
+static aur_table *find_object(const auri_tables *tables, const char *name, size_t name_bytes,
+                              aur_lsn read_point) {
+    aur_table *table = newest_object(tables, name, name_bytes);
+    while (table != NULL) {
+        const aur_status status = auri_tables_recall(tables, table, read_point);
+        if (status == AUR_OK) {
+            return table;
+        }
+        if (status == AUR_NO_TABLE &&
+            atomic_load_explicit(&table->dropped, memory_order_relaxed) < read_point) {
+            return NULL;
+        }
+        table = skip_to(table->next, name, name_bytes);
+    }
+    return NULL;
 }
 
 typedef struct catalog_entry {
@@ -151,18 +189,16 @@ aur_status auri_tables_check(auri_tables *tables, const aur_reader *reader, aur_
  * NULL: out of memory. Lock held. */
 static aur_table *intern(auri_tables *tables, const catalog_entry *entry, const char *name,
                          size_t name_bytes) {
-    aur_table *table = tables->first;
+    aur_table *table = newest_object(tables, name, name_bytes);
     while (table != NULL && !is_object_of(table, entry)) {
-        table = table->next;
+        table = skip_to(table->next, name, name_bytes);
     }
     if (table == NULL) {
-        table = create_object(name, name_bytes);
+        table = add_object(tables, name, name_bytes);
         if (table != NULL) {
             table->tree = entry->tree;
             table->born = entry->created;
             atomic_store_explicit(&table->is_known, false, memory_order_relaxed);
-            table->next = tables->first;
-            tables->first = table;
         }
     }
     return table;
@@ -263,15 +299,15 @@ aur_status auri_tables_visit(const aur_reader *reader,
     return status == AUR_NOT_FOUND ? AUR_OK : status;
 }
 
-/* An object of that name that was prepared before and never came to be. */
-static aur_table *find_abandoned(auri_tables *tables, const char *name, size_t name_bytes) {
-    aur_table *table = tables->first;
-    while (table != NULL &&
-           !(has_name(table, name, name_bytes) && table->tree.table == 0 &&
-             atomic_load_explicit(&table->creator, memory_order_relaxed) == NULL)) {
-        table = table->next;
+/* An object of that name that was prepared before and never came to be; the search ends at one that
+ * did. NULL: none is found. */
+static aur_table *find_abandoned(const auri_tables *tables, const char *name, size_t name_bytes) {
+    aur_table *table = newest_object(tables, name, name_bytes);
+    while (table != NULL && table->tree.table == 0 &&
+           atomic_load_explicit(&table->creator, memory_order_relaxed) != NULL) {
+        table = skip_to(table->next, name, name_bytes);
     }
-    return table;
+    return table != NULL && table->tree.table == 0 ? table : NULL;
 }
 
 aur_status auri_tables_prepare(auri_tables *tables, const void *creator, const char *name,
@@ -279,11 +315,7 @@ aur_status auri_tables_prepare(auri_tables *tables, const void *creator, const c
     (void)pthread_mutex_lock(&tables->lock);
     aur_table *table = find_abandoned(tables, name, name_bytes);
     if (table == NULL) {
-        table = create_object(name, name_bytes);
-        if (table != NULL) {
-            table->next = tables->first;
-            tables->first = table;
-        }
+        table = add_object(tables, name, name_bytes);
     }
     if (table != NULL) {
         atomic_store_explicit(&table->creator, creator, memory_order_release);
@@ -393,18 +425,25 @@ aur_status auri_tables_rename(auri_tables *tables, aur_writer *writer, aur_table
                             : status;
 }
 
+/* What an object remembers is of an older present than that from `lsn` on. */
+static void forget(aur_table *table, aur_lsn lsn, bool is_restart) {
+    const bool was_created = table->born != AUR_LSN_MAX;
+    if (was_created && is_restart && table->born >= lsn) {
+        table->born = AUR_LSN_MAX;
+        atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
+        atomic_store_explicit(&table->is_known, true, memory_order_release);
+    } else if (was_created) {
+        atomic_store_explicit(&table->is_known, false, memory_order_release);
+    }
+}
+
 void auri_tables_begin_present(auri_tables *tables, aur_lsn lsn, bool is_restart) {
     (void)pthread_mutex_lock(&tables->lock);
     atomic_store_explicit(&tables->present, lsn, memory_order_release);
     tables->presents++;
-    for (aur_table *table = tables->first; table != NULL; table = table->next) {
-        const bool was_created = table->born != AUR_LSN_MAX;
-        if (was_created && is_restart && table->born >= lsn) {
-            table->born = AUR_LSN_MAX;
-            atomic_store_explicit(&table->created, AUR_LSN_MAX, memory_order_release);
-            atomic_store_explicit(&table->is_known, true, memory_order_release);
-        } else if (was_created) {
-            atomic_store_explicit(&table->is_known, false, memory_order_release);
+    for (size_t at = 0; at < AURI_TABLE_BUCKETS; at++) {
+        for (aur_table *table = tables->named[at]; table != NULL; table = table->next) {
+            forget(table, lsn, is_restart);
         }
     }
     (void)pthread_mutex_unlock(&tables->lock);

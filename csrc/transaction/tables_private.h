@@ -12,7 +12,7 @@
  * back with another table, and after a rewind an id may too, so an object is told by its id and the
  * LSN of its birth together, which no other mini-transaction shares.
  *
- * Thread rule: `lock` guards the list, births and creators; the rest is atomic, so that an
+ * Thread rule: `lock` guards the lists, births and creators; the rest is atomic, so that an
  * operation in the present checks its table without a lock. When the present begins anew,
  * tables.present changes before what objects remember does: whoever sees the new memory sees the
  * new present. The tree of a table is set before `created` is.
@@ -39,23 +39,24 @@ enum {
     AUR_CATALOG_NEXT_BYTES = 4,
 };
 
+enum { AURI_TABLE_BUCKETS = 1024 };
+
 struct aur_table {
-    aur_table *next;
+    aur_table *next; /* in its bucket: older */
     aur_tree tree;
     aur_lsn born; /* last commit before its creation; AUR_LSN_MAX: not created, or that was lost */
     atomic_bool is_known;    /* what follows tells of the present */
     _Atomic aur_lsn created; /* AUR_LSN_MAX: it does not exist, or its creator has not committed */
     _Atomic aur_lsn dropped; /* AUR_LSN_MAX: it lives */
     _Atomic(const void *) creator; /* the transaction that would create it, or NULL */
-    uint64_t name_hash;
     size_t name_bytes;
     char name[];
 };
 
 typedef struct auri_tables {
     pthread_mutex_t lock;
-    aur_table *first;
-    aur_table *database; /* the table that NULL means */
+    aur_table *named[AURI_TABLE_BUCKETS]; /* by the hash of the name, newest first */
+    aur_table *database;                  /* the table that NULL means */
     _Atomic aur_lsn present;
     uint64_t presents; /* counts them: what the catalog said in an older one is asked again */
 } auri_tables;

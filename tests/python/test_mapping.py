@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +132,25 @@ def test_table_names(db: aurora.Database) -> None:
             db.table(bad)
     with pytest.raises(TypeError):
         db.table(b"bytes")  # type: ignore[arg-type]
+
+
+def test_a_name_may_come_and_go_often(tmp_path: Path) -> None:
+    """What tables leave behind in memory is not looked through each time."""
+
+    def come_and_go(times: int) -> float:
+        started = time.process_time()
+        for _ in range(times):
+            with db.begin() as txn:
+                txn.table("t").put(b"k", b"v")
+            db.drop_table("t")
+        return time.process_time() - started
+
+    with aurora.open(tmp_path / "db", topology=aurora.Topology.single(), durability="async") as db:
+        come_and_go(100)
+        at_first = come_and_go(1000)
+        come_and_go(10_000)
+        assert come_and_go(1000) < 4 * at_first
+        assert db.tables() == []
 
 
 def test_a_table_can_be_asked_for_without_creating(db: aurora.Database) -> None:
