@@ -20,7 +20,7 @@ from aurora_engine.moments import parse_moment
 from aurora_engine.sql.drivers import vfs_of
 from aurora_engine.sql.failures import as_both, explained
 from aurora_engine.sql.functions import Raised, install_functions
-from aurora_engine.sql.volumes import volumes
+from aurora_engine.sql.volumes import Release, volumes
 
 if TYPE_CHECKING:
     from typing import Self
@@ -76,10 +76,9 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
             release()
             raise
         finally:
-            if release_before is not None:
-                release_before()
+            let_go(release_before)
         self._name = name
-        self._release = weakref.finalize(self, release)
+        self._release = weakref.finalize(self, release, wait=False)
 
     def _open(
         self,
@@ -195,6 +194,8 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
     def at(self, moment: At | str) -> Self:
         """Another connection, to the same database as it was at a moment; read-only.
 
+        It keeps the volume open as this one does.
+
         Parameters
         ----------
         moment : int, datetime, timedelta or str
@@ -274,9 +275,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
     def close(self) -> None:
         """Closes it. What was not committed is rolled back. Idempotent."""
         super().close()
-        release = getattr(self, "_release", None)
-        if release is not None:
-            release()
+        let_go(getattr(self, "_release", None))
 
     def __repr__(self) -> str:
         name, database = (getattr(self, attribute, None) for attribute in ("_name", "_database"))
@@ -420,9 +419,18 @@ def check_name(name: str) -> None:
         raise ValueError("a database in a volume is not in memory: give it another name")
 
 
-def database_of(target: Target, create: bool) -> tuple[Database, Callable[[], None]]:
+def let_go(kept: weakref.finalize[Any, Any] | None) -> None:
+    """Gives back at once what a connection keeps open, if it still does."""
+    detached = kept.detach() if kept is not None else None
+    if detached is not None:
+        _, release, *_ = detached
+        release()
+
+
+def database_of(target: Target, create: bool) -> tuple[Database, Release]:
+    """The volume that a target means, and its release."""
     if isinstance(target, Database):
-        return target, lambda: None
+        return target, volumes.share(target)
     if isinstance(target, str | bytes | os.PathLike):
         return volumes.acquire(os.fsdecode(target), create=create)
     raise TypeError(
