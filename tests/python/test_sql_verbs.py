@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,53 @@ def test_errors_are_the_drivers_and_ours(db: aurora.Database, conn: sql.Connecti
     conn.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
         conn.execute("SELECT 1")
+
+
+def test_every_verb_says_that_the_volume_is_closed(
+    db: aurora.Database, conn: sql.Connection
+) -> None:
+    conn.execute("DELETE FROM t")
+    db.close()
+    verbs: list[Callable[[], Any]] = [
+        lambda: conn.blobopen("t", "x", 1),
+        conn.serialize,
+        lambda: conn.commit(wait=False),
+    ]
+    for verb in verbs:
+        with pytest.raises(sqlite3.OperationalError) as told:
+            verb()
+        assert isinstance(told.value, aurora.DatabaseClosedError)
+    conn.interrupt()
+    conn.close()
+    for verb in verbs:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            verb()
+
+
+def test_an_error_that_nobody_was_told_explains_no_other(
+    db: aurora.Database, conn: sql.Connection
+) -> None:
+    """What connections of the driver's own met in this thread, and what it told in its own way."""
+    uri = f"file:nobody?vfs={sql.register_vfs(db)}&mode=ro"
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        sqlite3.connect(uri, uri=True)
+    with pytest.raises(sqlite3.OperationalError, match="syntax error") as told:
+        conn.execute("SELEC")
+    assert not hasattr(told.value, "__notes__")
+    with aurora.connect(db, isolation_level=None) as late:
+        late.execute("BEGIN")
+        assert late.execute("SELECT count(*) FROM t").fetchone() == (3,)
+        conn.execute("UPDATE t SET x = zeroblob(5)")
+        conn.commit()
+        with pytest.raises(sqlite3.OperationalError, match="has written") as conflict:
+            late.blobopen("t", "x", 1)
+        assert isinstance(conflict.value, aurora.ConflictError)
+        with pytest.raises(sqlite3.OperationalError):
+            sqlite3.Connection.blobopen(late, "t", "x", 1)
+        with pytest.raises(sqlite3.OperationalError, match="syntax error") as told:
+            late.execute("SELEC")
+        assert not isinstance(told.value, aurora.AuroraError)
+        late.rollback()
 
 
 def test_read_only(db: aurora.Database, conn: sql.Connection) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +18,7 @@ from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
 from aurora_engine.sql.drivers import vfs_of
-from aurora_engine.sql.failures import as_both, explained
+from aurora_engine.sql.failures import as_both, explained, with_cause
 from aurora_engine.sql.functions import Raised, install_functions
 from aurora_engine.sql.volumes import Release, volumes
 
@@ -166,11 +166,16 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
 
     def _commit_without_waiting(self) -> None:
         sql = self._database.sql
-        before = sql.set_wait(self._id, False)
+        try:
+            before = sql.set_wait(self._id, False)
+        except DatabaseClosedError:
+            super().commit()  # it is for the driver to say, as by all verbs
+            return
         try:
             super().commit()
         finally:
-            sql.set_wait(self._id, before)
+            with suppress(DatabaseClosedError):
+                sql.set_wait(self._id, before)
 
     def wait_durable(self, *, timeout: float | None = None) -> None:
         """Waits until every commit of this connection is durable.
@@ -219,9 +224,18 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
     def interrupt(self) -> None:
         """Ends what the connection runs, and its wait for its turn to write; from any thread."""
         super().interrupt()
-        self._database.sql.interrupt(self._id)
+        with suppress(DatabaseClosedError):  # nobody waits any more
+            self._database.sql.interrupt(self._id)
 
-    # ---- whole databases ----
+    # ---- blobs and whole databases ----
+
+    def blobopen(self, *where: Any, **options: Any) -> sqlite3.Blob:
+        """Opens a value for reading and writing; see `sqlite3.Connection.blobopen`."""
+        self.check_process()
+        try:
+            return super().blobopen(*where, **options)
+        except self.driver.DatabaseError as failure:
+            raise self.explain(failure) from failure.__cause__
 
     def backup(self, target: Any, **options: Any) -> None:
         """Copies the database into another connection's; see `sqlite3.Connection.backup`.
@@ -236,6 +250,14 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
             # A target of the driver itself has nothing to say.
             told = self.explain(failure)
             raise getattr(target, "explain", lambda as_it_is: as_it_is)(told) from failure.__cause__
+
+    def serialize(self, **options: Any) -> bytes:
+        """The bytes of a database; see `sqlite3.Connection.serialize`."""
+        self.check_process()
+        try:
+            return super().serialize(**options)
+        except self.driver.DatabaseError as failure:
+            raise self.explain(failure) from failure.__cause__
 
     def deserialize(self, data: Any, /, *, name: str = "main") -> None:
         """Puts bytes in the place of a database; see `sqlite3.Connection.deserialize`.
@@ -260,17 +282,17 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
     def explain(self, failure: Exception) -> Exception:
         """What an error of the driver really was."""
         database: Database | None = getattr(self, "_database", None)
-        if database is None:
+        # How it is used, or that it is closed itself, is for the driver to say.
+        is_own = isinstance(failure, cast("type[Exception]", self.driver.ProgrammingError))
+        if database is None or is_own:
             return failure
         theirs = cast("sqlite3.Error", failure)
         try:
             state = database.sql.state(self._id)
             raised = self._raised.take(failure)
-            return explained(theirs, state._replace(error=raised) if raised else state)
+            return with_cause(theirs, raised) if raised else explained(theirs, state)
         except DatabaseClosedError as closed:
-            # A connection that is closed itself says so better.
-            is_own = isinstance(failure, cast("type[Exception]", self.driver.ProgrammingError))
-            return failure if is_own else as_both(closed, theirs)
+            return as_both(closed, theirs)
 
     def close(self) -> None:
         """Closes it. What was not committed is rolled back. Idempotent."""
