@@ -13,6 +13,7 @@ import pytest
 from aurora_engine._ext.engine import Engine
 from aurora_engine._ext.records import RewindRecord, SegmentIdentity, SegmentState
 from aurora_engine.errors import AuroraError, QuorumLostError, StorageIOError, VolumeFullError
+from aurora_engine.volume.history import Bounds
 from aurora_engine.volume.past import Keeper, Past
 
 COPIES = 6
@@ -144,6 +145,27 @@ def test_all_copies_record_it() -> None:
     assert not any(view.open for view in keeper.engine.views)
 
 
+def test_its_own_moment_is_never_taken_for_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who looks as soon as the engine has gone on, or has begun to look before."""
+    keeper = FakeKeeper(0)
+    past, engine, bounds = keeper.past, keeper.engine, keeper.past.bounds
+    seen = []
+
+    def goes_on(record: RewindRecord) -> None:
+        engine.vdl = record.at + 1
+        seen.append(past.resolve(record.at + 1))
+
+    def bounds_after_it() -> Bounds:
+        monkeypatch.setattr(past, "bounds", bounds)
+        past.backtrack(40, dry_run=False)
+        return bounds()
+
+    monkeypatch.setattr(engine, "rewind", goes_on)
+    monkeypatch.setattr(past, "bounds", bounds_after_it)
+    assert past.resolve(HEAD + 1) == HEAD + 1
+    assert seen == [HEAD + 1]
+
+
 def test_two_copies_that_fail_are_given_up_while_commits_are_held() -> None:
     keeper = FakeKeeper(2)
     keeper.past.backtrack(40, dry_run=False)
@@ -201,6 +223,7 @@ def test_an_interrupt_half_way_stops_writes(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(KeyboardInterrupt):
         keeper.past.backtrack(40, dry_run=False)
     assert keeper.engine.calls == ["hold", "stop", "release"]
+    assert keeper.past.rewinds() == []
     assert not any(view.open for view in keeper.engine.views)
 
 

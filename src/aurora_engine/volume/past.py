@@ -145,7 +145,8 @@ class Past:
 
     def resolve(self, at: At) -> int:
         """The LSN of a moment; raises as `History.resolve` does."""
-        return self._history.resolve(at, self._engine, self.bounds())
+        bounds = self.bounds()  # first: what lies below its VDL is in the history by now
+        return self._history.resolve(at, self._engine, bounds)
 
     def moment(self, lsn: int) -> Moment:
         """A moment, and since when it was the present."""
@@ -322,9 +323,8 @@ class Past:
             for place, error in recorded.failures.items():
                 self._keeper.give_up(place, error)
             if recorded.certain:
-                self._engine.rewind(made)
+                self._go_on_from(made)
                 in_doubt = False
-                self._history = History((*self._history.rewinds, made))
                 return made
         finally:
             try:
@@ -335,6 +335,19 @@ class Past:
             finally:
                 self._release()
         return self._settle(made, recorded.failures)
+
+    def _go_on_from(self, made: RewindRecord) -> None:
+        """Lets the engine go on; whoever sees it there finds the rewind in the history already.
+
+        Without, the LSN of the rewind would be taken for one behind the newest commit before it.
+        """
+        before = self._history
+        self._history = History((*before.rewinds, made))
+        try:
+            self._engine.rewind(made)
+        except BaseException:
+            self._history = before
+            raise
 
     def _hold(self) -> int:
         try:
