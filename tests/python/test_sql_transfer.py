@@ -203,6 +203,10 @@ def test_what_is_refused_leaves_everything_as_it_was(db: aurora.Database, tmp_pa
     (tmp_path / "noise.db").write_bytes(b"noise" * 1000)
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
         import_sqlite(tmp_path / "noise.db", db)
+    text = source.read_bytes().replace(b"CREATE TABLE", b"CREA\xacE TABLE")
+    (tmp_path / "schema.db").write_bytes(text)
+    with pytest.raises(sqlite3.DatabaseError, match=r"malformed database schema .*\\xac"):
+        import_sqlite(tmp_path / "schema.db", db)
     with pytest.raises(FileNotFoundError):
         import_sqlite(tmp_path / "missing.db", db)
     with pytest.raises(ValueError, match="name"):

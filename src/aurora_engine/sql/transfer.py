@@ -225,7 +225,12 @@ def _opened(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
             timeout=max(timeout, TIMEOUT_MIN_S),
         )
     ) as connection:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except UnicodeDecodeError as failure:
+            # SQLite quotes what it cannot parse, and the driver cannot read that.
+            text = failure.object.decode(errors="backslashreplace")
+            raise sqlite3.DatabaseError(text) from failure
         yield connection
 
 
