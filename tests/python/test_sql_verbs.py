@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,22 @@ def test_an_error_that_nobody_was_told_explains_no_other(
             late.execute("SELEC")
         assert not isinstance(told.value, aurora.AuroraError)
         late.rollback()
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_for_ever_is_a_time_to_wait(
+    db: aurora.Database, conn: sql.Connection, timeout: float
+) -> None:
+    conn.execute("BEGIN IMMEDIATE")
+    with aurora.connect(db, timeout=timeout, check_same_thread=False) as other:
+        waiting = threading.Thread(target=lambda: other.execute("DELETE FROM t"))
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        conn.commit()
+        waiting.join(10)
+        assert other.in_transaction
+    db.sql.drop("main", timeout=timeout)
 
 
 def test_read_only(db: aurora.Database, conn: sql.Connection) -> None:

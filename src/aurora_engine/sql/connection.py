@@ -17,6 +17,7 @@ from aurora_engine._ext.sql_verbs import CursorVerbs, StatementVerbs
 from aurora_engine.database import Database
 from aurora_engine.errors import DatabaseClosedError
 from aurora_engine.moments import parse_moment
+from aurora_engine.sql.databases import milliseconds
 from aurora_engine.sql.drivers import vfs_of
 from aurora_engine.sql.failures import as_both, explained, with_cause
 from aurora_engine.sql.functions import Raised, install_functions
@@ -111,7 +112,7 @@ class ConnectionVerbs(StatementVerbs, _DriverConnection):
         self._process = os.getpid()
         self._database = database
         self._id = sql.opened()
-        sql.set_timeout(self._id, max(0, round(timeout * 1000)))
+        sql.set_timeout(self._id, milliseconds(timeout))
         self._raised = Raised()
         install_functions(self, self._raised, read_only=bool(mode or past))
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["SqlDatabases"]
 
 DROP_TIMEOUT_S = 5.0
+FOR_EVER_S = 1e9
+
+
+def milliseconds(timeout: float) -> int:
+    """A timeout in seconds, which may be infinite, as the core takes it."""
+    return round(max(0.0, min(timeout, FOR_EVER_S)) * 1000)
 
 
 class SqlDatabases:
@@ -62,7 +68,7 @@ class SqlDatabases:
         TimeoutError
             If somebody kept on writing it.
         """
-        lsn = self._sql.drop(name, max(0, round(timeout * 1000)))
+        lsn = self._sql.drop(name, milliseconds(timeout))
         if lsn is None:
             raise KeyError(name)
         self._engine.wait_durable(lsn)
