@@ -227,6 +227,20 @@ def test_a_scan_sees_the_writes_of_its_transaction(filled: aurora.Database) -> N
         txn.rollback()
 
 
+def test_a_scan_that_cannot_go_on_says_so_each_time(filled: aurora.Database) -> None:
+    """A write makes it start anew, and that fails after a backtrack."""
+    lsn = filled.durable_lsn
+    txn = filled.begin()
+    scan = txn.scan()
+    assert [next(scan)[0] for _ in range(10)] == sorted(PAIRS)[:10]
+    txn.put(b"own", b"")
+    filled.put(b"other", b"")
+    filled.backtrack(lsn)
+    for _ in range(3):
+        with pytest.raises(aurora.ConflictError):
+            next(scan)
+
+
 def test_many_open_scans(filled: aurora.Database) -> None:
     scans = [filled.scan(b"key %04d" % i) for i in range(300)]
     assert [next(scan)[0] for scan in scans] == [b"key %04d" % i for i in range(300)]

@@ -181,6 +181,7 @@ cdef void finish(Cursor cursor) noexcept:
 
 cdef int open_range(Cursor cursor, start, stop) except -1:
     cdef Txn transaction = transaction_of(cursor)
+    cdef aur_cursor *opened = NULL
     cdef aur_error error
     cdef aur_status status
     cdef Span first
@@ -194,36 +195,41 @@ cdef int open_range(Cursor cursor, start, stop) except -1:
     error_clear(&error)
     status = aur_cursor_open(
         transaction._transaction, cursor._table, first.data, first.length, last.data,
-        last.length, cursor._reverse, True, &cursor._cursor, &error
+        last.length, cursor._reverse, True, &opened, &error
     )
     if status == AUR_WOULD_BLOCK:
         occupy(cursor, transaction)
         with nogil:
             status = aur_cursor_open(
                 transaction._transaction, cursor._table, first.data, first.length, last.data,
-                last.length, cursor._reverse, False, &cursor._cursor, &error
+                last.length, cursor._reverse, False, &opened, &error
             )
         vacate(cursor, transaction)
     release(&last)
     release(&first)
-    return check(status, &error)
+    check(status, &error)
+    cursor._free()
+    cursor._cursor = opened
+    return 0
 
 
 # The entries of the batch are void: the walk starts anew behind the last key, in small steps.
 cdef int note_writes(Cursor cursor) except -1:
+    cdef uint64_t writes = transaction_of(cursor)._writes
     require_free(cursor)
-    cursor._writes_seen = transaction_of(cursor)._writes
+    if cursor._at < cursor._count:
+        if cursor._last_key is None:
+            raise SystemError("a batch was read before it was begun")
+        if cursor._reverse:
+            open_range(cursor, cursor._bound, cursor._last_key)
+        else:
+            open_range(cursor, cursor._last_key, cursor._bound)
+            cursor._skip_last = True
+        cursor._at = cursor._count = 0
+    # Only now: what failed is tried again by the next call.
+    cursor._writes_seen = writes
     cursor._capacity = 1
-    if cursor._at == cursor._count:
-        return 0
-    cursor._at = cursor._count = 0
-    cursor._free()
-    if cursor._last_key is None:
-        raise SystemError("a batch was read before it was begun")
-    if cursor._reverse:
-        return open_range(cursor, cursor._bound, cursor._last_key)
-    cursor._skip_last = True
-    return open_range(cursor, cursor._last_key, cursor._bound)
+    return 0
 
 
 cdef int require_free(Cursor cursor) except -1:
