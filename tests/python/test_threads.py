@@ -119,6 +119,26 @@ def test_one_cursor_gives_each_entry_to_one_thread(db: aurora.Database) -> None:
     assert sorted(keys) == list(db)
 
 
+def test_threads_share_a_cursor_that_reads_from_disk(db: aurora.Database) -> None:
+    """Some fetch, some take, and the one that fetched is left with nothing or refused."""
+    mine = {b"%05d" % number: b"v" * (number % 500) for number in range(3000)}
+    db.put_many(mine)
+    db.put(b"~", b"v" * (3 << 20))
+    db.set_cache_bytes(1 << 20)
+    scans = [db.scan()]
+    until = time.monotonic() + 3
+
+    def work(number: int) -> None:
+        while time.monotonic() < until:
+            db.get(b"~") if number % 2 else scans.append(db.scan(b"%05d" % (number * 300)))
+            with contextlib.suppress(ValueError, StopIteration):
+                for _ in range(100):
+                    key, value = next(scans[-1])
+                    assert key == b"~" or mine[key] == value
+
+    together(work, 8)
+
+
 def test_a_scan_that_two_threads_share_with_a_write(tmp_path: Path) -> None:
     """Not to be done, and yet: nobody is given what is not there."""
     value = b"v" * (4 << 20)

@@ -256,6 +256,7 @@ cdef int fetch(Cursor cursor) except -1:
     cdef aur_error error
     cdef aur_status status
     cdef size_t capacity
+    cdef size_t count = 0
     require_free(cursor)
     cursor._fetches += 1
     if cursor._fetches % 64 == 0:
@@ -271,18 +272,20 @@ cdef int fetch(Cursor cursor) except -1:
     cursor._at = cursor._count = 0
     error_clear(&error)
     status = aur_cursor_fetch(
-        cursor._cursor, True, cursor._entries, capacity, &cursor._count, &error
+        cursor._cursor, True, cursor._entries, capacity, &count, &error
     )
     if status == AUR_WOULD_BLOCK:
         occupy(cursor, transaction)
         with nogil:
             status = aur_cursor_fetch(
-                cursor._cursor, False, cursor._entries, capacity, &cursor._count, &error
+                cursor._cursor, False, cursor._entries, capacity, &count, &error
             )
         vacate(cursor, transaction)
-    if status < 0:
-        cursor._count = 0
+        # Another thread may have ended it, and with it its own writes, which entries point to.
+        require(transaction)
     check(status, &error)
+    # Not before this thread has the lock again: others would take the entries from under it.
+    cursor._count = count
     cursor._capacity = min(capacity * 2, <size_t>BATCH_ENTRIES)
     if cursor._skip_last and cursor._count > 0:
         cursor._skip_last = False
