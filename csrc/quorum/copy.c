@@ -213,6 +213,7 @@ void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_statu
     }
     auri_quorum_lock(quorum);
     copy->writing--;
+    copy->no_room = false;
     if (status == AUR_OK) {
         settle_ok(copy, scl);
     }
@@ -231,6 +232,19 @@ void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_statu
     if (frame != NULL) {
         aur_frame_release(frame);
     }
+}
+
+void auri_copy_put_back(auri_copy *copy, aur_frame *frame) {
+    aur_quorum *quorum = copy->group->quorum;
+    auri_quorum_lock(quorum);
+    copy->writing--;
+    copy->sent = frame->header.prev_lsn;
+    copy->position = copy->group->tail_first;
+    copy->no_room = true;
+    quorum->transport->enqueue(quorum->transport, copy);
+    auri_copy_unpin(copy);
+    auri_quorum_unlock(quorum);
+    aur_frame_release(frame);
 }
 
 bool auri_copy_step(auri_copy *copy) {

@@ -168,6 +168,7 @@ static void adopt_state(auri_copy *copy, const aur_segment_state *state) {
     copy->sent = state->scl;
     copy->position = copy->group->tail_first;
     copy->throttled = false;
+    copy->no_room = false;
     copy->unjudged_bytes = 0;
     if (state->health == AUR_SEGMENT_FAILED) {
         aur_error why = state->damage;

@@ -46,6 +46,7 @@ struct auri_copy {
     bool by_thread; /* RING: served by a thread lane, because it is catching up or has no descriptor
                      */
     bool no_ring;   /* RING: its files have no descriptor */
+    bool no_room;   /* RING: its log has no room for the next frame, and a lane makes some */
     void *ring_state; /* RING: the transport's slots for it */
 };
 
@@ -171,6 +172,10 @@ aur_status auri_copy_fetch(auri_copy *copy, aur_frame **frame_out, aur_error *er
  * frame came from a peer, so it may carry an older writer's epoch. */
 void auri_copy_settle(auri_copy *copy, aur_frame *frame, bool fetched, aur_status status,
                       aur_lsn scl, const aur_error *error);
+/* Takes back the newest frame that was handed out: nothing was done with it. Releases the
+ * reference.
+ */
+void auri_copy_put_back(auri_copy *copy, aur_frame *frame);
 /* Lock held: */
 void auri_copy_fail(auri_copy *copy, const aur_error *why);
 /* Its state is not what it was: the listener is told at the next announcement. */

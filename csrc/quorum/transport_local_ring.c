@@ -9,8 +9,8 @@
  *
  * Each copy has a few slots, used in order: writes complete in any order, but are ended in the
  * order they began. What would block the carrier goes to thread lanes: a copy that catches up from
- * its peers, and one whose files have no descriptor. A copy changes sides only while nothing of it
- * is under way, so a segment has one appender at a time.
+ * its peers, one whose log has no room, and one whose files have no descriptor. A copy changes
+ * sides only while nothing of it is under way, so a segment has one appender at a time.
  */
 #include "quorum/quorum_private.h"
 
@@ -109,7 +109,7 @@ static void ring_enqueue(auri_transport *transport, auri_copy *copy) {
         return;
     }
     if (copy->writing == 0) {
-        copy->by_thread = copy->no_ring || auri_copy_lagging(copy);
+        copy->by_thread = copy->no_ring || copy->no_room || auri_copy_lagging(copy);
     }
     if (copy->by_thread) {
         ring->lanes->enqueue(ring->lanes, copy);
@@ -203,6 +203,9 @@ static void begin_write(ring_transport *ring, auri_copy *copy, aur_frame *frame)
         ring->is_whole = taken->write.shares_flush || ring->quorum->options.copies == 1;
         ring->batch[ring->batch_count++] = &taken->write;
         ring->in_flight++;
+    } else if (status == AUR_WOULD_BLOCK) {
+        drop_newest_slot(copy);
+        auri_copy_put_back(copy, frame);
     } else {
         drop_newest_slot(copy);
         const bool present = status == AUR_NOT_FOUND;
@@ -242,7 +245,7 @@ static void pump(ring_transport *ring) {
         if (copy == NULL) {
             break;
         }
-        if (auri_copy_lagging(copy)) {
+        if (copy->no_room || auri_copy_lagging(copy)) {
             if (copy->writing == 0) {
                 ring_enqueue(&ring->transport, copy);
             }

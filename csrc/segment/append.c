@@ -93,7 +93,8 @@ static aur_status place(aur_segment *segment, aur_frame *frame, aur_ring_write *
     return AUR_OK;
 }
 
-static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
+/* Without `may_grow` AUR_WOULD_BLOCK also when the log has no room for the frame. */
+static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch, bool may_grow,
                         aur_ring_write *write, aur_error *error) {
     if (auri_segment_check_records(frame, &segment->identity) != AUR_OK) {
         return aur_fail(error, AUR_ERR_CORRUPT, "frame %llu..%llu holds records that do not decode",
@@ -109,7 +110,7 @@ static aur_status begin(aur_segment *segment, aur_frame *frame, aur_epoch epoch,
             status = place(segment, frame, write);
         }
         pthread_mutex_unlock(&segment->lock);
-        if (!admitted || status != AUR_WOULD_BLOCK) {
+        if (!admitted || status != AUR_WOULD_BLOCK || !may_grow) {
             break;
         }
         aur_error failure;
@@ -201,7 +202,7 @@ static aur_status end(aur_segment *segment, const aur_frame *frame, const aur_ri
 
 aur_status aur_segment_append_begin(aur_segment *segment, aur_frame *frame, aur_ring_write *write,
                                     aur_error *error) {
-    return begin(segment, frame, frame->header.epoch, write, error);
+    return begin(segment, frame, frame->header.epoch, false, write, error);
 }
 
 aur_status aur_segment_append_end(aur_segment *segment, aur_frame *frame,
@@ -214,7 +215,7 @@ aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_epoch ep
     aur_ring_write write = {0};
     aur_error failure;
     aur_error_clear(&failure);
-    aur_status status = begin(segment, frame, epoch, &write, error);
+    aur_status status = begin(segment, frame, epoch, true, &write, error);
     if (status != AUR_OK) {
         pthread_mutex_lock(&segment->lock);
         *scl_out = segment->scl;

@@ -170,8 +170,8 @@ AUR_API aur_status aur_segment_fill(aur_segment *segment, aur_frame *frame, aur_
  * `write` (AUR_OK: the caller performs it, then calls end with its outcome; AUR_NOT_FOUND: nothing
  * to write, the frame is here already). Several frames may be begun before the first ends if they
  * link to each other; they end in the order they began. AUR_WOULD_BLOCK: this very frame is begun
- * and not yet ended. A frame that was in flight when set_epoch promised a higher epoch ends with
- * AUR_ERR_FENCED.
+ * and not yet ended, or the log has no room for it, which append makes. A frame that was in flight
+ * when set_epoch promised a higher epoch ends with AUR_ERR_FENCED.
  */
 aur_status aur_segment_append_begin(aur_segment *segment, aur_frame *frame, aur_ring_write *write,
                                     aur_error *error) AUR_CHECKED;
