@@ -108,16 +108,6 @@ void auri_filler_fill(auri_memory *memory) {
     }
 }
 
-void auri_filler_trim(auri_memory *memory) {
-    auri_slab *slab = memory->slabs;
-    const uint32_t goal = slab == NULL ? 0 : goal_of(memory);
-    if (slab != NULL && slab->slots_filled > goal) {
-        (void)madvise(slab->pages + (size_t)goal * memory->page_bytes,
-                      (size_t)(slab->slots_filled - goal) * memory->page_bytes, MADV_DONTNEED);
-        slab->slots_filled = goal;
-    }
-}
-
 #else
 
 void auri_filler_start(auri_memory *memory) { (void)memory; }
@@ -125,7 +115,5 @@ void auri_filler_start(auri_memory *memory) { (void)memory; }
 void auri_filler_stop(auri_memory *memory) { (void)memory; }
 
 void auri_filler_fill(auri_memory *memory) { (void)memory; }
-
-void auri_filler_trim(auri_memory *memory) { (void)memory; }
 
 #endif

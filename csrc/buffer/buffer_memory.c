@@ -182,7 +182,6 @@ void auri_memory_set_budget(auri_memory *memory, uint64_t budget_bytes) {
     while (memory->resident > memory->slots_max && memory->warm != NULL) {
         make_cold(memory, pop_free(&memory->warm));
     }
-    auri_filler_trim(memory);
     (void)pthread_mutex_unlock(&memory->lock);
 }
 

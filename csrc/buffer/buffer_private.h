@@ -193,8 +193,6 @@ void auri_filler_stop(auri_memory *memory);
 /* Sees to it that the next slot of the newest slab has memory, as far as there is some, and soon
  * those behind it. */
 void auri_filler_fill(auri_memory *memory);
-/* Gives back what is further ahead than it should be, after a change of the budget. */
-void auri_filler_trim(auri_memory *memory);
 
 /* ---- partitions; all but open, close and of are called with the lock held ---- */
 
