@@ -20,10 +20,19 @@ enum {
     TABLE_BYTES_PER_VERSION = 4 * sizeof(void *) + 4 * sizeof(auri_hint),
     SLAB_SLOTS = 512,
     SLAB_SLOTS_HUGE = 16384,
+    SLOTS_AT_ONCE = 16,
 };
 
 /* From this budget on some MiB more or less do not matter. */
 #define HUGE_BUDGET_BYTES (UINT64_C(64) << 20)
+
+typedef struct auri_slab {
+    struct auri_slab *next;
+    uint8_t *pages;        /* and, in the same mapping, the versions behind them */
+    aur_version *versions; /* a slot each */
+    uint32_t slots;
+    uint32_t slots_used; /* slots below it have been in use at some time */
+} auri_slab;
 
 uint64_t auri_memory_slot_cost(const auri_memory *memory) {
     return memory->page_bytes + sizeof(aur_version) + TABLE_BYTES_PER_VERSION;
@@ -48,7 +57,6 @@ aur_status auri_memory_open(auri_memory *memory, uint32_t page_bytes, uint64_t b
     memory->warm = NULL;
     memory->cold = NULL;
     memory->slabs = NULL;
-    memory->filler = (auri_filler){.is_started = false};
     return pthread_mutex_init(&memory->lock, NULL) == 0 ? AUR_OK : AUR_ERR_MEMORY;
 }
 
@@ -57,7 +65,6 @@ static size_t slab_bytes(uint32_t page_bytes, uint32_t slots) {
 }
 
 void auri_memory_close(auri_memory *memory) {
-    auri_filler_stop(memory);
     while (memory->slabs != NULL) {
         auri_slab *slab = memory->slabs;
         memory->slabs = slab->next;
@@ -85,7 +92,6 @@ static auri_slab *slab_create(const auri_memory *memory) {
     }
     slab->slots = slots_of_slab(memory);
     slab->slots_used = 0;
-    slab->slots_filled = 0;
     slab->pages =
         aur_large_map(slab_bytes(memory->page_bytes, slab->slots), auri_memory_is_huge(memory));
     if (slab->pages == NULL) {
@@ -95,6 +101,18 @@ static auri_slab *slab_create(const auri_memory *memory) {
     slab->versions =
         (aur_version *)(void *)(slab->pages + (size_t)memory->page_bytes * slab->slots);
     return slab;
+}
+
+/* Asks for the memory of the next slots in one go: they are used soon, and a fault for each page
+ * costs a bulk load more than what it writes there. No promise, so failure does not matter. */
+static void bring_in(const auri_slab *slab, uint32_t page_bytes) {
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(slab->pages + (size_t)slab->slots_used * page_bytes,
+                  (size_t)page_bytes * SLOTS_AT_ONCE, MADV_POPULATE_WRITE);
+#else
+    (void)slab;
+    (void)page_bytes;
+#endif
 }
 
 /* A slot that was never used, from the newest slab or a new one. Lock held. */
@@ -107,11 +125,10 @@ static aur_version *fresh_slot(auri_memory *memory) {
         }
         slab->next = memory->slabs;
         memory->slabs = slab;
-        if (auri_memory_is_huge(memory)) {
-            auri_filler_start(memory);
-        }
     }
-    auri_filler_fill(memory);
+    if (slab->slots_used % SLOTS_AT_ONCE == 0) {
+        bring_in(slab, memory->page_bytes);
+    }
     aur_version *version = &slab->versions[slab->slots_used];
     version->page = slab->pages + (size_t)slab->slots_used * memory->page_bytes;
     slab->slots_used++;

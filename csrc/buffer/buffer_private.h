@@ -3,7 +3,6 @@
  *
  *   buffer.c            the whole: create, destroy, budget, counts
  *   buffer_memory.c     slots of page memory and their versions
- *   buffer_fill.c       memory for slots that will be used soon
  *   buffer_partition.c  hash table, version chains, the clock's ring; all under the partition lock
  *   buffer_evict.c      the clock, and finding a slot for a new version
  *   buffer_pin.c        pins, and reading on a miss
@@ -86,24 +85,7 @@ typedef struct auri_partition {
     pthread_cond_t loaded;
 } auri_partition;
 
-/* Versions and their pages, in one mapping. */
-typedef struct auri_slab {
-    struct auri_slab *next;
-    uint8_t *pages;        /* and, in the same mapping, the versions behind them */
-    aur_version *versions; /* a slot each */
-    uint32_t slots;
-    uint32_t slots_used;   /* slots below it have been in use at some time */
-    uint32_t slots_filled; /* and the system was asked for the memory of those below this */
-} auri_slab;
-
-/* A thread that asks for memory ahead of its use. */
-typedef struct auri_filler {
-    pthread_t thread;
-    bool is_started;
-    bool is_waiting;
-    bool is_stopping;
-    pthread_cond_t wanted;
-} auri_filler;
+struct auri_slab;
 
 /* Page memory. A slot is resident from its first use until it is given back to the system. */
 typedef struct auri_memory {
@@ -114,10 +96,9 @@ typedef struct auri_memory {
     uint64_t resident;
     atomic_bool is_over; /* resident > slots_max; read without the lock */
     uint64_t in_use;
-    aur_version *warm; /* free and resident */
-    aur_version *cold; /* free, memory given back */
-    auri_slab *slabs;  /* newest first; only this one may have slots that were never used */
-    auri_filler filler;
+    aur_version *warm;       /* free and resident */
+    aur_version *cold;       /* free, memory given back */
+    struct auri_slab *slabs; /* newest first; only this one may have slots that were never used */
 } auri_memory;
 
 /* Versions of which the writer has to think again. A ring; when it cannot grow, entries are dropped
@@ -183,16 +164,6 @@ uint64_t auri_memory_slot_cost(const auri_memory *memory);
 /* Whether the budget is such that memory is taken in huge pages. Lock held, or nobody else has the
  * memory yet. */
 bool auri_memory_is_huge(const auri_memory *memory);
-
-/* ---- memory ahead of its use (buffer_fill.c); with the lock held ---- */
-
-/* Starts the thread. Without one each slot is filled when it is used. */
-void auri_filler_start(auri_memory *memory);
-/* Ends it, if it was started. Without the lock. */
-void auri_filler_stop(auri_memory *memory);
-/* Sees to it that the next slot of the newest slab has memory, as far as there is some, and soon
- * those behind it. */
-void auri_filler_fill(auri_memory *memory);
 
 /* ---- partitions; all but open, close and of are called with the lock held ---- */
 

@@ -9,7 +9,6 @@
  * under a running database is known to have failed soon, also when nothing is written and while the
  * worker is busy.
  */
-#include "base/thread.h"
 #include "quorum/quorum_private.h"
 #include "segment/frame_memory.h"
 
@@ -312,13 +311,13 @@ aur_status auri_background_start(aur_quorum *quorum, aur_error *error) {
     auri_background *background = &quorum->background;
     background->stopping = false;
     background->work_started =
-        aur_thread_start(&background->work_thread, work_main, quorum) == AUR_OK;
+        auri_thread_start(&background->work_thread, work_main, quorum) == AUR_OK;
     background->watch_started =
-        aur_thread_start(&background->watch_thread, watch_main, quorum) == AUR_OK;
+        auri_thread_start(&background->watch_thread, watch_main, quorum) == AUR_OK;
     /* Whoever cannot be started is not missed: the worker does what nobody helps with. Of the
      * copies one leads, and the worker takes one. */
     while (background->helpers < AURI_HELPERS && background->helpers + 2 < quorum->options.copies &&
-           aur_thread_start(&background->helper_threads[background->helpers], help_main, quorum) ==
+           auri_thread_start(&background->helper_threads[background->helpers], help_main, quorum) ==
                AUR_OK) {
         background->helpers++;
     }

@@ -3,6 +3,7 @@
 #include "quorum/quorum_private.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -54,6 +55,15 @@ aur_status auri_condition_create(pthread_cond_t *condition) {
 void auri_condition_wait(aur_quorum *quorum, pthread_cond_t *condition, uint64_t timeout_ns) {
     const struct timespec until = aur_timespec_of(aur_monotonic_ns() + timeout_ns);
     (void)pthread_cond_timedwait(condition, &quorum->lock, &until);
+}
+
+aur_status auri_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int outcome = pthread_create(thread, NULL, body, argument);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return outcome == 0 ? AUR_OK : AUR_ERR_MEMORY;
 }
 
 static aur_status create_transport(aur_quorum *quorum) {

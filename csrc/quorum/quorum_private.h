@@ -147,6 +147,8 @@ void auri_quorum_announce(aur_quorum *quorum);
 /* A condition variable on the monotonic clock, and a wait on it with the lock held. */
 aur_status auri_condition_create(pthread_cond_t *condition) AUR_CHECKED;
 void auri_condition_wait(aur_quorum *quorum, pthread_cond_t *condition, uint64_t timeout_ns);
+/* A thread that leaves all signals to the threads of the application. */
+aur_status auri_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) AUR_CHECKED;
 
 /* tail.c. Reserve makes room for one more, push cannot fail then and takes over the reference. */
 bool auri_tail_reserve(auri_group *group);

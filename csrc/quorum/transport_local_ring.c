@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/thread.h"
 
 enum {
     WRITES_PER_COPY = 8,
@@ -388,7 +387,7 @@ static aur_status ring_start(auri_transport *transport, aur_error *error) {
     ring_transport *ring = ring_of(transport);
     auri_quorum_lock(ring->quorum);
     ring->stopping = false;
-    ring->started = aur_thread_start(&ring->thread, ring_main, ring) == AUR_OK;
+    ring->started = auri_thread_start(&ring->thread, ring_main, ring) == AUR_OK;
     const bool started = ring->started;
     auri_quorum_unlock(ring->quorum);
     if (!started) {

@@ -1,6 +1,5 @@
 /* One thread lane for each copy number, serving that copy of every group: copies of one number
  * share a zone's disk. A lane starts when it first has work. */
-#include "base/thread.h"
 #include "quorum/quorum_private.h"
 
 #include <stdlib.h>
@@ -77,7 +76,7 @@ static void threads_enqueue(auri_transport *transport, auri_copy *copy) {
         return;
     }
     if (!own->started) {
-        own->started = aur_thread_start(&own->thread, lane_main, own) == AUR_OK;
+        own->started = auri_thread_start(&own->thread, lane_main, own) == AUR_OK;
         if (!own->started) {
             fail_without_thread(copy);
             return;
