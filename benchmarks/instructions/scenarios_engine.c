@@ -283,8 +283,8 @@ static void scan_records(const uint8_t *start) {
     aur_entry entries[SCAN_BATCH];
     size_t count = SCAN_BATCH;
     EXPECT_OK(aur_transaction_begin(engine, true, false, &transaction, &error), &error);
-    EXPECT_OK(aur_cursor_open(transaction, NULL, start, SCENARIO_KEY_BYTES, NULL, 0, false, &cursor,
-                              &error),
+    EXPECT_OK(aur_cursor_open(transaction, NULL, start, SCENARIO_KEY_BYTES, NULL, 0, false, false,
+                              &cursor, &error),
               &error);
     for (size_t left = SCAN_RECORDS; left > 0 && count > 0; left -= count) {
         const size_t capacity = left < SCAN_BATCH ? left : SCAN_BATCH;
