@@ -201,25 +201,7 @@ static bool has_volatile_commit(const aur_sql_connection *connection) {
     return own > aur_log_vdl(connection->sql->options.log);
 }
 
-/* What is attached to one sqlite3 reads at one moment: who comes later joins who reads already, or
- * is at the head with who writes, whose database nobody else changes meanwhile. */
-static void ask_company(aur_sql_connection *connection, bool *at_head,
-                        const aur_transaction **beside) {
-    aur_sql *sql = connection->sql;
-    (void)pthread_mutex_lock(&sql->lock);
-    for (const aur_sql_connection *at = sql->connections; at != NULL; at = at->next) {
-        if (at == connection || at->sqlite != connection->sqlite || at->is_fixed || at->is_blank) {
-            continue;
-        }
-        *at_head = *at_head || at->has_ticket || has_volatile_commit(at);
-        if (at->lock != AURI_SQL_UNLOCKED && !at->has_ticket) {
-            *beside = at->view;
-        }
-    }
-    (void)pthread_mutex_unlock(&sql->lock);
-}
-
-static aur_status take_new_view(aur_sql_connection *connection, bool at_head, aur_error *error) {
+static aur_status take_view(aur_sql_connection *connection, bool at_head, aur_error *error) {
     aur_transactions *transactions = connection->sql->options.transactions;
     aur_status status;
     do {
@@ -234,17 +216,6 @@ static aur_status take_new_view(aur_sql_connection *connection, bool at_head, au
         }
     } while (status == AUR_TIMEOUT);
     return status;
-}
-
-static aur_status take_view(aur_sql_connection *connection, aur_error *error) {
-    bool at_head = connection->has_ticket || has_volatile_commit(connection);
-    const aur_transaction *beside = NULL;
-    if (connection->has_company && !connection->has_ticket && !connection->is_blank) {
-        ask_company(connection, &at_head, &beside);
-    }
-    return beside == NULL ? take_new_view(connection, at_head, error)
-                          : aur_transactions_view_beside(connection->sql->options.transactions,
-                                                         beside, &connection->view, error);
 }
 
 static auri_version version_of(aur_sql_connection *connection) {
@@ -305,7 +276,8 @@ aur_status auri_connection_begin(aur_sql_connection *connection, aur_error *erro
     }
     connection->will_write = false;
     if (status == AUR_OK) {
-        status = take_view(connection, error);
+        const bool at_head = connection->has_ticket || has_volatile_commit(connection);
+        status = take_view(connection, at_head, error);
     }
     if (status == AUR_OK) {
         status = notice_view(connection, error);

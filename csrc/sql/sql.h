@@ -2,8 +2,7 @@
  * SQL databases: page files of the volume that SQLite reads and writes through a VFS of ours.
  *
  * S1  A connection reads at one view from its first lock to its last. Without a write in sight the
- *     view is at VDL, so nobody sees what is not durable. All of one sqlite3 that only read are at
- *     one moment.
+ *     view is at VDL, so nobody sees what is not durable.
  * S2  Who writes holds the database's ticket, which is given in the order of asking, and stands at
  *     the database's newest commit. A view that is older is refused (SQLITE_BUSY_SNAPSHOT) with the
  *     ticket in hand, and the retry stands at the head.

@@ -45,25 +45,6 @@ aur_status aur_transactions_view_head(aur_transactions *transactions, aur_transa
                              : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a view");
 }
 
-aur_status aur_transactions_view_beside(aur_transactions *transactions, const aur_transaction *open,
-                                        aur_transaction **view_out, aur_error *error) {
-    auri_read_points *points = &transactions->points;
-    *view_out = NULL;
-    const aur_status status = auri_check_open(transactions, error);
-    if (status != AUR_OK) {
-        return status;
-    }
-    (void)pthread_mutex_lock(&points->lock);
-    *view_out = auri_transaction_open(transactions, true, open->read_point);
-    if (*view_out != NULL) {
-        (*view_out)->generation = open->generation;
-        (*view_out)->rewinds = open->rewinds;
-    }
-    (void)pthread_mutex_unlock(&points->lock);
-    return *view_out != NULL ? AUR_OK
-                             : aur_fail(error, AUR_ERR_MEMORY, "no memory to begin a view");
-}
-
 aur_reader aur_view_reader(const aur_transaction *view) {
     return auri_reader(view->transactions, view->read_point, false);
 }

@@ -37,9 +37,6 @@ aur_lsn aur_transactions_present(const aur_transactions *transactions);
  * past: aur_transactions_view. */
 aur_status aur_transactions_view_head(aur_transactions *transactions, aur_transaction **view_out,
                                       aur_error *error) AUR_CHECKED;
-/* A view of the moment, and of the history, that an open one shows. */
-aur_status aur_transactions_view_beside(aur_transactions *transactions, const aur_transaction *open,
-                                        aur_transaction **view_out, aur_error *error) AUR_CHECKED;
 
 /* How to read at a view; what a read that failed really means (the head may have been lost). */
 aur_reader aur_view_reader(const aur_transaction *view);

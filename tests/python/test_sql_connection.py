@@ -235,38 +235,6 @@ def test_two_databases_of_a_volume_commit_at_one_moment(db: aurora.Database, con
             assert rows(one) == rows(two, "u") == ([(1, "x")] if moment >= after else [])
 
 
-def test_attached_databases_are_read_at_one_moment(db: aurora.Database, conn: Conn) -> None:
-    """A commit over several is seen whole, whenever the reader comes to each of them."""
-    conn.executescript("ATTACH 'file:second' AS s; CREATE TABLE s.u (x)")
-    before = db.durable_lsn
-    with closing(aurora.connect(db, isolation_level=None)) as reader:
-        reader.execute("ATTACH 'file:second' AS s")
-
-        def writes(value: int) -> None:
-            conn.execute("BEGIN IMMEDIATE")
-            conn.execute("INSERT INTO t VALUES (?, 0)", (value,))
-            conn.execute("INSERT INTO s.u VALUES (?)", (value,))
-            conn.commit()
-
-        for change in (lambda: writes(1), lambda: writes(2), lambda: db.backtrack(before)):
-            first, second = rows(reader), rows(reader, "s.u")
-            assert len(first) == len(second)
-            reader.execute("BEGIN")
-            assert rows(reader) == first
-            change()
-            assert rows(reader, "s.u") == second
-            with pytest.raises(sqlite3.OperationalError, match="has written"):
-                reader.execute("INSERT INTO t VALUES (9, 9)")
-            reader.execute("ROLLBACK")
-            assert len(rows(reader)) == len(rows(reader, "s.u")) != len(first)
-        writes(3)
-        reader.execute("BEGIN")
-        reader.execute("INSERT INTO t VALUES (4, 0)")
-        reader.execute("INSERT INTO s.u VALUES (4)")
-        reader.execute("COMMIT")
-        assert len(rows(reader)) == len(rows(reader, "s.u")) == 2
-
-
 def test_an_attached_database_waits_like_the_main_one(db: aurora.Database, conn: Conn) -> None:
     conn.execute("ATTACH 'file:second' AS second")
     with closing(aurora.connect(db, name="second", check_same_thread=False)) as writer:
