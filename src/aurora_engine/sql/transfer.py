@@ -31,6 +31,7 @@ from aurora_engine.sql.connection import (
 )
 from aurora_engine.sql.drivers import vfs_of
 from aurora_engine.sql.failures import explained
+from aurora_engine.volume.layout import sync_path
 
 if TYPE_CHECKING:
     from aurora_engine.database import Database
@@ -186,7 +187,7 @@ def export_sqlite(
             _export(connection, folder / "copy", pages, progress)
             _require_free(path, replace)
             (folder / "copy").replace(path)
-            _sync(path.parent)
+            sync_path(path.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -379,17 +380,9 @@ def _export(connection: Any, copy: Path, pages: int, progress: Progress | None) 
         return progress(min(written, total), total)
 
     _vacuum_into(connection, f"{copy.as_uri()}?vfs=unix", report)
-    _sync(copy)
+    sync_path(copy)
     if progress is not None:
         progress(total, total)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 # ---- both ----

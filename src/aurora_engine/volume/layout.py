@@ -270,3 +270,18 @@ def _write(folder: Path, name: str, content: bytes) -> None:
         disk.replace(name, content)
     finally:
         disk.close()
+
+
+def sync_path(path: Path) -> None:
+    """Makes the bytes of a file, or the names in a folder, durable.
+
+    Raises
+    ------
+    OSError
+        If they cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -26,7 +26,7 @@ from aurora_engine.errors import (
     StorageIOError,
     VolumeFullError,
 )
-from aurora_engine.volume.layout import METADATA_NAME, Layout
+from aurora_engine.volume.layout import METADATA_NAME, Layout, sync_path
 from aurora_engine.volume.lineage import Lineage, left_lineage, missed_rewinds
 from aurora_engine.volume.messages import (
     Action,
@@ -275,7 +275,7 @@ def swap_in(layout: Layout, place: Place, fresh: Path) -> Segment:
         if folder.exists():
             folder.rename(retired)
         fresh.rename(folder)
-        _sync(folder.parent)
+        sync_path(folder.parent)
     except OSError as error:
         raise StorageIOError(
             error.errno, f"cannot put the rebuilt copy in place ({error.strerror})", str(folder)
@@ -318,15 +318,6 @@ def _fresh(folder: Path) -> Path:
 def _retired(folder: Path) -> Path:
     """Where what stood in a folder goes before it is removed."""
     return folder.with_name(folder.name + ".retired")
-
-
-def _sync(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _discard(folder: Path) -> None:
