@@ -9,6 +9,7 @@
  * under a running database is known to have failed soon, also when nothing is written and while the
  * worker is busy.
  */
+#include "base/clock.h"
 #include "quorum/quorum_private.h"
 #include "segment/frame_memory.h"
 
@@ -21,9 +22,10 @@ enum {
     WATCH_TICK_NS = 150 * 1000 * 1000,
     WORK_WAKE_BYTES = 256 << 10, /* appended per copy before the worker is woken early */
     RESUME_EIGHTHS = 5,          /* of the log that a copy may have in no layer */
-    ROUNDS_TO_TRIM = 8,
     QUIET_ROUNDS = 50, /* so many without an append, mostly a tick each: time to tidy up */
 };
+
+#define TRIM_NS UINT64_C(5000000000)
 
 void auri_background_stored(auri_copy *copy, uint64_t bytes) {
     aur_quorum *quorum = copy->group->quorum;
@@ -246,32 +248,31 @@ static bool work_round(aur_quorum *quorum) {
     return more;
 }
 
-/* Flushes and merges take and free buffers of many sizes. What they leave in the heap would count
- * against a memory budget that nobody gave us. Lock held, released meanwhile. */
+/* What flushes and merges leave in the heap would count against a memory budget that nobody gave
+ * us. To be done seldom: of a heap with holes it takes thousands of system calls, each of which
+ * stops the other processors, and whoever allocates waits. Lock held, released meanwhile. */
 static void give_memory_back(aur_quorum *quorum) {
-#ifdef __GLIBC__
     auri_quorum_unlock(quorum);
+    aur_frame_memory_release_spares();
+#ifdef __GLIBC__
     (void)malloc_trim(0);
-    auri_quorum_lock(quorum);
-#else
-    (void)quorum;
 #endif
+    auri_quorum_lock(quorum);
 }
 
 static void *work_main(void *argument) {
     aur_quorum *quorum = argument;
     auri_background *background = &quorum->background;
-    uint32_t rounds = 0; /* that did something since memory was given back */
+    bool owes = false; /* something was done since memory was given back */
+    uint64_t trimmed_ns = aur_monotonic_ns();
     auri_quorum_lock(quorum);
     while (!background->stopping) {
         const bool worked = work_round(quorum);
-        rounds += worked;
-        if (!worked && rounds > 0) {
-            aur_frame_memory_release_spares(); /* nobody is in a hurry for the next ones */
-        }
-        if (rounds >= ROUNDS_TO_TRIM || (!worked && rounds > 0)) {
+        owes |= worked;
+        if (owes && aur_monotonic_ns() - trimmed_ns >= TRIM_NS) {
             give_memory_back(quorum);
-            rounds = 0;
+            trimmed_ns = aur_monotonic_ns();
+            owes = false;
         }
         if (!worked && !background->stopping) {
             background->work_sleeping = true;
